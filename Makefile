@@ -1,0 +1,25 @@
+# Two things a newcomer types: `make run` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test setup clean
+run: setup
+	$(BIN)/mtbench run --models synctrack,msg-ld
+
+test: setup
+	$(BIN)/python -m pytest
+
+setup: .venv/.installed
+
+# Two passes of pip, because madmom's setup.py imports Cython and NumPy and declares neither:
+# they must be there before it builds, and the build must see them (no isolation).
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtbench needs Python 3.11 or newer: make PYTHON=python3.12 " + "$(MAKECMDGOALS)")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.3'
+	$(BIN)/python -m pip install --quiet -c constraints.txt 'cython>=3' 'numpy>=2' 'setuptools>=77.0.3,<81'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable . --group test
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

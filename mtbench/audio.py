@@ -1,0 +1,183 @@
+"""Reading, resampling and writing audio, and the one form in which everything is scored.
+
+The canonical form is mono (channels averaged), one sample rate, PCM-16 with the rounding that libsndfile
+gave the published files: ``floor(32768 x)``, saturated. Resampling is the windowed sinc (Hann, zero-crossing
+width 6, roll-off 0.99) through which the published reference clips went; there is no other in the harness.
+"""
+
+import io
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from mtbench.errors import MtbenchError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+class AudioError(MtbenchError):
+    """A file that cannot be scored: unreadable, truncated, empty, or with samples that are not numbers."""
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """One stem in canonical form, and what had to be done to it.
+
+    samples: int16 [n]; cut, padded: samples removed from or zeros added to the end, at the canonical rate.
+    """
+
+    samples: np.ndarray
+    cut: int
+    padded: int
+
+
+def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]:
+    """Read `frames` frames of a file from frame `start` on (-1: all), channels averaged.
+
+    Returns (float32 [n], sample rate in Hz). Raises AudioError, naming the file, if it cannot be read, ends
+    before its header says, is empty, or holds NaN or infinite samples.
+    """
+    path = Path(path)
+    try:
+        _refuse_truncated_wav(path)
+        with soundfile.SoundFile(path) as file:
+            rate, expected = file.samplerate, file.frames - start if frames < 0 else frames
+            file.seek(start)
+            samples = file.read(expected, dtype="float32", always_2d=True)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file") from None
+    except (soundfile.SoundFileError, OSError, struct.error) as error:
+        raise AudioError(f"{path}: cannot be read as audio ({error})") from None
+    if len(samples) < expected:
+        raise AudioError(f"{path}: truncated (its header promises {start + expected} frames, {start + len(samples)} are there)")
+    if len(samples) == 0:
+        raise AudioError(f"{path}: holds no samples")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path}: holds NaN or infinite samples")
+    return samples.mean(axis=1, dtype=np.float32), rate
+
+
+def info(path: str | os.PathLike) -> tuple[int, int]:
+    """(frames, sample rate in Hz) from a file's header. Raises AudioError, naming the file."""
+    try:
+        header = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(f"{path}: cannot be read as audio ({error})") from None
+    return header.frames, header.samplerate
+
+
+def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
+    """Windowed-sinc resampling of float32 [n] to float32 [ceil(n * to_rate / rate)].
+
+    Hann window, low-pass width 6 zero crossings, roll-off 0.99: what the published data loader used
+    (parity facts, section 3.1). The kernel is float32, as there.
+    """
+    if rate == to_rate:
+        return samples
+    divisor = gcd(rate, to_rate)
+    step, phases = rate // divisor, to_rate // divisor
+    kernel, width = _sinc_kernel(step, phases)
+    length = -(-phases * len(samples) // step)
+    blocks = -(-length // phases)
+    padded = np.zeros(width + max(len(samples), (blocks - 1) * step) + width + step, dtype=np.float32)
+    padded[width : width + len(samples)] = samples
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[1])[::step][:blocks]
+    return (windows @ kernel.T).reshape(-1)[:length]
+
+
+def to_pcm16(samples: np.ndarray) -> np.ndarray:
+    """float [n] in [-1, 1) to int16 [n] as libsndfile writes it: floor(32768 x), saturated; NaN becomes 0."""
+    scaled = np.floor(np.nan_to_num(np.asarray(samples, dtype=np.float64), nan=0.0) * 32768.0)
+    return np.clip(scaled, -32768, 32767).astype(np.int16)
+
+
+def to_float(pcm: np.ndarray) -> np.ndarray:
+    """int16 [n] to float32 [n]: k / 32768, exactly."""
+    return pcm.astype(np.float32) / np.float32(32768)
+
+
+def canonical(samples: np.ndarray, rate: int, to_rate: int, length: int | None = None) -> Canonical:
+    """One waveform, float32 [n] at `rate`, in canonical form at `to_rate`; cut or zero-padded to `length` samples."""
+    pcm = to_pcm16(resample(samples, rate, to_rate))
+    if length is None:
+        return Canonical(pcm, 0, 0)
+    cut, padded = max(len(pcm) - length, 0), max(length - len(pcm), 0)
+    return Canonical(np.pad(pcm[:length], (0, padded)), cut, padded)
+
+
+def mix(stems: list[np.ndarray]) -> tuple[np.ndarray, float]:
+    """The mixture of int16 stems: their sum as floats, clipped to [-1, 1] as published.
+
+    Stems may differ in length; shorter ones end early. Returns (float32 [longest], share of samples clipped).
+    """
+    total = np.zeros(max(len(stem) for stem in stems), dtype=np.float32)
+    for stem in stems:
+        total[: len(stem)] += to_float(stem)
+    return np.clip(total, -1.0, 1.0), float(np.mean(np.abs(total) > 1.0))
+
+
+def write_wav(path: str | os.PathLike, pcm: np.ndarray, rate: int) -> None:
+    """Write int16 [n] as a mono PCM-16 WAV, whole or not at all."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, pcm, rate, format="WAV", subtype="PCM_16")
+    with whole_file(path) as file:
+        file.write(buffer.getvalue())
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[io.BufferedWriter]:
+    """A binary file that appears under its name only once it is complete: written aside, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
+@lru_cache(maxsize=8)
+def _sinc_kernel(step: int, phases: int) -> tuple[np.ndarray, int]:
+    """Kernel float32 [phases, 2 * width + step] and its half width, for a reduced ratio step : phases."""
+    zeros, roll_off = 6, 0.99
+    cutoff = np.float32(min(step, phases) * roll_off)
+    width = int(np.ceil(zeros * step / cutoff))
+    taps = np.arange(-width, width + step, dtype=np.float32) / np.float32(step)
+    times = taps[None, :] - np.arange(phases, dtype=np.float32)[:, None] / np.float32(phases)
+    times = np.clip(times * cutoff, -zeros, zeros)
+    window = np.cos(times * np.float32(np.pi / zeros / 2)) ** 2
+    return (np.sinc(times) * window * (cutoff / np.float32(step))).astype(np.float32), width
+
+
+def _refuse_truncated_wav(path: Path) -> None:
+    """libsndfile reads a cut WAV without a word, so compare its data chunk with the file's size.
+
+    A size of 0 or 2^32 - 1 is what programs write to a pipe, where they cannot go back: no promise, no check.
+    """
+    if path.suffix.lower() != ".wav":
+        return
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return
+        while len(header := file.read(8)) == 8:
+            chunk, length = struct.unpack("<4sI", header)
+            if chunk == b"data":
+                if length not in (0, 0xFFFFFFFF) and file.tell() + length > size:
+                    raise AudioError(f"{path}: truncated (its header promises {length} bytes of audio, "
+                                     f"{size - file.tell()} are there)")
+                return
+            file.seek(length + length % 2, os.SEEK_CUR)

@@ -1,0 +1,24 @@
+"""The two errors that a user sees as one line: what they typed was wrong, or a run failed."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MtbenchError(Exception):
+    """Something failed that the user can act on. The command exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(MtbenchError):
+    """What was asked for cannot be: a wrong name, path, option or config. The command exits with 2."""
+
+    exit_code = 2
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not among `known`: it lists them and guesses the one that was meant."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    return UsageError(f"unknown {kind} '{name}'. {hint}Known: {', '.join(known) or 'none'}.")

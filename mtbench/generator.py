@@ -1,0 +1,103 @@
+"""The interface between the harness and the models: what a generator is, and how one is found.
+
+A package adds a model by naming a factory in its entry points, group ``mtbench.generators``::
+
+    [project.entry-points."mtbench.generators"]
+    my-model = "my_package:make"
+
+    def make(*, weights, device, suite, **options) -> Generator: ...
+
+`weights` is a path or None (the generator's own default), `device` a torch device name, `suite` the Suite
+whose stems, sample rate and duration are wanted, `options` what the user's config says under `options:`.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from mtbench.errors import MtbenchError, UsageError, unknown_name
+
+GROUP = "mtbench.generators"
+TASKS = ("total", "arrangement", "separation")
+
+
+@dataclass(frozen=True)
+class StemSet:
+    """One sample: stems that belong together.
+
+    stems: {name: float32 [samples]}, full scale at 1.0. Under the one name ``mixture`` it is what separation is given.
+    """
+
+    id: str
+    stems: Mapping[str, np.ndarray]
+    sample_rate: int
+
+    @property
+    def mixture(self) -> np.ndarray:
+        """float32 [samples]: the sum of the stems, clipped to [-1, 1] as in the published protocol."""
+        if "mixture" in self.stems:
+            return self.stems["mixture"]
+        return np.clip(np.sum(list(self.stems.values()), axis=0, dtype=np.float32), -1.0, 1.0)
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A model behind the benchmark.
+
+    name: as on the command line. sample_rate: Hz, the generator's own; the harness resamples.
+    stems: what it can make. tasks: those of TASKS it can do.
+    provenance: what its samples depend on (weights' SHA-256, training data and budget, form, batch size).
+    """
+
+    name: str
+    sample_rate: int
+    stems: tuple[str, ...]
+    tasks: frozenset[str]
+    provenance: Mapping[str, Any]
+
+    def generate(
+        self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
+    ) -> Iterator[StemSet]:
+        """Yield samples start ... start + n - 1, each with exactly `stems`, of the suite's duration.
+
+        Sample i depends on (weights, seed, i) alone, so that a run can stop, go on, or be split. `given[i]`
+        holds the stems to keep (arrangement) or one stem named ``mixture`` (separation), by absolute sample number.
+        """
+        ...
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The generators that installed packages offer, by name, without importing any."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def make(
+    name: str, *, suite: Any, weights: str | None = None, device: str = "cpu", options: Mapping[str, Any] | None = None
+) -> Generator:
+    """Make the generator installed under `name`.
+
+    Raises UsageError for a name that is not installed or options that its factory refuses, MtbenchError if its
+    package cannot be imported.
+    """
+    points = installed()
+    if name not in points:
+        raise unknown_name("model", name, points)
+    try:
+        factory = points[name].load()
+    except (ImportError, AttributeError) as error:
+        raise MtbenchError(f"model '{name}': {points[name].value} cannot be imported ({error})") from error
+    arguments = dict(weights=weights, device=device, suite=suite, **dict(options or {}))
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise UsageError(f"model '{name}' does not take these options: {error}") from error
+    generator = factory(**arguments)
+    if not isinstance(generator, Generator):
+        missing = [field for field in ("name", "sample_rate", "stems", "tasks", "provenance", "generate")
+                   if not hasattr(generator, field)]
+        raise MtbenchError(f"model '{name}': its factory returned an object without {', '.join(missing)}")
+    return generator
