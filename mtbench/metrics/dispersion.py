@@ -1,0 +1,83 @@
+"""Cross-track beat dispersion (CBD): how far apart the beats of the tracks of one clip lie.
+
+Source: the SyncTrack paper and its released evaluation code. For each ordered pair of a reference track with
+two beats or more, r(n), and another track with a beat, t:
+
+* d(n) = r(n+1) - r(n). Beat n owns the window [r(n) - d(n-1)/2, r(n) + d(n)/2); the first beat takes its
+  following interval for both sides, the last its preceding one.
+* Its match is the target beat nearest to r(n), of two equally near the later. Several reference beats may
+  have the same match. A match outside the window is dropped without penalty.
+* The error is |r - t| over half the following interval if t >= r, else over half the preceding one: 0 is
+  best, 1 worst.
+
+A reference track's errors are pooled over all targets. Errors are ratios of times, so CBD is blind to the
+time unit. Tracks at different metrical levels (one at half tempo) dominate the value.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mtbench.metrics.stability import mean_of_defined
+from mtbench.metrics.synchronization import check_tracks
+
+
+class Dispersion(NamedTuple):
+    """Mean, population standard deviation (ddof 0) and median of the errors, each in [0, 1] or NaN."""
+
+    mean: float
+    std: float
+    median: float
+
+
+UNDEFINED = Dispersion(float("nan"), float("nan"), float("nan"))
+
+
+def cbd(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> Dispersion:
+    """Cross-track beat dispersion of one clip: (mean, std, median).
+
+    `beats_by_track` holds [n] times in seconds per track. Each statistic is the mean over the reference
+    tracks that have one, NaN if none has; the folder value is `mean_of_defined` over clips, per statistic.
+    Unchanged by the order of the tracks, a shift in time or another unit of time. Raises ValueError for bad
+    beats.
+    """
+    references = cbd_per_reference(beats_by_track).values()
+    return Dispersion(*(mean_of_defined(statistic) for statistic in zip(*references))) if references else UNDEFINED
+
+
+def cbd_per_reference(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> dict[object, Dispersion]:
+    """The statistics of each reference track's errors over all other tracks, by track name (or position)."""
+    tracks = check_tracks(beats_by_track)
+    statistics = {}
+    for name, reference in tracks.items():
+        errors = [_errors(reference, target) for other, target in tracks.items() if other != name]
+        pooled = np.concatenate([np.empty(0), *errors])
+        statistics[name] = (
+            Dispersion(float(np.mean(pooled)), float(np.std(pooled)), float(np.median(pooled)))
+            if len(pooled)
+            else UNDEFINED
+        )
+    return statistics
+
+
+def _errors(reference: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Errors of the paired reference beats, in units of half an inter-beat interval."""
+    if len(reference) < 2 or len(target) < 1:
+        return np.empty(0)
+    intervals = np.diff(reference)
+    before = np.append(intervals[0], intervals) / 2  # half of d(n-1)
+    after = np.append(intervals, intervals[-1]) / 2  # half of d(n)
+
+    # The neighbours left < r <= right. At either end both are the same beat, and either choice is right.
+    position = np.searchsorted(target, reference)
+    left = target[np.maximum(position - 1, 0)]
+    right = target[np.minimum(position, len(target) - 1)]
+    # The left one must be strictly nearer. Distances are signed so that an end's single neighbour needs no case.
+    match = np.where(reference - left < right - reference, left, right)
+
+    paired = (reference - before <= match) & (match < reference + after)
+    reference, match, before, after = reference[paired], match[paired], before[paired], after[paired]
+    # A window with a zero side holds no match on that side, so no divisor is 0.
+    return np.abs(reference - match) / np.where(match >= reference, after, before)

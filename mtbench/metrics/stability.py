@@ -1,0 +1,71 @@
+"""Intra-track rhythmic stability (IRS): how steady one track's beats are.
+
+Source: the SyncTrack paper and its released evaluation code. For one file, IRS is the population standard
+deviation (ddof 0) of the inter-beat intervals, in seconds; lower is steadier. A file needs two beats to have
+a value, and exactly two beats give 0. A folder is averaged over files first, then over stems, so stems with
+few valid files weigh as much as the others.
+
+Conventions shared by the rhythm metrics: beat times are float64 seconds, sorted, repeats allowed; NaN means
+"not defined here" and enters no average.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def irs(beats: ArrayLike) -> float:
+    """Population standard deviation of the inter-beat intervals of one track, in seconds.
+
+    `beats` are [n] times in seconds. NaN for fewer than two beats. Unchanged by a shift in time, and scales
+    with time. Raises ValueError for beats that are not finite, not sorted, negative, or not 1-D.
+    """
+    beats = check_beats(beats)
+    if len(beats) < 2:
+        return float("nan")
+    return float(np.std(np.diff(beats)))
+
+
+def folder_irs(irs_by_stem: Mapping[str, Iterable[float]] | Sequence[Iterable[float]]) -> float:
+    """IRS of a folder of clips, in seconds: per stem the mean over its clips, then the mean over stems.
+
+    `irs_by_stem` holds, for each stem, the `irs` of its clips. Clips without a value (NaN) and then stems
+    without one are left out; NaN if nothing is left.
+    """
+    stems = irs_by_stem.values() if isinstance(irs_by_stem, Mapping) else irs_by_stem
+    return mean_of_defined(mean_of_defined(clips) for clips in stems)
+
+
+def mean_of_defined(values: Iterable[float]) -> float:
+    """Plain mean of the values that are not NaN; NaN if there is none.
+
+    Over the clips of a folder this is its CBS, each statistic of its CBD, and the IRS of one stem.
+    """
+    values = np.array([float(value) for value in values])
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def check_beats(beats: ArrayLike, track: object = None) -> NDArray[np.float64]:
+    """Beat times of one track as float64 [n] seconds.
+
+    Raises ValueError, with `track` in the message, unless they are 1-D, finite, non-negative and sorted in
+    non-decreasing order.
+    """
+    where = "beats" if track is None else f"beats of track {track!r}"
+    try:
+        beats = np.asarray(beats, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: not a list of times in seconds ({error})") from error
+    if beats.ndim != 1:
+        raise ValueError(f"{where}: expected a 1-D array of times, got shape {beats.shape}")
+    if not np.isfinite(beats).all():
+        index = int(np.flatnonzero(~np.isfinite(beats))[0])
+        raise ValueError(f"{where}: time {index} is {beats[index]}, not a finite number")
+    if (np.diff(beats) < 0).any():
+        index = int(np.flatnonzero(np.diff(beats) < 0)[0])
+        raise ValueError(f"{where}: not sorted, {beats[index]} s is followed by {beats[index + 1]} s")
+    if len(beats) and beats[0] < 0:
+        raise ValueError(f"{where}: negative time {beats[0]} s")
+    return beats

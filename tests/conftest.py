@@ -1,0 +1,55 @@
+"""Little clips of clicks that the tests of the harness score, and a cache of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+STEMS = ("bass", "drums", "guitar", "piano")
+RATE = 16000
+
+
+def clicks(bpm: float, seconds: float, offset: float = 0.1, rate: int = RATE, tone: float = 1000.0) -> np.ndarray:
+    """float32 [n]: short decaying tones at `bpm`, the first at `offset` s."""
+    wave = np.zeros(round(seconds * rate), np.float32)
+    time = np.arange(round(0.04 * rate)) / rate
+    click = (0.8 * np.sin(2 * np.pi * tone * time) * np.exp(-time / 0.01)).astype(np.float32)
+    for start in np.round(np.arange(offset, seconds - 0.05, 60 / bpm) * rate).astype(int):
+        wave[start : start + len(click)] += click
+    return wave
+
+
+def write_clips(folder: Path, names, seconds: float = 10.24, rate: int = RATE, suffix: str = ".wav", seed: int = 0) -> Path:
+    """A folder with a subfolder a stem; every stem clicks together at 120 BPM over a little noise."""
+    random = np.random.default_rng(seed)
+    for number, name in enumerate(names):
+        for pitch, stem in enumerate(STEMS):
+            (folder / stem).mkdir(parents=True, exist_ok=True)
+            wave = clicks(120, seconds, offset=0.1 + 0.01 * number, rate=rate, tone=400.0 * (pitch + 1))
+            wave += 0.003 * random.standard_normal(len(wave)).astype(np.float32)
+            soundfile.write(folder / stem / f"{name}{suffix}", wave, rate)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Tests neither read nor fill the user's cache; within a session they share one."""
+    monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def suite_folder(tmp_path_factory) -> Path:
+    """`folder:` suite with four reference clips and three held-out ones."""
+    folder = tmp_path_factory.mktemp("suite")
+    write_clips(folder / "reference", [f"r{i}" for i in range(4)], seed=1)
+    write_clips(folder / "heldout", [f"h{i}" for i in range(4)], seed=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared, the founders' facts and goldens")
+    return SHARED
