@@ -1,0 +1,120 @@
+"""The one place that knows the installed madmom 0.16.1: its import, its weights, its HMM classes.
+
+madmom was written for Python 2.7-3.9 and NumPy < 1.20. What today's versions lack is lent to it while it is
+imported and taken away again afterwards, so nobody else in the process sees it:
+
+- ``collections.MutableSequence`` (moved to ``collections.abc`` in Python 3.10);
+- ``numpy.float`` and ``numpy.int`` (removed in NumPy 1.24; used in module bodies for dtypes);
+- ``pkg_resources`` (leaves setuptools with version 81; madmom asks it for its own version, nothing else);
+- ``distutils.version`` (leaves the standard library with Python 3.12; madmom compares SciPy's version).
+
+Some of madmom's functions use ``np.float`` and ``np.int`` when they run, too. Its modules therefore get a
+stand-in for their global ``np`` which knows both names and asks numpy for all others.
+"""
+
+import collections
+import collections.abc
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import types
+import warnings
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+NETWORKS = 8
+
+
+class _NumPyWithAliases(types.ModuleType):
+    float = float
+    int = int
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+
+def _stub_pkg_resources():
+    stub = types.ModuleType("pkg_resources")
+    stub.get_distribution = lambda name: types.SimpleNamespace(version=importlib.metadata.version(name))
+    return {"pkg_resources": stub}
+
+
+def _stub_distutils():
+    package, version = types.ModuleType("distutils"), types.ModuleType("distutils.version")
+    version.LooseVersion = lambda text: tuple(int(part) for part in text.split(".")[:2])
+    package.version = version
+    return {"distutils": package, "distutils.version": version}
+
+
+@contextmanager
+def _lent_names():
+    """Lend the names in the module's docstring, and put everything back as it was."""
+    modules = _stub_pkg_resources()
+    if importlib.util.find_spec("distutils") is None:
+        modules |= _stub_distutils()
+    attributes = [(collections, "MutableSequence", collections.abc.MutableSequence),
+                  (np, "float", float), (np, "int", int)]
+    attributes = [(owner, name, value) for owner, name, value in attributes if name not in vars(owner)]
+    before = {name: sys.modules[name] for name in modules if name in sys.modules}
+    sys.modules.update(modules)
+    for owner, name, value in attributes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, _ in attributes:
+            delattr(owner, name)
+        for name in modules:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+@lru_cache(maxsize=None)
+def madmom():
+    """The madmom package, imported under the lent names; ImportError if it is not installed."""
+    with _lent_names(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SyntaxWarning, DeprecationWarning: not ours to mend
+        package = importlib.import_module("madmom")
+        importlib.import_module("madmom.features.beats_hmm")
+        importlib.import_module("madmom.ml.nn")
+    stand_in = _NumPyWithAliases("numpy")
+    for name, module in list(sys.modules.items()):
+        if name.startswith("madmom.") and getattr(module, "np", None) is np:
+            module.np = stand_in
+    return package
+
+
+def weight_files() -> list[Path]:
+    """The eight files of ``madmom.models.DOWNBEATS_BLSTM``, found without importing madmom."""
+    spec = importlib.util.find_spec("madmom")
+    if spec is None:
+        raise ImportError("beat tracking needs madmom's trained networks: pip install madmom==0.16.1")
+    folder = Path(spec.origin).parent / "models" / "downbeats" / "2016"
+    files = [folder / f"downbeats_blstm_{i}.pkl" for i in range(1, NETWORKS + 1)]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(f"madmom is installed without its models; missing: {', '.join(missing)}")
+    return files
+
+
+@lru_cache(maxsize=None)
+def weights_sha256() -> str:
+    """SHA-256 over the bytes of the eight weight files, in order."""
+    digest = hashlib.sha256()
+    for file in weight_files():
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def load_networks() -> list:
+    """madmom's eight ``NeuralNetwork`` objects, read by its own loader."""
+    madmom()
+    from madmom.ml.nn import NeuralNetwork
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
+        return [NeuralNetwork.load(str(file)) for file in weight_files()]

@@ -1,0 +1,122 @@
+"""From beat and downbeat activations to beats: the bar-pointer hidden Markov model.
+
+Krebs, Böck and Widmer, "An Efficient State Space Model for Joint Tempo and Meter Tracking", ISMIR 2015; Böck,
+Krebs and Widmer, ISMIR 2016. Two models, for bars of 3 and of 4 beats, each with 60 tempi between 30 and 300
+BPM; the likelier path wins. The beat is the frame with the largest activation in each decoded beat region.
+
+The activations are at 100 frames/s whatever ``fps`` says. There are two ways to read them at another rate:
+
+- ``timebase="published"``: frame k is taken for time k / fps, as in the scripts behind published numbers. Beat
+  times come out multiplied by 100 / fps and the tempo range becomes 30-300 BPM times 100 / fps of real time.
+- ``timebase="true"``: the activations are interpolated to ``fps``, so that times are real seconds.
+"""
+
+from functools import lru_cache
+from math import isfinite
+
+import numpy as np
+
+from mtbench.beats import _madmom
+from mtbench.beats.frontend import FRAME_RATE
+
+BEATS_PER_BAR = (3, 4)
+TEMPO_RANGE = (30.0, 300.0)  # BPM
+TEMPI = 60
+OBSERVATION_LAMBDA = 16  # a beat region is 1/16 of a beat
+THRESHOLD = 0.05
+TIMEBASES = ("true", "published")
+
+
+def decode(activations: np.ndarray, fps: float = 100, transition_lambda: float = 100,
+           timebase: str = "true") -> tuple[np.ndarray, np.ndarray]:
+    """Beats from activations.
+
+    Parameters: ``activations`` float32 [K, 2], probabilities of beat and downbeat at 100 frames/s; ``fps``, the
+    frame rate of the model; ``transition_lambda`` >= 0, larger keeps the tempo steadier; ``timebase``, see above.
+    Returns (times float64 [n] in seconds, positions int64 [n] of the beats in the bar, from 1); both are empty
+    where no activation reaches 0.05. Raises ValueError for activations that are no such array or not within
+    [0, 1], or for which no path has a probability above zero; for ``fps`` below 5 (a beat at 300 BPM would be
+    shorter than a frame), a negative ``transition_lambda``, an unknown ``timebase``.
+    """
+    check_settings(fps, transition_lambda, timebase)
+    activations = _checked(activations)
+    if timebase == "true":
+        activations = to_frame_rate(activations, fps)
+    frames, positions = decode_frames(activations, fps, transition_lambda)
+    return frames / float(fps), positions
+
+
+def check_settings(fps: float, transition_lambda: float, timebase: str) -> None:
+    """Raise ValueError, naming it, for a setting that decode does not take."""
+    if not (isfinite(fps) and 60 * fps / TEMPO_RANGE[1] >= 1):
+        raise ValueError(f"fps must be at least {TEMPO_RANGE[1] / 60:g} frames/s, not {fps}")
+    if not (isfinite(transition_lambda) and transition_lambda >= 0):
+        raise ValueError(f"transition_lambda must be finite and not negative, not {transition_lambda}")
+    if timebase not in TIMEBASES:
+        raise ValueError(f"timebase must be one of {', '.join(TIMEBASES)}, not {timebase!r}")
+
+
+def to_frame_rate(activations: np.ndarray, fps: float) -> np.ndarray:
+    """Interpolate float32 [K, 2] linearly from times k / 100 to j / fps, j = 0 ... floor((K - 1) fps / 100).
+
+    Computed in float64 and rounded to float32 once; where the times coincide the values do.
+    """
+    if fps == FRAME_RATE:
+        return activations
+    last = len(activations) - 1
+    k = np.arange(int(np.floor(last * fps / FRAME_RATE)) + 1) * float(FRAME_RATE) / fps
+    left = np.minimum(k.astype(np.int64), max(last - 1, 0))
+    right = np.minimum(left + 1, last)
+    weight = (k - left)[:, None]
+    return ((1 - weight) * activations[left] + weight * activations[right]).astype(np.float32)
+
+
+def decode_frames(activations: np.ndarray, fps: float,
+                  transition_lambda: float) -> tuple[np.ndarray, np.ndarray]:
+    """Decode float32 [K, 2] that are at ``fps``: (beat frames int64 [n], positions in the bar int64 [n])."""
+    above = np.nonzero(activations >= THRESHOLD)[0]
+    if not above.any():  # madmom's test: a frame 0 alone does not count either
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    first = above[0]
+    activations = np.ascontiguousarray(activations[first:above[-1] + 1])
+
+    path, model = _likeliest_path(activations, models(fps, transition_lambda))
+    is_beat = (model.observation_model.pointers[path] >= 1).astype(np.int8)
+    edges = np.flatnonzero(np.diff(is_beat, prepend=0, append=0))
+    beats = np.array([left + np.argmax(activations[left:right]) // 2  # of either column
+                      for left, right in edges.reshape(-1, 2)], np.int64)
+    positions = model.transition_model.state_space.state_positions[path[beats]].astype(np.int64) + 1
+    return first + beats, positions
+
+
+def _likeliest_path(activations, candidates):
+    with np.errstate(divide="ignore"):
+        paths, log_probabilities = zip(*(model.viterbi(activations) for model in candidates))
+    best = int(np.argmax(log_probabilities))
+    if not np.isfinite(log_probabilities[best]):
+        raise ValueError("activations admit no path: beats are certain (1) where no tempo of the model has them")
+    return paths[best], candidates[best]
+
+
+@lru_cache(maxsize=16)
+def models(fps: float, transition_lambda: float) -> tuple:
+    """madmom's ``HiddenMarkovModel`` for each bar length."""
+    _madmom.madmom()
+    from madmom.features.beats_hmm import (BarStateSpace, BarTransitionModel,
+                                           RNNDownBeatTrackingObservationModel)
+    from madmom.ml.hmm import HiddenMarkovModel
+
+    slowest, fastest = (60.0 * fps / tempo for tempo in TEMPO_RANGE)
+    spaces = [BarStateSpace(beats, fastest, slowest, TEMPI) for beats in BEATS_PER_BAR]
+    return tuple(HiddenMarkovModel(BarTransitionModel(space, transition_lambda),
+                                   RNNDownBeatTrackingObservationModel(space, OBSERVATION_LAMBDA))
+                 for space in spaces)
+
+
+def _checked(activations):
+    activations = np.asarray(activations, np.float32)
+    if activations.ndim != 2 or activations.shape[1] != 2 or len(activations) == 0:
+        raise ValueError(f"activations must be of shape [K, 2] with K > 0, not {list(activations.shape)}")
+    if not ((activations >= 0) & (activations <= 1)).all():  # NaN fails, too
+        raise ValueError("activations must be probabilities within [0, 1], without NaN")
+    return activations

@@ -1,0 +1,119 @@
+"""From a waveform to the features that madmom's downbeat networks read.
+
+Facts: Böck, Krebs and Widmer, "Joint Beat and Downbeat Tracking with Recurrent Neural Networks", ISMIR 2016, as
+madmom 0.16.1 computes it: at 44.1 kHz three magnitude spectrograms (frames of 1024, 2048 and 4096 samples, one
+every 441 samples, Hann window) are summed in triangular bands (3, 6 and 12 an octave between 30 Hz and 17 kHz,
+area 1), compressed as log10(1 + x), and stacked with their positive differences in time.
+"""
+
+from functools import lru_cache
+from math import gcd
+
+import numpy as np
+from scipy import fft
+from scipy.signal import resample_poly
+
+SAMPLE_RATE = 44100  # Hz, the only rate the networks know
+HOP = 441
+FRAME_RATE = 100  # frames/s
+FEATURES = 314
+# frame size N in samples, bands an octave, lag of the difference in frames
+RESOLUTIONS = ((1024, 3, 1), (2048, 6, 1), (4096, 12, 2))
+FREQUENCY_RANGE = (30.0, 17000.0)  # Hz
+TUNING = 440.0  # Hz
+FRAMES_AT_ONCE = 512
+
+
+def to_mono(samples: np.ndarray) -> np.ndarray:
+    """The average of the channels, in the dtype of the samples (integers are cut towards zero, as in madmom).
+
+    Parameters: ``samples`` [n] or [n, channels], int16 or floating, any scale. Returns [n].
+    Raises ValueError if the array has another shape, is empty, of another dtype, or not finite.
+    """
+    samples = np.asarray(samples)
+    if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
+        raise ValueError(f"audio must be int16 or floating, not {samples.dtype}")
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > samples.shape[0] > 0):
+        raise ValueError(f"audio must be of shape [n] or [n, channels], not {list(samples.shape)}")
+    if samples.size == 0:
+        raise ValueError("audio is empty")
+    if not np.isfinite(samples).all():
+        raise ValueError("audio holds NaN or infinite samples")
+    return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64).astype(samples.dtype)
+
+
+def to_44100(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Resample [n] int16 or float32 samples to 44.1 kHz as int16 [ceil(n * 44100 / sample_rate)].
+
+    madmom gets whatever is not at 44.1 kHz as 16-bit samples (from ffmpeg), and log10(1 + x) is not linear, so
+    the rounding belongs to the definition. Audio at 44.1 kHz is handed on as it is.
+    """
+    if sample_rate == SAMPLE_RATE:
+        return samples
+    full_scale = 1.0 if samples.dtype == np.int16 else 32768.0
+    common = gcd(SAMPLE_RATE, sample_rate)
+    resampled = resample_poly(samples.astype(np.float64), SAMPLE_RATE // common, sample_rate // common)
+    return np.clip(np.rint(full_scale * resampled), -32768, 32767).astype(np.int16)
+
+
+@lru_cache(maxsize=None)
+def filterbank(frame_size: int, bands_per_octave: int) -> np.ndarray:
+    """Overlapping triangles of area 1 on a logarithmic axis, float32 [frame_size / 2 bins, bands]."""
+    lowest, highest = FREQUENCY_RANGE
+    first = np.floor(np.log2(lowest / TUNING) * bands_per_octave)
+    last = np.ceil(np.log2(highest / TUNING) * bands_per_octave)
+    frequencies = TUNING * 2.0 ** (np.arange(first, last) / bands_per_octave)
+    frequencies = frequencies[(frequencies >= lowest) & (frequencies <= highest)]
+
+    bin_frequencies = np.arange(frame_size // 2) * (SAMPLE_RATE / frame_size)
+    right = np.clip(np.searchsorted(bin_frequencies, frequencies), 1, len(bin_frequencies) - 1)
+    is_left = frequencies - bin_frequencies[right - 1] < bin_frequencies[right] - frequencies
+    bins = np.unique(right - is_left)  # at low frequencies several bands would share a bin
+
+    bank = np.zeros((len(bin_frequencies), len(bins) - 2), np.float32)
+    for band, (start, centre, stop) in enumerate(zip(bins, bins[1:], bins[2:])):
+        triangle = np.concatenate((np.linspace(0, 1, centre - start, endpoint=False),
+                                   np.linspace(1, 0, stop - centre, endpoint=False))).astype(np.float32)
+        bank[start:stop, band] = triangle / triangle.sum()
+    bank.flags.writeable = False
+    return bank
+
+
+def features(signal_44100: np.ndarray) -> np.ndarray:
+    """Features of a mono signal at 44.1 kHz: float32 [K, 314], K = ceil(n / 441), 100 frames/s.
+
+    Parameters: ``signal_44100`` [n], int16 or floating in [-1, 1]. int16 is scaled by 1 / 32767, as in madmom.
+    Frame k is centred on sample 441 k; beyond its ends the signal is zero. The columns are, for each frame size,
+    the bands and then their positive differences (0 in the first frames): 2 x (21 + 45 + 91).
+    Raises ValueError for an empty signal or one with more than one dimension.
+    """
+    if signal_44100.ndim != 1 or len(signal_44100) == 0:
+        raise ValueError(f"signal must be of shape [n] with n > 0, not {list(signal_44100.shape)}")
+    frames = -(-len(signal_44100) // HOP)
+    stacked = np.empty((frames, FEATURES), np.float32)
+    column = 0
+    for frame_size, bands_per_octave, lag in RESOLUTIONS:
+        bands = _log_bands(signal_44100, frames, frame_size, filterbank(frame_size, bands_per_octave))
+        width = bands.shape[1]
+        stacked[:, column:column + width] = bands
+        difference = stacked[:, column + width:column + 2 * width]
+        difference[:lag] = 0
+        np.maximum(bands[lag:] - bands[:-lag], 0, out=difference[lag:])
+        column += 2 * width
+    return stacked
+
+
+def _log_bands(signal, frames, frame_size, bank):
+    """log10(1 + banded magnitudes), float32 [frames, bands]."""
+    window = np.hanning(frame_size)
+    if signal.dtype == np.int16:
+        window = window / 32767
+    padded = np.zeros((frames - 1) * HOP + frame_size, signal.dtype)
+    inside = signal[:len(padded) - frame_size // 2]
+    padded[frame_size // 2:frame_size // 2 + len(inside)] = inside
+    framed = np.lib.stride_tricks.sliding_window_view(padded, frame_size)[::HOP]
+    bands = np.empty((frames, bank.shape[1]), np.float32)
+    for start in range(0, frames, FRAMES_AT_ONCE):
+        spectrum = fft.rfft(framed[start:start + FRAMES_AT_ONCE] * window, axis=1)[:, :-1]
+        bands[start:start + FRAMES_AT_ONCE] = np.abs(spectrum).astype(np.float32) @ bank
+    return np.log10(1 + bands, out=bands)

@@ -1,0 +1,150 @@
+"""madmom's ensemble of eight bidirectional LSTM networks, evaluated as one batch.
+
+Each network (Böck, Krebs and Widmer, ISMIR 2016) has three bidirectional layers of H = 25 LSTM units a
+direction, with peephole connections (Gers and Schmidhuber, 2000), and a softmax over (no beat, beat, downbeat).
+With input u_t, output h_t and cell state c_t, all zero before the first frame:
+
+    i_t = sigmoid(W_i u_t + R_i h_{t-1} + p_i * c_{t-1} + b_i)
+    f_t = sigmoid(W_f u_t + R_f h_{t-1} + p_f * c_{t-1} + b_f)
+    c_t = f_t * c_{t-1} + i_t * tanh(W_c u_t + R_c h_{t-1} + b_c)
+    o_t = sigmoid(W_o u_t + R_o h_{t-1} + p_o * c_t + b_o)
+    h_t = o_t * tanh(c_t)
+
+The backward direction is the same on frames in reverse order. In the shapes: M = 8 networks, D = 2 directions,
+K frames, B stems, F inputs. Units come before stems, so that the gates of a frame are contiguous in memory;
+they are stored in the order i, f, o, c, so that the three sigmoids are one call.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from mtbench.beats import _madmom
+
+UNITS = 25
+BLOCK = 128  # frames whose input products are held at a time
+
+
+class Layer(NamedTuple):
+    """One bidirectional layer of all networks, float32.
+
+    W: [D, M, 4H, F], R: [D, M, 4H, H], b: [D, M, 4H, 1], p: [D, M, 3H, 1].
+    """
+
+    W: np.ndarray
+    R: np.ndarray
+    b: np.ndarray
+    p: np.ndarray
+
+
+class Ensemble(NamedTuple):
+    """Three layers; then W: [M, 3, 2H] and b: [M, 3, 1] of the softmax."""
+
+    layers: tuple[Layer, ...]
+    W: np.ndarray
+    b: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def load_ensemble() -> Ensemble:
+    """The trained weights of the installed madmom. Raises ImportError if it is not installed."""
+    networks = _madmom.load_networks()
+    bidirectional = zip(*(network.layers[:-1] for network in networks))
+    outputs = [network.layers[-1] for network in networks]
+    return Ensemble(tuple(_stack(layers) for layers in bidirectional),
+                    np.stack([output.weights.T for output in outputs]),
+                    np.stack([output.bias[:, None] for output in outputs]))
+
+
+def _stack(layers) -> Layer:
+    """One bidirectional layer of each network, as madmom holds it, in the arrays of a Layer."""
+    directions = [[layer.fwd_layer for layer in layers], [layer.bwd_layer for layer in layers]]
+
+    def gates(part, names=("input_gate", "forget_gate", "output_gate", "cell")):
+        return np.array([[np.concatenate([part(getattr(lstm_layer, name)) for name in names])
+                          for lstm_layer in direction] for direction in directions], dtype=np.float32)
+
+    return Layer(W=gates(lambda gate: gate.weights.T),
+                 R=gates(lambda gate: gate.recurrent_weights.T),
+                 b=gates(lambda gate: gate.bias)[..., None],
+                 p=gates(lambda gate: gate.peephole_weights, ("input_gate", "forget_gate", "output_gate"))[..., None])
+
+
+def network_outputs(features: np.ndarray) -> np.ndarray:
+    """Probabilities of (no beat, beat, downbeat) from each network.
+
+    Parameters: ``features`` float32 [B, K, 314], B stems of one length. Returns float32 [B, M, K, 3].
+    Stems do not influence each other but for float rounding (sums in another order, about 1e-6).
+    """
+    ensemble = load_ensemble()
+    u = np.ascontiguousarray(features.transpose(1, 2, 0))[:, None]  # [K, 1, F, B], the same for all networks
+    for layer in ensemble.layers:
+        u = bidirectional(u, layer)
+    logits = ensemble.W @ u + ensemble.b  # [K, M, 3, B]
+    probabilities = np.exp(logits - logits.max(axis=2, keepdims=True))
+    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    return np.ascontiguousarray(probabilities.transpose(3, 1, 0, 2))
+
+
+def bidirectional(u: np.ndarray, layer: Layer) -> np.ndarray:
+    """One layer of all networks on u [K, M or 1, F, B]: float32 [K, M, 2H, B], forward units first."""
+    frames, _, _, stems = u.shape
+    networks = layer.R.shape[1]
+    both = np.empty((frames, networks, 2 * UNITS, stems), np.float32)
+    h = np.zeros((2, networks, UNITS, stems), np.float32)
+    c = np.zeros_like(h)
+    for start in range(0, frames, BLOCK):
+        stop = min(start + BLOCK, frames)
+        forward, backward = u[start:stop], u[::-1][start:stop]
+        z = np.stack([input_products(forward, layer.W[0], layer.b[0]),
+                      input_products(backward, layer.W[1], layer.b[1])], axis=1)
+        outputs, h, c = lstm(z, layer.R, layer.p, h, c)
+        both[start:stop, :, :UNITS] = outputs[:, 0]
+        both[::-1][start:stop, :, UNITS:] = outputs[:, 1]
+    return both
+
+
+def input_products(u: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """W u + b for T frames of one direction: u [T, M or 1, F, B], W [M, 4H, F] -> [T, M, 4H, B]."""
+    if u.shape[1] == 1:  # one product for all networks
+        networks, gates, inputs = W.shape
+        product = W.reshape(networks * gates, inputs) @ u[:, 0]
+        return product.reshape(len(u), networks, gates, -1) + b
+    return W @ u + b
+
+
+def lstm(z, R, p, h, c):
+    """The recurrence over T frames, for all directions, networks and stems at once.
+
+    Parameters: z [T, D, M, 4H, B], input products, overwritten; R [D, M, 4H, H]; p [D, M, 3H, 1]; h, c
+    [D, M, H, B], the state before the first frame. Returns the outputs [T, D, M, H, B] and the last h, c.
+    """
+    H = UNITS
+    p_if, p_o = p[:, :, :2 * H], p[:, :, 2 * H:]
+    outputs = np.empty((len(z), *h.shape), np.float32)
+    c_twice = np.empty_like(z[0][:, :, :2 * H])
+    for t in range(len(z)):
+        gates = z[t]
+        gates += R @ h
+        c_twice[:, :, :H] = c
+        c_twice[:, :, H:] = c
+        c_twice *= p_if
+        i_f = gates[:, :, :2 * H]
+        i_f += c_twice
+        _sigmoid(i_f)
+        c = i_f[:, :, H:] * c
+        c += i_f[:, :, :H] * np.tanh(gates[:, :, 3 * H:])
+        o = gates[:, :, 2 * H:3 * H]
+        o += p_o * c
+        _sigmoid(o)
+        h = np.multiply(o, np.tanh(c), out=outputs[t])
+    return outputs, h, c
+
+
+def _sigmoid(x):
+    """In place: (1 + tanh(x / 2)) / 2, which neither overflows nor takes a division."""
+    x *= np.float32(0.5)
+    np.tanh(x, out=x)
+    x += np.float32(1)
+    x *= np.float32(0.5)

@@ -1,0 +1,407 @@
+"""Beats against values worked out by hand, against madmom's own networks, and against the goldens."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mtbench import beats
+from mtbench.beats import _madmom, decoding, frontend, network
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "metrics"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/metrics")
+
+GOLDEN = dict(np.load(Path(__file__).parent / "data" / "beats.npz"))  # see test_decoded_frames_are_madmoms
+STEMS = sorted(key for key in GOLDEN if key.count("/") == 1)
+CONFIGS = [(fps, transition_lambda) for fps in (100, 150, 200) for transition_lambda in (10, 50, 100)]
+
+
+def clicks(sample_rate, seconds=10.24, bpm=120):
+    """Short noise bursts every 60 / bpm seconds, float32."""
+    burst = np.random.default_rng(0).uniform(-0.8, 0.8, sample_rate // 100) * np.linspace(1, 0, sample_rate // 100)
+    samples = np.zeros(int(seconds * sample_rate), np.float32)
+    for start in np.arange(0, seconds - 0.1, 60 / bpm):
+        first = round(start * sample_rate)
+        samples[first:first + len(burst)] = burst
+    return samples
+
+
+@pytest.fixture(scope="module")
+def click_activations():
+    return beats.activations([clicks(16000)], 16000)[0]
+
+
+def regular_activations(period, beats_per_bar, frames=1000):
+    """A beat in every `period`-th frame from frame 10 on, the first of each bar a downbeat."""
+    made = np.full((frames, 2), 0.001, np.float32)
+    for i, frame in enumerate(range(10, frames, period)):
+        made[frame, 1 if i % beats_per_bar == 0 else 0] = 0.9
+    return made
+
+
+@pytest.mark.parametrize("beats_per_bar", [3, 4])
+def test_regular_beats_are_found_where_they_are(beats_per_bar):
+    times, positions = beats.decode(regular_activations(50, beats_per_bar), fps=100)
+    assert times.dtype == np.float64 and positions.dtype == np.int64
+    assert times.tolist() == [(10 + 50 * i) / 100 for i in range(20)]
+    assert positions.tolist() == [1 + i % beats_per_bar for i in range(20)]
+
+
+def test_published_time_base_divides_frames_by_fps():
+    times, _ = beats.decode(regular_activations(50, 4), fps=150, timebase="published")
+    assert times.tolist() == [(10 + 50 * i) / 150 for i in range(20)]
+
+
+@pytest.mark.parametrize("fps, period", [(50, 40), (200, 51)])  # periods that are among the model's tempi
+def test_true_time_base_gives_seconds_at_any_fps(fps, period):
+    times, _ = beats.decode(regular_activations(period, 4), fps=fps, timebase="true")
+    expected = np.arange(10, 1000, period) / 100
+    np.testing.assert_allclose(times, expected, atol=1e-12)
+
+
+def test_time_bases_agree_at_100():
+    activations = GOLDEN["clean_05/stem_1"]
+    for true, published in zip(beats.decode(activations), beats.decode(activations, timebase="published")):
+        assert true.tolist() == published.tolist()
+
+
+def test_interpolation_worked_out_by_hand():
+    activations = np.array([[0, 0.8], [0.3, 0.4], [0.9, 0]], np.float32)  # at 0, 10, 20 ms
+    by_fps = {
+        200: [[0, 0.8], [0.15, 0.6], [0.3, 0.4], [0.6, 0.2], [0.9, 0]],  # 0, 5, 10, 15, 20 ms
+        150: [[0, 0.8], [0.2, 1.6 / 3], [0.5, 0.8 / 3], [0.9, 0]],  # 0, 6.67, 13.33, 20 ms
+        50: [[0, 0.8], [0.9, 0]],  # 0, 20 ms
+        80: [[0, 0.8], [0.45, 0.3]],  # 0, 12.5 ms; 25 ms would lie beyond the last frame
+    }
+    for fps, expected in by_fps.items():
+        np.testing.assert_allclose(decoding.to_frame_rate(activations, fps), expected, atol=1e-7)
+    assert decoding.to_frame_rate(activations[:1], 150).tolist() == activations[:1].tolist()
+
+
+def test_nothing_over_the_threshold_means_no_beats():
+    for activations in (np.full((500, 2), 0.049, np.float32), np.zeros((1, 2), np.float32)):
+        times, positions = beats.decode(activations)
+        assert times.shape == positions.shape == (0,)
+        assert times.dtype == np.float64 and positions.dtype == np.int64
+
+
+def test_frames_outside_the_threshold_do_not_matter():
+    activations = regular_activations(50, 4)
+    longer = np.pad(activations, ((30, 200), (0, 0)), constant_values=0.02)
+    np.testing.assert_allclose(beats.decode(longer)[0], beats.decode(activations)[0] + 0.3, atol=1e-12)
+
+
+@pytest.mark.parametrize("activations", [
+    np.empty((0, 2)), np.zeros(10), np.zeros((10, 3)), np.full((10, 2), np.nan), np.full((10, 2), 1.5),
+    np.full((10, 2), -0.1)])
+def test_activations_that_are_none_are_refused(activations):
+    with pytest.raises(ValueError, match="activations"):
+        beats.decode(activations)
+
+
+@pytest.mark.filterwarnings("ignore:-inf log probability")  # madmom's own words
+def test_activations_without_a_path_are_refused():
+    certain = np.zeros((300, 2), np.float32)
+    certain[[10, 11, 60, 200], 0] = 1  # certain beats 10 ms apart, none elsewhere
+    with pytest.raises(ValueError, match="no path"):
+        beats.decode(certain)
+
+
+@pytest.mark.parametrize("setting", [
+    {"fps": 0}, {"fps": -100}, {"fps": float("nan")}, {"fps": 4.9}, {"transition_lambda": -1},
+    {"transition_lambda": float("inf")}, {"timebase": "wrong"}])
+def test_bad_settings_are_named(setting):
+    (name,) = setting
+    with pytest.raises(ValueError, match=name):
+        beats.decode(np.zeros((10, 2)), **setting)
+    with pytest.raises(ValueError, match=name):
+        beats.track(np.zeros(1000, np.float32), sample_rate=16000, **setting)
+
+
+def assert_decoded_frames(activations, fps, transition_lambda, frames):
+    times, positions = beats.decode(activations, fps, transition_lambda, timebase="published")
+    assert times.tolist() == [frame / fps for frame in frames]
+    assert set(np.diff(positions)) <= {1, -2, -3}  # 1 2 3 1 or 1 2 3 4 1, without gaps
+
+
+@pytest.mark.parametrize("fps, transition_lambda", CONFIGS)
+def test_decoded_frames_are_madmoms(fps, transition_lambda):
+    """data/beats.npz: activations of 11 public stems and, under <stem>/<config>, madmom 0.16.1's beat frames."""
+    assert len(STEMS) == 11
+    for stem in STEMS:
+        frames = GOLDEN[f"{stem}/fps{fps}_tl{transition_lambda}"].tolist()
+        assert_decoded_frames(GOLDEN[stem], fps, transition_lambda, frames)
+
+
+@needs_shared
+@pytest.mark.slow
+@pytest.mark.parametrize("fps, transition_lambda", CONFIGS)
+def test_decoded_frames_are_madmoms_for_all_stems(fps, transition_lambda):
+    activations = np.load(SHARED / "activations.npz")
+    golden = json.loads((SHARED / "goldens.json").read_text())["beats"][f"fps{fps}_tl{transition_lambda}"]
+    for clip, stems in golden.items():
+        for k, frames in enumerate(stems):
+            assert_decoded_frames(activations[f"{clip}/stem_{k}"], fps, transition_lambda, frames)
+
+
+@pytest.mark.parametrize("frame_size, bands_per_octave, bands", [(1024, 3, 21), (2048, 6, 45), (4096, 12, 91)])
+def test_filterbank(frame_size, bands_per_octave, bands):
+    bank = frontend.filterbank(frame_size, bands_per_octave)
+    assert bank.shape == (frame_size // 2, bands) and bank.dtype == np.float32
+    np.testing.assert_allclose(bank.sum(axis=0), 1, atol=1e-6)
+    centres = np.argmax(bank, axis=0)
+    assert (np.diff(centres) > 0).all()
+    assert 30 <= centres[0] * 44100 / frame_size and centres[-1] * 44100 / frame_size <= 17000
+
+
+def test_features_of_an_impulse_by_hand():
+    """One sample a in the middle of frame 10: every bin has magnitude a * window(middle), whatever the band."""
+    signal = np.zeros(44100, np.float32)
+    signal[4410] = 0.5
+    made = frontend.features(signal)
+    assert made.shape == (100, 314) and made.dtype == np.float32
+    column = 0
+    for frame_size, bands in ((1024, 21), (2048, 45), (4096, 91)):
+        middle = 0.5 - 0.5 * np.cos(2 * np.pi * (frame_size // 2) / (frame_size - 1))
+        np.testing.assert_allclose(made[10, column:column + bands], np.log10(1 + 0.5 * middle), atol=1e-6)
+        column += 2 * bands
+    assert (made[:5] == 0).all() and (made[15:] == 0).all()  # 4096 samples reach 2048 / 441 = 4.6 frames
+    # the differences look back by one frame (1024, 2048) and by two (4096); falling ones are 0
+    for bands, lag, column in ((21, 1, 0), (45, 1, 42), (91, 2, 132)):
+        now, difference = made[:, column:column + bands], made[:, column + bands:column + 2 * bands]
+        np.testing.assert_array_equal(difference[lag:], np.maximum(now[lag:] - now[:-lag], 0))
+        assert (difference[:lag] == 0).all()
+
+
+def test_features_of_16_bit_samples_are_those_over_32767():
+    samples = np.random.default_rng(1).integers(-32768, 32768, 20000).astype(np.int16)
+    np.testing.assert_allclose(frontend.features(samples), frontend.features(samples / 32767), atol=1e-6)
+
+
+@pytest.mark.parametrize("n, frames", [(1, 1), (441, 1), (442, 2), (883, 3), (451584, 1024)])
+def test_number_of_frames(n, frames):
+    assert frontend.features(np.zeros(n, np.int16)).shape == (frames, 314)
+
+
+def test_features_refuse_an_empty_signal():
+    with pytest.raises(ValueError, match="signal"):
+        frontend.features(np.empty(0, np.int16))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_features_are_madmoms(dtype):
+    """Against madmom's own processors (a new one for each format: they cache the scale of the first)."""
+    _madmom.madmom()
+    from madmom.audio.signal import Signal
+    from madmom.features.downbeats import RNNDownBeatProcessor
+    x = np.random.default_rng(2).normal(0, 0.2, 44100).clip(-1, 1) * np.linspace(0, 1, 44100) ** 2
+    x = (32767 * x).astype(np.int16) if dtype == np.int16 else x.astype(np.float32)
+    expected = RNNDownBeatProcessor().processors[0](Signal(x, sample_rate=44100))
+    np.testing.assert_allclose(frontend.features(x), expected, atol=1e-5)
+
+
+@needs_shared
+def test_stages():
+    golden = np.load(SHARED / "stages.npz")
+    np.testing.assert_allclose(frontend.features(golden["signal_44100"]), golden["features"], atol=1e-4)
+    outputs = network.network_outputs(golden["features"][None])[0]
+    np.testing.assert_allclose(outputs, golden["network_outputs"], atol=1e-4)
+    activations = beats.activations([golden["signal_44100"]], 44100)[0]
+    np.testing.assert_allclose(activations, golden["activations"], atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 32000, 48000, 96000])
+def test_resampling_keeps_a_sine(rate):
+    n = rate // 2
+    sine = 0.5 * np.sin(2 * np.pi * 440 * np.arange(n) / rate)
+    resampled = frontend.to_44100(sine.astype(np.float32), rate)
+    assert resampled.dtype == np.int16 and len(resampled) == 22050
+    expected = 16384 * np.sin(2 * np.pi * 440 * np.arange(22050) / 44100)
+    np.testing.assert_allclose(resampled[500:-500], expected[500:-500], atol=0.005 * 16384)
+
+
+def test_resampling_saturates_and_leaves_44100_alone():
+    assert frontend.to_44100(np.full(1000, 1.5, np.float32), 22050).max() == 32767
+    signal = np.array([0.1, -0.2], np.float32)
+    assert frontend.to_44100(signal, 44100) is signal
+
+
+def test_networks_are_madmoms():
+    features = np.random.default_rng(3).gamma(0.5, 0.3, (2, 150, 314)).astype(np.float32)
+    outputs = network.network_outputs(features)
+    assert outputs.shape == (2, 8, 150, 3) and outputs.dtype == np.float32
+    for m, peer in enumerate(_madmom.load_networks()):
+        for b in range(2):
+            np.testing.assert_allclose(outputs[b, m], peer(features[b]), atol=1e-4)
+    np.testing.assert_allclose(outputs.sum(axis=-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("fps, timebase, interval", [
+    (100, "true", 0.5), (150, "true", 0.5), (200, "true", 0.5),
+    (100, "published", 0.5), (150, "published", 1 / 3), (200, "published", 0.25)])
+def test_click_track_of_120_bpm(click_activations, fps, timebase, interval):
+    times, _ = beats.decode(click_activations, fps, 100, timebase)
+    scale = interval / 0.5
+    assert len(times) in (20, 21)
+    np.testing.assert_allclose(times, scale * 0.5 * np.arange(len(times)), atol=0.03 * scale)
+    intervals = np.diff(times)
+    assert np.median(intervals) == pytest.approx(interval, abs=1e-9)
+    np.testing.assert_allclose(intervals, interval, atol=0.0101)
+
+
+def test_track_is_activations_and_decode(click_activations):
+    expected, _ = beats.decode(click_activations, 150, 50, "published")
+    assert beats.track(clicks(16000), 150, 50, "published", sample_rate=16000).tolist() == expected.tolist()
+
+
+def test_silence_has_no_beats():
+    times = beats.track(np.zeros(160000, np.int16), sample_rate=16000)
+    assert times.shape == (0,) and times.dtype == np.float64
+
+
+def test_16_bit_and_float_samples_at_16_khz_are_one():
+    pcm = (32767 * clicks(16000, seconds=2)).astype(np.int16)
+    from_int, from_float = beats.activations([pcm, pcm / np.float32(32768)], 16000)
+    np.testing.assert_allclose(from_int, from_float, atol=1e-5)
+
+
+def test_stems_in_a_batch_are_as_each_alone():
+    rng = np.random.default_rng(4)
+    stems = [clicks(16000, seconds=3), rng.normal(0, 0.1, 48000).astype(np.float32), np.zeros(48000, np.float32),
+             clicks(16000, seconds=2, bpm=90)]
+    together = beats.activations(stems, 16000)
+    assert [a.shape for a in together] == [(300, 2)] * 3 + [(200, 2)]
+    for stem, activations in zip(stems, together):
+        assert activations.dtype == np.float32
+        alone = beats.activations([stem], 16000)[0]
+        np.testing.assert_allclose(activations, alone, atol=1e-5)
+        assert beats.decode(activations)[0].tolist() == beats.decode(alone)[0].tolist()
+    as_array = beats.activations(np.stack(stems[:3]), 16000)
+    assert all((a == b).all() for a, b in zip(as_array, together))
+    assert beats.activations([], 16000) == []
+
+
+def test_memory_is_bounded_by_splitting_batches(monkeypatch):
+    stems = [clicks(16000, seconds=1, bpm=bpm) for bpm in (100, 120, 140)]
+    together = beats.activations(stems, 16000)
+    monkeypatch.setattr(beats, "FRAMES_AT_ONCE", 1)
+    for a, b in zip(beats.activations(stems, 16000), together):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_channels_are_averaged(tmp_path):
+    left = clicks(16000, seconds=4)
+    right = np.random.default_rng(5).normal(0, 0.01, len(left)).astype(np.float32)
+    stereo = np.stack([left, right], axis=1)
+    expected = beats.track((left + right) / 2, sample_rate=16000)
+    assert len(expected) > 0
+    assert beats.track(stereo, sample_rate=16000).tolist() == expected.tolist()
+    soundfile.write(tmp_path / "stereo.wav", stereo, 16000, subtype="FLOAT")
+    assert beats.track(tmp_path / "stereo.wav").tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("rate, name, subtype", [
+    (8000, "a.wav", "PCM_16"), (22050, "a.flac", "PCM_24"), (44100, "a.wav", "FLOAT"), (44100, "a.wav", "PCM_16"),
+    (44100, "a.ogg", "VORBIS"), (48000, "a.wav", "PCM_24")])
+def test_files_of_any_rate_and_format(tmp_path, rate, name, subtype):
+    soundfile.write(tmp_path / name, clicks(rate), rate, subtype=subtype)
+    times = beats.track(str(tmp_path / name))
+    assert len(times) in (20, 21)
+    np.testing.assert_allclose(times, 0.5 * np.arange(len(times)), atol=0.03)
+
+
+def test_16_bit_file_at_44100_keeps_its_integers(tmp_path):
+    pcm = (32767 * clicks(44100, seconds=1)).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", pcm, 44100)
+    samples, rate = beats._read(tmp_path / "a.wav")
+    assert rate == 44100 and samples.dtype == np.int16
+    np.testing.assert_array_equal(samples, pcm)
+
+
+@pytest.mark.parametrize("samples, message", [
+    (np.empty(0, np.float32), "empty"), (np.array([0, np.nan], np.float32), "NaN"),
+    (np.array([0, np.inf], np.float32), "infinite"), (np.zeros(10, np.int32), "int32"),
+    (np.zeros((2, 16000), np.float32), "channels"), (np.zeros((4, 2, 2), np.float32), "shape")])
+def test_bad_samples_are_named(samples, message):
+    with pytest.raises(ValueError, match=message):
+        beats.track(samples, sample_rate=16000)
+    with pytest.raises(ValueError, match="stem 1"):
+        beats.activations([np.zeros(100, np.float32), samples], 16000)
+
+
+@pytest.mark.parametrize("rate", [0, -16000, 16000.5, None])
+def test_bad_sample_rate_is_named(rate):
+    with pytest.raises(ValueError, match="sample_rate"):
+        beats.track(np.zeros(100, np.float32), sample_rate=rate)
+
+
+def test_a_file_states_its_own_rate(tmp_path):
+    with pytest.raises(ValueError, match="sample_rate"):
+        beats.track(tmp_path / "a.wav", sample_rate=16000)
+
+
+def check_audio(paths):
+    """The tolerances of ../shared/metrics/README.md, section 7, for another resampler than ffmpeg's."""
+    golden = np.load(SHARED / "activations.npz")
+    frames = json.loads((SHARED / "goldens.json").read_text())["beats"]["fps150_tl100"]
+    stems = [soundfile.read(path, dtype="int16")[0] for path in paths]
+    identical = close = 0
+    for path, activations in zip(paths, beats.activations(stems, 16000)):
+        np.testing.assert_allclose(activations, golden[f"{path.stem}/{path.parent.name}"], atol=0.05)
+        expected = np.array(frames[path.stem][int(path.parent.name[-1])])
+        made = np.rint(150 * beats.decode(activations, 150, 100, "published")[0])
+        if len(made) == len(expected):
+            shifts = np.abs(made - expected)
+            identical += (shifts == 0).all()
+            close += (shifts <= 3).all()
+    assert identical >= 0.9 * len(paths)
+    assert close >= 0.97 * len(paths)
+
+
+@needs_shared
+def test_beats_from_audio():
+    check_audio(sorted(SHARED.glob("audio/stem_*/*.flac"))[::6])
+
+
+@needs_shared
+@pytest.mark.slow
+def test_beats_from_audio_for_all_stems():
+    check_audio(sorted(SHARED.glob("audio/stem_*/*.flac")))
+
+
+def run_python(code):
+    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", [[], ["pkg_resources", "distutils"]])
+def test_the_names_lent_to_madmom_are_taken_back(missing):
+    run_python(f"""
+        import collections, sys
+        import numpy as np
+        sys.modules.update(dict.fromkeys({missing}))  # None: cannot be imported
+        from mtbench import beats
+        assert beats.identity()["weights_sha256"] and "madmom" not in sys.modules
+        before = {{name: sys.modules.get(name) for name in ("pkg_resources", "distutils")}}
+        times, _ = beats.decode(np.full((300, 2), 0.1, np.float32))
+        assert len(times) and "madmom" in sys.modules
+        assert not hasattr(np, "float") and not hasattr(np, "int")
+        assert not hasattr(collections, "MutableSequence")
+        assert "pkg_resources" not in sys.modules or sys.modules["pkg_resources"] is None
+    """)
+
+
+def test_identity():
+    import hashlib
+    joined = b"".join(file.read_bytes() for file in _madmom.weight_files())
+    assert beats.identity() == {"engine": beats.VERSION, "weights_sha256": hashlib.sha256(joined).hexdigest()}
+    _madmom.madmom()
+    from madmom.models import DOWNBEATS_BLSTM
+    assert [str(file) for file in _madmom.weight_files()] == DOWNBEATS_BLSTM
