@@ -19,6 +19,7 @@ class UsageError(MtbenchError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not among `known`: it lists them and guesses the one that was meant."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"Did you mean '{near[0]}'? " if near else ""
+    folded = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
+    hint = f"Did you mean '{folded[near[0]]}'? " if near else ""
     return UsageError(f"unknown {kind} '{name}'. {hint}Known: {', '.join(known) or 'none'}.")

@@ -1,0 +1,1 @@
+"""Configs that a user would run, which travel inside the wheel as ``mtbench.configs``."""

@@ -1,0 +1,1 @@
+"""The site's templates, which travel inside the wheel as ``mtbench.leaderboard``."""

@@ -1,0 +1,296 @@
+"""The commands. Each is thin: it reads options, calls one function, and prints."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+
+import mtbench
+from mtbench.errors import MtbenchError, UsageError
+
+app = typer.Typer(
+    name="mtbench", no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def guarded(command: Callable) -> Callable:
+    """Turn what a user can act on into one line and the right exit code."""
+
+    @functools.wraps(command)
+    def run(*arguments, **options):
+        try:
+            return command(*arguments, **options)
+        except MtbenchError as error:
+            errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            errors.print("stopped; what was finished is kept, and the same command goes on from there")
+            raise typer.Exit(130) from None
+
+    return run
+
+
+Fps = Annotated[str | None, typer.Option(help="Frames/s of the beat decoder, e.g. 100,150,200.", metavar="LIST")]
+Lambda = Annotated[str | None, typer.Option(help="Transition lambda of the beat decoder, e.g. 50,100.", metavar="LIST")]
+Window = Annotated[str | None, typer.Option(help="CBS windows in seconds, e.g. 0.05,0.15.", metavar="LIST")]
+Timebase = Annotated[str | None, typer.Option(help="true (real seconds), published (as the papers' scripts), or both.",
+                                              metavar="LIST")]
+Embedding = Annotated[str | None, typer.Option("--embedding", help="Embeddings for FAD: log-mel-stats needs no weights; "
+                                               "vggish, vggish-audioldm and pann need mtbench\\[fad].", metavar="LIST")]
+Out = Annotated[Path | None, typer.Option(help="The run folder. Given again, the run goes on where it stopped.")]
+
+
+@app.command(epilog="Example: [bold]mtbench run --models synctrack,msg-ld -n 8 --fps 100,150 --window 0.05,0.15[/bold]")
+@guarded
+def run(
+    models: Annotated[str | None, typer.Option(help="Installed models, as `mtbench models` lists them; the controls "
+                                               "heldout and noise are added.", metavar="LIST")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file that says what to run; options here win over it.")] = None,
+    suite: Annotated[str | None, typer.Option(help="The reference set, as `mtbench suites` lists them.  \\[default: band]")] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Samples a model.  \\[default: 32]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the generators.  \\[default: 0]")] = None,
+    fps: Fps = None, transition_lambda: Lambda = None, window: Window = None, timebase: Timebase = None,
+    embedding: Embedding = None, out: Out = None,
+    device: Annotated[str, typer.Option(help="The torch device that generates: cpu, cuda, cuda:1.")] = "cpu",
+) -> None:
+    """Generate samples with each model, score them, and show the tables."""
+    from mtbench import config as configs
+    from mtbench import runner
+    from mtbench.report import site
+
+    given = _given(models=_list(models, "--models"), suite=suite, n=n, seed=seed, embeddings=_list(embedding, "--embedding"))
+    given |= _grid(fps, transition_lambda, window, timebase)
+    if config is None and models is None:
+        raise UsageError("say what to run: --models synctrack,msg-ld, or --config FILE")
+    wanted = configs.load(config, given) if config else configs.validate(given, "options")
+    folder = out or runner.default_folder(wanted)
+    done = runner.run(wanted, folder, device, _stage)
+    _show(done)
+    page = site.write([folder], folder / "site")
+    console.print(f"run folder [bold]{escape(str(folder))}[/bold], page [bold]{escape(str(page))}[/bold]")
+
+
+@app.command(name="eval", epilog="Example: [bold]mtbench eval my_stems/ --reference band[/bold]")
+@guarded
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Holds bass/, drums/, guitar/ and piano/ (or stem_0/ to stem_3/), "
+                                           "with the same file names in each.", metavar="DIR")],
+    reference: Annotated[str | None, typer.Option(help="A suite; adds FAD, and takes its clip length.")] = None,
+    fps: Fps = None, transition_lambda: Lambda = None, window: Window = None, timebase: Timebase = None,
+    embedding: Embedding = None, out: Out = None,
+) -> None:
+    """Score a folder of stems: WAV, FLAC, OGG or MP3, any sample rate, mono or stereo."""
+    from mtbench import config as configs
+    from mtbench import runner
+
+    grid = configs.validate(_grid(fps, transition_lambda, window, timebase).get("grid", {}), "options", configs.Grid)
+    embeddings = _list(embedding, "--embedding") or ["log-mel-stats"]
+    target = out or Path("runs") / f"eval-{folder.resolve().name}"
+    done = runner.evaluate(folder, reference, grid, embeddings, target, _stage)
+    _show(done)
+    console.print(f"run folder [bold]{escape(str(target))}[/bold]")
+
+
+@app.command(epilog="Example: [bold]mtbench check results/baselines/band.json runs/band-1a2b3c4d[/bold]")
+@guarded
+def check(
+    baseline: Annotated[Path, typer.Argument(help="A baseline, JSON.")],
+    run_folder: Annotated[Path | None, typer.Argument(help="A run folder. Without it the run that the baseline names "
+                                                      "is made first.", metavar="RUN")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")] = False,
+) -> None:
+    """Compare a run with a baseline: exit 1 if a score is worse than its tolerance, or missing."""
+    from mtbench import check as gate
+    from mtbench import config as configs
+    from mtbench import runner
+    from mtbench.store import RunFolder
+
+    held = None if update and not baseline.exists() else gate.read(baseline)
+    if run_folder is None:
+        if held is None:
+            raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
+        run_folder = runner.run(held.config, runner.default_folder(held.config), "cpu", _stage).folder
+    run = RunFolder(run_folder)
+    scores = run.read_table("scores.csv")
+    if held is not None:
+        verdicts = gate.compare(held, scores)
+        _show_verdicts(verdicts)
+    if update:
+        made = gate.of_run(configs.validate(run.read_yaml("run.yaml").get("config", {}), str(run_folder)), scores)
+        gate.write(baseline, made)
+        console.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(made.scores)} scores")
+        return
+    counts = verdicts["verdict"].value_counts()
+    console.print(", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "better", "worse", "missing", "new")))
+    if counts.get("worse", 0) or counts.get("missing", 0):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]mtbench site runs/* --out public[/bold]")
+@guarded
+def site(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
+) -> None:
+    """Write a static page with the tables of some runs."""
+    from mtbench.report import site as pages
+
+    console.print(f"wrote [bold]{escape(str(pages.write(runs, out)))}[/bold]")
+
+
+@app.command(epilog="Example: [bold]mtbench models[/bold]")
+@guarded
+def models() -> None:
+    """List the installed models, what they can do, and where their weights are."""
+    from mtbench import generator
+    from mtbench.suites import open_suite
+
+    table = RichTable("model", "package", "tasks", "weights", box=None, header_style="bold")
+    for name, point in generator.installed().items():
+        try:
+            made = generator.make(name, suite=open_suite("band"))
+            tasks, weights = ", ".join(sorted(made.tasks)), _weights(made.provenance)
+        except MtbenchError as error:
+            tasks, weights = "-", f"not ready: {error}"
+        package = point.dist.name if point.dist else point.module
+        table.add_row(*(escape(text) for text in (name, package, tasks, weights)))
+    console.print(table)
+
+
+@app.command(epilog="Example: [bold]mtbench suites[/bold]")
+@guarded
+def suites() -> None:
+    """List the reference sets, and where they are."""
+    from mtbench.suites import describe
+
+    table = RichTable("suite", "what", "where", box=None, header_style="bold")
+    for row in describe():
+        table.add_row(*(escape(text) for text in row))
+    console.print(table)
+
+
+@app.command(epilog="Example: [bold]mtbench doctor[/bold]")
+@guarded
+def doctor() -> None:
+    """Say what is installed, which weights and suites are at hand, and what to do about the rest."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from mtbench import beats
+    from mtbench.metrics import embeddings
+    from mtbench.store import Cache
+
+    versions = {name: version(name) for name in ("torch", "numpy", "scipy", "madmom", "soundfile")}
+    console.print(f"mtbench {mtbench.__version__}, Python {platform.python_version()}, "
+                  + ", ".join(f"{name} {number}" for name, number in versions.items()))
+    console.print(f"devices: cpu ({torch.get_num_threads()} threads)"
+                  + "".join(f", cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())))
+    console.print(f"beat networks: madmom's, SHA-256 {beats.identity()['weights_sha256'][:12]} (CC BY-NC-SA 4.0)")
+    console.print(f"cache: {escape(str(Cache().path))} (MTBENCH_CACHE moves it)")
+    console.print("\n[bold]models[/bold]")
+    models()
+    console.print("\n[bold]suites[/bold]")
+    suites()
+    console.print("\n[bold]embeddings[/bold]")
+    for name in embeddings.EMBEDDING_NAMES:
+        console.print(f"{name}: {escape(embeddings.missing(name) or 'ready')}")
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """The benchmark for multi-track music generators."""
+    if version:
+        console.print(mtbench.__version__)
+        raise typer.Exit()
+
+
+def main() -> None:
+    app()
+
+
+def _list(text: str | None, option: str) -> list[str] | None:
+    if text is None:
+        return None
+    values = [part.strip() for part in text.split(",")]
+    if not all(values):
+        raise UsageError(f"{option}: '{text}' is not a comma-separated list")
+    return values
+
+
+def _grid(fps: str | None, transition_lambda: str | None, window: str | None, timebase: str | None) -> dict[str, Any]:
+    grid = _given(
+        fps=_list(fps, "--fps"), transition_lambda=_list(transition_lambda, "--transition-lambda"),
+        window=_list(window, "--window"), timebase=_list(timebase, "--timebase"),
+    )
+    return {"grid": grid} if grid else {}
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextmanager
+def _stage(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar; where nobody watches a terminal, a line when the stage begins and one when it ends."""
+    if not errors.is_terminal:
+        errors.print(f"{title}: {total} to do", markup=False)
+        yield lambda steps: None
+        errors.print(f"{title}: done", markup=False)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(escape(title), total=total)
+        yield lambda steps: progress.advance(task, steps)
+
+
+def _show(done) -> None:
+    from mtbench.report.tables import paper_tables, sensitivity_tables
+
+    for table in [*paper_tables(done.scores), *sensitivity_tables(done.scores)]:
+        shown = RichTable(title=f"{table.title} [dim]({escape(table.note)})[/dim]", title_justify="left", title_style="bold")
+        shown.add_column(table.of)
+        for column in table.rows.columns:
+            shown.add_column(escape(column), justify="right")
+        for name, row in table.rows.iterrows():
+            cells = ["-" if value != value else f"{value:.{table.digits[column]}f}" for column, value in row.items()]
+            shown.add_row(escape(name), *cells)
+        console.print(shown)
+    for notice in done.notices:
+        errors.print(f"[yellow]note:[/yellow] {escape(notice)}", soft_wrap=True)
+
+
+def _show_verdicts(verdicts) -> None:
+    table = RichTable("model", "metric", "track", "setting", "baseline", "now", "allowed", "verdict")
+    styles = {"worse": "red", "missing": "red", "better": "green", "new": "yellow"}
+    for row in verdicts.itertuples():
+        setting = " ".join(str(part) for part in (row.timebase, row.fps, row.transition_lambda, row.window, row.embedding)
+                           if part != "")
+        numbers = ["-" if value != value else f"{value:.4f}" for value in (row.baseline, row.value, row.allowed)]
+        table.add_row(escape(row.model), row.metric, escape(row.track), escape(setting), *numbers, row.verdict,
+                      style=styles.get(row.verdict))
+    console.print(table)
+
+
+def _weights(provenance) -> str:
+    if "weights" in provenance:
+        return f"{provenance['weights']} (SHA-256 {str(provenance.get('weights_sha256', '?'))[:12]})"
+    return str(provenance.get("what", "none"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The two controls that bound every table: songs that a perfect generator could have made, and noise."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtbench.errors import UsageError
+from mtbench.generator import StemSet
+from mtbench.suites import Suite
+
+NOISE_LEVEL = 0.1
+
+
+class Heldout:
+    """Songs of the suite that its reference does not hold: what a perfect generator would score."""
+
+    name = "heldout"
+    tasks = frozenset({"total"})
+
+    def __init__(self, suite: Suite):
+        self._songs = suite.heldout()
+        if not len(self._songs):
+            raise UsageError(f"suite '{suite.name}' holds no songs outside its reference, so it has no 'heldout' control")
+        self.sample_rate, self.stems = suite.sample_rate, tuple(suite.stems)
+        self.provenance: Mapping[str, Any] = {"what": "held-out songs of the suite", "songs": len(self._songs)}
+
+    def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
+        if start + n > len(self._songs):
+            raise UsageError(f"'heldout' has {len(self._songs)} songs; sample {start + n - 1} does not exist")
+        for i in range(start, start + n):
+            song = self._songs[i]
+            yield StemSet(song.id, {stem: song.stems[stem] for stem in stems}, song.sample_rate)
+
+
+class Noise:
+    """White Gaussian noise at a level like that of music, independent in every stem."""
+
+    name = "noise"
+    tasks = frozenset({"total"})
+
+    def __init__(self, suite: Suite):
+        self.sample_rate, self.stems, self._length = suite.sample_rate, tuple(suite.stems), suite.n_samples
+        self.provenance: Mapping[str, Any] = {"what": f"white noise, standard deviation {NOISE_LEVEL}"}
+
+    def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
+        for i in range(start, start + n):
+            waves = {}
+            for stem in stems:
+                random = np.random.default_rng([seed, i, self.stems.index(stem)])
+                waves[stem] = (NOISE_LEVEL * random.standard_normal(self._length)).astype(np.float32)
+            yield StemSet(f"{i:05d}", waves, self.sample_rate)
+
+
+def make_heldout(*, weights: str | None, device: str, suite: Suite) -> Heldout:
+    return Heldout(suite)
+
+
+def make_noise(*, weights: str | None, device: str, suite: Suite) -> Noise:
+    return Noise(suite)

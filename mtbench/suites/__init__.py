@@ -1,0 +1,76 @@
+"""Reference sets: the songs that models are measured against.
+
+``band`` is embedded and needs nothing; ``slakh2100/<split>`` reads the data set from disk; ``folder:PATH`` is
+anybody's audio. A suite gives its songs as StemSets at its own sample rate and duration.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mtbench.errors import unknown_name
+from mtbench.generator import StemSet
+
+STEMS = ("bass", "drums", "guitar", "piano")
+SAMPLE_RATE = 16000  # Hz
+N_SAMPLES = 163840  # 10.24 s, the clip of the papers
+
+
+class Songs(Sequence[StemSet]):
+    """Songs by number, each made or read when it is asked for."""
+
+    def __init__(self, keys: Sequence, load: Callable[..., StemSet]):
+        self._keys, self._load = keys, load
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, i: int) -> StemSet:
+        return self._load(self._keys[i])
+
+
+class Suite(Protocol):
+    """A reference set.
+
+    name: as on the command line; split: the part that is the reference; version: changes when the audio of its
+    songs does. `reference()` and `heldout()` are lazy and share no song; `heldout()` is empty where the suite has
+    none to spare.
+    """
+
+    name: str
+    split: str
+    version: str
+    stems: tuple[str, ...]
+    sample_rate: int
+    n_samples: int
+
+    def reference(self) -> Sequence[StemSet]: ...
+
+    def heldout(self) -> Sequence[StemSet]: ...
+
+
+def open_suite(name: str) -> Suite:
+    """The suite of this name. Raises UsageError for an unknown name, or if its files are not where they should be."""
+    from mtbench.suites.band.suite import Band  # these import what is above
+    from mtbench.suites.folder import Folder
+    from mtbench.suites.slakh2100 import SPLITS, Slakh2100
+
+    kind, _, rest = name.partition(":")
+    if kind == "folder" and rest:
+        return Folder(rest)
+    opened = {"band": Band} | {f"slakh2100/{split}": lambda split=split: Slakh2100(split) for split in SPLITS}
+    if name not in opened:
+        raise unknown_name("suite", name, [*opened, "folder:PATH"])
+    return opened[name]()
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """(name, what it is, where it is or what to do about it) of every suite, for `mtbench suites` and `doctor`."""
+    from mtbench.suites import slakh2100
+
+    rows = [("band", "songs composed and rendered by mtbench itself, 10.24 s at 16 kHz", "embedded")]
+    for split in slakh2100.SPLITS:
+        folder = slakh2100.data_folder() / split
+        where = str(folder) if folder.is_dir() else f"not here: put it at {folder}, or set MTBENCH_DATA"
+        rows.append((f"slakh2100/{split}", "Slakh2100, bass, drums, guitar and piano, as cut for MSDM", where))
+    rows.append(("folder:PATH", "your own audio: a subfolder a stem, the same file names in each", "any folder"))
+    return rows

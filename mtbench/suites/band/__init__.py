@@ -1,0 +1,36 @@
+"""The embedded suite `band`: songs for bass, drums, guitar and piano, composed and rendered here.
+
+`song(seed)` is a pure function of the seed: a 10.24 s clip of four stems beside the true beat times.
+`composition` writes the score, `synthesis` turns it into sound; neither needs a sample or another program.
+"""
+
+from mtbench.suites.band.composition import STEMS, STYLES, Note, Score, compose
+from mtbench.suites.band.synthesis import N_SAMPLES, SAMPLE_RATE, Song, render
+
+__all__ = ["N_SAMPLES", "SAMPLE_RATE", "SPLITS", "STEMS", "STYLES", "VERSION", "Note", "Score", "Song",
+           "compose", "render", "seeds", "song"]
+
+# Changes whenever a seed gives other audio than before: caches and references are keyed by it.
+VERSION = "2"
+
+# Seeds of each split; disjoint, so that no song is in two splits.
+SPLITS = {
+    "reference": range(0, 500_000),
+    "heldout": range(500_000, 1_000_000),
+    "train": range(1_000_000, 2_000_000_000),
+}
+
+
+def seeds(split: str) -> range:
+    """The seeds of a split, "train", "reference" or "heldout"; ValueError names an unknown one."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: band has {', '.join(SPLITS)}")
+    return SPLITS[split]
+
+
+def song(seed: int) -> Song:
+    """The song of a seed: the same bits on one machine and VERSION, whatever was made before.
+
+    ValueError if the seed is negative.
+    """
+    return render(compose(seed))

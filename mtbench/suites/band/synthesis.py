@@ -1,0 +1,288 @@
+"""Synthesis of a `band` score: notes to four stems, with NumPy and SciPy alone.
+
+Almost everything that sounds is a bank of decaying sinusoids (`modes`): strings, piano, bells of metal
+and skins differ in where the partials lie, how loud they start and how fast they die. Filtered noise adds
+hammers, picks, snare wires and the wash of cymbals.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, oaconvolve, sosfilt
+
+from mtbench.suites.band.composition import CLIP_SECONDS, DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
+
+SAMPLE_RATE = 16_000
+N_SAMPLES = 163_840   # 10.24 s
+PREROLL = int(PREROLL_SECONDS * SAMPLE_RATE)
+NYQUIST_GUARD = 7_600.0   # Hz, no partial above
+RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}   # s, how a note ends that is let go
+LONGEST = {"bass": 3.0, "guitar": 3.0, "piano": 4.0}      # s
+LEVEL_DB = {"bass": -20.0, "drums": -20.5, "guitar": -25.0, "piano": -24.0}   # RMS of what sounds, dB
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Song:
+    """A rendered clip: 163,840 samples at 16 kHz a stem, mono; a stem that rests throughout is all zeros."""
+
+    seed: int
+    stems: dict[str, np.ndarray]    # float32 [163840], in the order bass, drums, guitar, piano
+    beats: np.ndarray               # float64 [beats], seconds, the true beats inside the clip
+    downbeats: np.ndarray           # float64, those of them that begin a bar
+    tempo: float                    # BPM
+    meter: int                      # beats a bar, 3 or 4
+    style: str
+    swing: float                    # share of a swung pair that its first note takes; 0.5 is straight
+    key: str
+    onsets: dict[str, np.ndarray]   # float64, seconds, the notes that start inside the clip, as played
+
+    @property
+    def mixture(self) -> np.ndarray:
+        """The sum of the stems, float32 [163840]; it may pass 1."""
+        return np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
+
+
+def modes(frequency, decay, amplitude, phase, n: int) -> np.ndarray:
+    """Sum of decaying sinusoids, float64 [n]: a_k exp(-t / d_k) cos(2 pi f_k t + p_k).
+
+    exp(s (iB + j)) = exp(s i B) exp(s j), so n samples of all K partials are one product of an
+    [n / B, K] with a [K, B] matrix instead of n K exponentials.
+    """
+    columns = np.broadcast_arrays(*map(np.atleast_1d, (frequency, decay, amplitude, phase)))
+    frequency, decay, amplitude, phase = columns
+    heard = (frequency < NYQUIST_GUARD) & (np.abs(amplitude) > 1e-4 * np.abs(amplitude).max())
+    frequency, decay, amplitude, phase = (column[heard] for column in columns)
+    s = (-1 / decay + 2j * np.pi * frequency) / SAMPLE_RATE
+    n_blocks = -(-n // BLOCK)
+    outer = (amplitude * np.exp(1j * phase)) * np.exp(np.outer(np.arange(n_blocks) * BLOCK, s))
+    inner = np.exp(np.outer(s, np.arange(BLOCK)))
+    blocks = np.hstack([outer.real, -outer.imag]) @ np.vstack([inner.real, inner.imag])
+    return blocks.ravel()[:n]
+
+
+def noise_burst(rng: np.random.Generator, n: int, decay: float, low: float, high: float) -> np.ndarray:
+    """Decaying noise between `low` and `high` Hz, unit RMS before the decay."""
+    band = butter(2, [low, min(high, 7_900.0)], "bandpass", fs=SAMPLE_RATE, output="sos")
+    noise = sosfilt(band, rng.standard_normal(n + 200))[200:]
+    return noise / noise.std() * np.exp(-np.arange(n) / (decay * SAMPLE_RATE))
+
+
+def attack(tone: np.ndarray, seconds: float) -> np.ndarray:
+    """The tone with a raised-cosine onset, so that it does not start with a click."""
+    n = min(len(tone), max(2, int(seconds * SAMPLE_RATE)))
+    tone[:n] *= 0.5 - 0.5 * np.cos(np.pi * np.arange(n) / n)
+    return tone
+
+
+def hertz(pitch: int) -> float:
+    return 440.0 * 2 ** ((pitch - 69) / 12)
+
+
+# Plucked strings: pick position (share of the string), spectral slope, decay of the fundamental (s at A2),
+# loss that grows with frequency, pick noise, stiffness, and where a bass's speaker rolls off (Hz)
+STRINGS = {
+    "fingered": (0.22, 1.25, 1.3, 1.6, 0.02, 8e-5, 1_800),
+    "picked": (0.11, 0.95, 1.5, 1.0, 0.06, 8e-5, 1_800),
+    "upright": (0.30, 1.60, 0.55, 2.2, 0.05, 5e-5, 1_800),
+    "acoustic": (0.13, 0.80, 1.2, 0.8, 0.10, 6e-5, np.inf),
+    "nylon": (0.25, 1.25, 0.8, 1.5, 0.04, 3e-5, np.inf),
+    "clean": (0.10, 0.90, 1.4, 0.9, 0.05, 5e-5, np.inf),
+    "jazz": (0.28, 1.40, 1.0, 1.8, 0.02, 5e-5, np.inf),
+    "overdrive": (0.12, 0.80, 2.2, 0.7, 0.05, 5e-5, np.inf),
+}
+
+
+def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str,
+                n: int) -> np.ndarray:
+    """A plucked string: harmonics shaped by the pick's place, high ones dying first."""
+    place, slope, decay, loss, noise, stiffness, speaker = STRINGS[sound]
+    f0 = hertz(pitch)
+    k = np.arange(1, min(64, int(NYQUIST_GUARD / f0)) + 1)
+    frequency = f0 * k * np.sqrt(1 + stiffness * k**2)
+    amplitude = np.sin(np.pi * k * place) * k ** (-slope - 0.6 * (1 - velocity))
+    amplitude = amplitude / (1 + (frequency / speaker) ** 2)
+    tau = decay * (110 / f0) ** 0.5 / (1 + loss * (frequency / 1500) ** 1.3)
+    if kind == "mute":     # the palm damps all, the highs most
+        tau, amplitude = 0.10 * tau / (1 + frequency / 1800), amplitude / (1 + (frequency / 1200) ** 2)
+    elif kind == "dead":
+        tau, amplitude, noise = np.full(len(k), 0.018), amplitude * 0.5, noise * 3 + 0.1
+    tone = modes(frequency, tau, amplitude, rng.uniform(-0.5, 0.5, len(k)) - np.pi / 2, n)
+    scratch = min(n, 1_200)
+    tone[:scratch] += noise * velocity * noise_burst(rng, scratch, 0.008, 900, 5_500)
+    return attack(tone, 0.0025 if sound in ("picked", "acoustic", "clean", "overdrive") else 0.005)
+
+
+def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str,
+               n: int) -> np.ndarray:
+    """A struck string with two-stage decay and hammer noise, or an electric piano's tine and bar."""
+    f0 = hertz(pitch)
+    if sound == "electric":
+        frequency = f0 * np.array([1, 2, 3, 4, 6.7, 11.2])
+        amplitude = np.array([1, 0.35 * velocity, 0.12 * velocity, 0.1 * velocity**2, 0.12 * velocity**2,
+                              0.05 * velocity**2])
+        tau = np.array([1.6, 0.9, 0.5, 0.35, 0.10, 0.05]) * (220 / f0) ** 0.3
+        return attack(modes(frequency, tau, amplitude, -np.pi / 2, n), 0.003)
+    k = np.arange(1, min(40, int(NYQUIST_GUARD / f0)) + 1)
+    frequency = f0 * k * np.sqrt(1 + 2.5e-4 * 2 ** ((pitch - 48) / 12) * k**2)
+    cutoff = 500 + 2_200 * velocity**1.5                                     # a hard blow sounds brighter
+    amplitude = k**-0.7 * np.exp(-frequency / cutoff) * (0.35 + np.abs(np.sin(np.pi * k / 8)))
+    quick = 0.9 * (220 / f0) ** 0.5 / (1 + frequency / 2_500)
+    phase = rng.uniform(0, 2 * np.pi, len(k))
+    tone = modes(np.r_[frequency, frequency * 1.0004], np.r_[quick, 4 * quick],
+                 np.r_[amplitude, 0.3 * amplitude], np.r_[phase, phase + 0.8], n)
+    tone /= np.sqrt(np.sum(amplitude**2)) + 1e-9
+    thump = min(n, 1_600)
+    tone[:thump] += 0.10 * velocity * noise_burst(rng, thump, 0.012, 150, 2_500)
+    return attack(tone, 0.002)
+
+
+# Tuning of the kits: kick (Hz), its decay (s), snare (Hz), wires' decay (s), highest tom (Hz)
+KITS = {"rock": (52, 0.16, 185, 0.11, 165), "tight": (58, 0.11, 205, 0.08, 180),
+        "jazz": (68, 0.14, 215, 0.10, 195)}
+
+
+def swept(n: int, low: float, high: float, sweep: float, decay: float) -> np.ndarray:
+    """A skin that is struck: a sine that falls from `high` to `low` Hz and decays."""
+    t = np.arange(n) / SAMPLE_RATE
+    cycles = low * t + (high - low) * sweep * (1 - np.exp(-t / sweep))
+    return np.sin(2 * np.pi * cycles) * np.exp(-t / decay)
+
+
+def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: float,
+          decay: float) -> np.ndarray:
+    """The dense inharmonic partials of a cymbal, highs dying a little faster; unit energy at the start."""
+    frequency = np.exp(rng.uniform(np.log(low), np.log(high), n_modes))
+    tau = decay * rng.uniform(0.4, 1.2, n_modes) * (low / frequency) ** 0.3
+    amplitude = rng.uniform(0.3, 1, n_modes) * np.sqrt(2 / n_modes)
+    return modes(frequency, tau, amplitude, rng.uniform(0, 6.28, n_modes), n)
+
+
+def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> np.ndarray:
+    """One stroke at full loudness on a piece of the kit."""
+    kick, kick_decay, snare, wires, tom = KITS[kit]
+    n = int(SAMPLE_RATE * DRUM_RING[piece])
+    if piece == "kick":
+        hit = 1.1 * swept(n, kick * tuning, 3.2 * kick * tuning, 0.022, kick_decay)
+        hit[:400] += 0.35 * noise_burst(rng, 400, 0.004, 1_000, 5_000)
+    elif piece == "snare":
+        hit = modes(np.array([1, 1.62, 2.3]) * snare * tuning, [0.06, 0.04, 0.03], [0.5, 0.35, 0.2],
+                    -np.pi / 2, n)
+        hit = hit + 0.42 * noise_burst(rng, n, wires, 800, 7_500)
+        hit = hit + 0.3 * noise_burst(rng, n, 0.012, 300, 6_000)
+    elif piece == "rim":
+        hit = modes(np.array([480, 1_650, 2_480, 4_100]) * tuning, [0.012, 0.02, 0.016, 0.01],
+                    [0.3, 0.6, 0.4, 0.3], -np.pi / 2, n)
+        hit = hit + 0.25 * noise_burst(rng, n, 0.006, 1_500, 7_000)
+    elif piece == "cowbell":
+        hit = modes(np.array([562, 845, 1_720, 2_530]) * tuning, [0.12, 0.10, 0.04, 0.03],
+                    [0.3, 0.35, 0.12, 0.1], -np.pi / 2, n)
+    elif piece.endswith("tom"):
+        pitch = tuning * tom * {"hightom": 1.0, "midtom": 0.78, "lowtom": 0.58}[piece]
+        hit = 0.8 * swept(n, pitch, 1.5 * pitch, 0.03, 0.17) + 0.2 * noise_burst(rng, n, 0.015, 300, 4_000)
+    elif piece in ("hat", "pedal", "openhat"):
+        decay = {"hat": 0.035, "pedal": 0.025, "openhat": 0.28}[piece]
+        hit = 0.22 * metal(rng, n, 30, 2_800, 7_600, decay * 1.4)
+        hit = hit + 0.28 * noise_burst(rng, n, decay, 4_500, 7_800)
+        hit[:200] += 0.15 * noise_burst(rng, 200, 0.002, 2_000, 7_500)
+    elif piece == "ride":
+        hit = 0.13 * metal(rng, n, 60, 500, 7_500, 0.7) + 0.10 * noise_burst(rng, n, 0.25, 3_500, 7_800)
+        hit += modes(np.array([2_950, 4_330, 5_710]) * tuning, [0.05, 0.05, 0.04], [0.18, 0.16, 0.12], 0.0, n)
+        hit[:300] += 0.30 * noise_burst(rng, 300, 0.003, 1_500, 7_500)
+    else:   # crash
+        hit = 0.35 * metal(rng, n, 70, 400, 7_500, 0.9) + 0.38 * noise_burst(rng, n, 0.5, 1_800, 7_800)
+    return attack(hit, 0.0008) * np.minimum(1, (n - np.arange(n)) / 400)
+
+
+def place(track: np.ndarray, tone: np.ndarray, note: Note, release: float, gain: float) -> None:
+    """Adds a note to a track that begins PREROLL samples before the clip."""
+    first = PREROLL + int(round(note.onset * SAMPLE_RATE))
+    fade = int(release * SAMPLE_RATE)
+    body = min(len(tone), int(note.duration * SAMPLE_RATE) + fade)
+    sound = gain * tone[:body]
+    sound[-fade:] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(1, len(sound[-fade:]) + 1) / len(sound[-fade:]))
+    cut, end = max(0, -first), min(len(track), first + body)
+    if end > first + cut:
+        track[first + cut:end] += sound[cut:end - first]
+
+
+def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note]) -> np.ndarray:
+    """Bass, guitar or piano; equal notes share one tone, as long as the longest of them needs."""
+    tone_of = piano_tone if stem == "piano" else string_tone
+    keys = [(n.pitch, n.kind, round(n.velocity * 4) / 4) for n in notes]
+    longest: dict[tuple, float] = {}
+    for key, note in zip(keys, notes):
+        longest[key] = max(longest.get(key, 0.0), min(note.duration, LONGEST[stem]))
+    tones = {(pitch, kind, velocity): tone_of(rng, sound, pitch, max(velocity, 0.25), kind,
+                                              int((seconds + RELEASE[stem]) * SAMPLE_RATE))
+             for (pitch, kind, velocity), seconds in longest.items()}
+    track = np.zeros(PREROLL + N_SAMPLES)
+    for key, note in zip(keys, notes):
+        place(track, tones[key], note, RELEASE[stem] if note.kind == "open" else 0.02, note.velocity)
+    return track
+
+
+def render_drums(rng: np.random.Generator, kit: str, notes: list[Note]) -> np.ndarray:
+    """The kit, two takes of each piece in use."""
+    tuning = rng.uniform(0.92, 1.09)
+    pieces = sorted({n.kind for n in notes})
+    takes = {piece: [drum_hit(rng, kit, tuning, piece) for _ in range(2)] for piece in pieces}
+    track = np.zeros(PREROLL + N_SAMPLES)
+    for note, take in zip(notes, rng.integers(0, 2, len(notes))):
+        place(track, takes[note.kind][take], note, 0.02, note.velocity**1.3)
+    return track
+
+
+def colour(stem: str, sound: str, track: np.ndarray) -> np.ndarray:
+    """What stands behind the instrument: an amplifier, a wooden body, a limiter."""
+    if sound == "overdrive":
+        driven = np.tanh(4.0 * track / active_rms(track) / 3)
+        return sosfilt(butter(2, [90, 4_200], "bandpass", fs=SAMPLE_RATE, output="sos"), driven)
+    if stem == "guitar" and sound in ("acoustic", "nylon"):
+        body = sosfilt(butter(1, [90, 320], "bandpass", fs=SAMPLE_RATE, output="sos"), track)
+        return track + 0.6 * body
+    if stem == "drums":
+        return np.tanh(track)
+    return track
+
+
+def active_rms(track: np.ndarray) -> float:
+    """RMS over the 50 ms frames within 40 dB of the loudest one."""
+    power = np.mean(track[:len(track) // 800 * 800].reshape(-1, 800) ** 2, axis=1)
+    return float(np.sqrt(power[power > 1e-4 * power.max()].mean()))
+
+
+def room(rng: np.random.Generator) -> np.ndarray:
+    """The tail of a small room, unit energy, 0.35 s."""
+    t = np.arange(int(0.35 * SAMPLE_RATE)) / SAMPLE_RATE
+    tail = rng.standard_normal(len(t)) * np.exp(-t / rng.uniform(0.04, 0.1)) * np.minimum(1, t / 0.008)
+    tail = sosfilt(butter(1, [200, 5_000], "bandpass", fs=SAMPLE_RATE, output="sos"), tail)
+    return tail / np.sqrt(np.sum(tail**2))
+
+
+def render(score: Score) -> Song:
+    """The sound of a score; a pure function of it."""
+    rngs = {stem: np.random.default_rng([score.seed, 10 + i]) for i, stem in enumerate((*STEMS, "mix"))}
+    mix = rngs["mix"]
+    tail = room(mix)
+    stems = {}
+    for stem in STEMS:
+        gain_db = LEVEL_DB[stem] + mix.normal(0, 1.8)
+        wet = mix.uniform(0.06, 0.2) * (0.5 if stem == "bass" else 1)
+        notes, sound = score.notes[stem], score.sounds[stem]
+        if not notes:
+            stems[stem] = np.zeros(N_SAMPLES)
+            continue
+        track = (render_drums(rngs[stem], sound, notes) if stem == "drums"
+                 else render_pitched(rngs[stem], stem, sound, notes))
+        track = colour(stem, sound, track)
+        track = (track + wet * oaconvolve(track, tail)[:len(track)])[PREROLL:]
+        stems[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
+    # most mixtures peak below 1; a few pass it, as sums of real stems do
+    peak = np.clip(mix.normal(0.75, 0.13), 0.45, 1.1)
+    scale = peak / np.abs(sum(stems.values())).max()
+    stems = {stem: (scale * track).astype(np.float32) for stem, track in stems.items()}
+    onsets = {stem: np.array([n.onset for n in score.notes[stem] if 0 <= n.onset < CLIP_SECONDS])
+              for stem in STEMS}
+    return Song(score.seed, stems, score.beats, score.downbeats, score.tempo, score.meter, score.style,
+                score.swing, score.key, onsets)

@@ -1,0 +1,181 @@
+"""The embedded suite: determinism, the score's arithmetic, and whether a beat tracker takes it for music."""
+
+import numpy as np
+import pytest
+
+from mtbench.suites import band
+from mtbench.suites.band import composition
+from mtbench.suites.band.synthesis import modes
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return [band.compose(seed) for seed in range(200)]
+
+
+def test_same_seed_same_bits_whatever_came_before():
+    first = band.song(7)
+    band.song(8)
+    again = band.song(7)
+    for stem in band.STEMS:
+        assert first.stems[stem].tobytes() == again.stems[stem].tobytes()
+    np.testing.assert_array_equal(first.beats, again.beats)
+
+
+def test_other_seed_other_song():
+    a, b = band.song(7), band.song(8)
+    assert not any(np.array_equal(a.stems[s], b.stems[s]) for s in band.STEMS if a.stems[s].any())
+
+
+def test_negative_seed_is_named():
+    with pytest.raises(ValueError, match="seed -3 "):
+        band.song(-3)
+
+
+def test_splits_are_disjoint_and_named():
+    spans = sorted((band.seeds(s).start, band.seeds(s).stop) for s in ("train", "reference", "heldout"))
+    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:]))
+    with pytest.raises(ValueError, match="'valid'.*reference, heldout, train"):
+        band.seeds("valid")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_audio_is_ten_seconds_of_mono_at_16_khz(seed):
+    song = band.song(seed)
+    assert tuple(song.stems) == ("bass", "drums", "guitar", "piano")
+    for audio in song.stems.values():
+        assert audio.shape == (163_840,) and audio.dtype == np.float32
+        assert np.isfinite(audio).all() and np.abs(audio).max() <= 1.2
+    assert 0.4 < np.abs(song.mixture).max() < 1.2
+    np.testing.assert_allclose(song.mixture, sum(song.stems.values()), atol=1e-6)
+
+
+def test_a_stem_that_rests_is_digital_silence_and_the_others_are_heard(scores):
+    score = next(s for s in scores if not s.notes["drums"])
+    song = band.render(score)
+    for stem in band.STEMS:
+        assert song.stems[stem].any() == bool(score.notes[stem])
+        assert len(song.onsets[stem]) <= len(score.notes[stem])
+
+
+def test_beats_are_the_tempo_and_downbeats_the_meter(scores):
+    for score in scores:
+        beat = 60 / score.tempo
+        np.testing.assert_allclose(np.diff(score.beats), beat, atol=1e-9)
+        # the clip holds every beat that falls in it: none is missing before the first or after the last
+        assert 0 <= score.beats[0] < beat and 10.24 - beat <= score.beats[-1] < 10.24
+        first = np.flatnonzero(np.isin(score.beats, score.downbeats))[0]
+        np.testing.assert_array_equal(score.downbeats, score.beats[first::score.meter])
+        assert first < score.meter
+
+
+def test_distribution(scores):
+    tempi = np.array([s.tempo for s in scores])
+    assert tempi.min() >= 70 and tempi.max() <= 180
+    assert np.percentile(tempi, 10) < 90 and np.percentile(tempi, 90) > 140
+    assert {s.style for s in scores} == set(band.STYLES)
+    # by the weights 0.21 are in 3/4 (2.6 of 12.5) and 0.36 swing (4.5); three standard deviations either way
+    assert 0.12 < np.mean([s.meter == 3 for s in scores]) < 0.30
+    assert 0.26 < np.mean([s.swing > 0.5 for s in scores]) < 0.46
+    starts_on_beat = np.mean([s.beats[0] < 0.02 for s in scores])
+    assert starts_on_beat < 0.15
+    assert len({s.key for s in scores}) == 24
+
+
+def test_share_of_silent_stems(scores):
+    silent = np.array([[not s.notes[stem] for stem in band.STEMS] for s in scores])
+    assert 0.04 <= silent.mean() <= 0.09
+    assert silent.any(axis=0).all() and silent.sum(axis=1).max() <= 2
+
+
+def test_straight_drums_lie_on_sixteenths(scores):
+    """Hits are humanised by 15 ms at most."""
+    for score in [s for s in scores if s.swing == 0.5 and s.notes["drums"]][:40]:
+        sixteenth = 15 / score.tempo
+        places = (np.array([n.onset for n in score.notes["drums"]]) - score.beats[0]) / sixteenth
+        assert np.abs(places - np.round(places)).max() * sixteenth <= 0.015 + 1e-9
+
+
+def test_drum_energy_rises_at_the_beats(scores):
+    """20 ms after against 20 ms before: at the beats, and 3/8 of a beat later, where nothing is written."""
+    straight = [s for s in scores if s.swing == 0.5 and s.notes["drums"]][:8]
+    for score in straight:
+        energy = np.r_[0, np.cumsum(band.render(score).stems["drums"].astype(np.float64) ** 2)]
+
+        def rise(times):
+            middle = (times[(times > 0.03) & (times < 10.2)] * 16_000).astype(int)
+            before = energy[middle - 80] - energy[middle - 400]   # ends 5 ms ahead: hits may come early
+            after = energy[middle + 320] - energy[middle]
+            return np.median(np.log10((after + 1e-6) / (before + 1e-6)))
+
+        assert rise(score.beats) > rise(score.beats + 0.375 * 60 / score.tempo) + 0.3
+
+
+def test_clock_swings_the_second_of_a_pair():
+    clock = composition.Clock(tempo=120, meter=4, swing=2 / 3, swung=8, start=0.5)
+    # a beat is 0.5 s; the off-beat eighth (step 2) falls at two thirds of it, the next beat stays
+    assert clock(0, 0) == pytest.approx(-0.5)
+    assert clock(0, 2) == pytest.approx(-0.5 + 1 / 3)
+    assert clock(0, 4) == pytest.approx(0.0)
+    assert clock(1, 0) == pytest.approx(1.5)
+    sixteenths = composition.Clock(tempo=120, meter=4, swing=0.6, swung=16, start=0)
+    assert sixteenths(0, 1) == pytest.approx(0.15) and sixteenths(0, 2) == pytest.approx(0.25)
+
+
+def test_chords_and_voicings():
+    assert composition.parse_chord("Ebmaj7", tonic=2) == (5, (0, 4, 7, 11))   # Eb in C is F in D
+    c_major = composition.parse_chord("C", tonic=0)
+    assert composition.guitar_voicing(c_major, fret=0) == [48, 52, 55, 60, 64]   # the open chord, x32010
+    f_major = composition.parse_chord("F", tonic=0)
+    assert composition.piano_voicing(f_major, centre=60) == [57, 60, 65]   # A C F
+
+
+def test_notation():
+    assert composition.held("R---3.", 0) == 4 and composition.held("R---3.", 4) == 1
+    assert composition.steps("X... x... o...", bar=5, n_steps=12) == "X...x...o..."
+    assert composition.steps("abcd", bar=3, n_steps=2) == "cd"
+    lanes = composition.with_fill({"hat": "x.x.x.x.", "kick": "x......."}, {"snare": "xxxx"})
+    assert lanes == {"hat": "x.x.....", "kick": "x.......", "snare": "....xxxx"}
+
+
+@pytest.mark.parametrize("style", composition.STYLES.values(), ids=list(composition.STYLES))
+def test_every_pattern_fills_whole_bars(style):
+    bar = 4 * style.meter
+    bass = composition.BASS[composition.WALKERS.get(style.patterns, style.patterns)]
+    lanes = [lane for groove in composition.GROOVES[style.patterns] for lane in groove.values()]
+    hands = [hand for pair in composition.PIANO[style.chordal] for hand in pair]
+    for pattern in (*bass, *composition.GUITAR[style.chordal], *lanes, *hands):
+        assert len(pattern.replace(" ", "")) % bar == 0, pattern
+
+
+def test_modes_are_decaying_cosines():
+    t = np.arange(1_000) / 16_000   # not a whole number of blocks
+    expected = 0.5 * np.exp(-t / 0.1) * np.cos(2 * np.pi * 440 * t + 0.3)
+    expected += np.exp(-t / 0.02) * np.cos(2 * np.pi * 95 * t)
+    np.testing.assert_allclose(modes([440, 95], [0.1, 0.02], [0.5, 1], [0.3, 0], 1_000), expected, atol=1e-12)
+    # partials near or above Nyquist are left out rather than folded
+    np.testing.assert_array_equal(modes([440, 9_000], 0.1, 1, 0, 1_000), modes([440], 0.1, 1, 0, 1_000))
+
+
+def tempi_found(n: int) -> int:
+    """Of the first n drum stems that sound, those whose tempo, or its half or double, is found within 4 %."""
+    track = pytest.importorskip("mtbench.beats").track
+    songs = (band.song(seed) for seed in band.seeds("reference"))
+    drums = ((s.stems["drums"], s.tempo) for s in songs if s.stems["drums"].any())
+    found = 0
+    for (audio, tempo), _ in zip(drums, range(n)):
+        intervals = np.diff(track(audio, sample_rate=16_000))
+        estimate = 60 / np.median(intervals) if len(intervals) else 0.0
+        found += any(abs(estimate / (tempo * factor) - 1) <= 0.04 for factor in (0.5, 1, 2))
+    return found
+
+
+def test_a_beat_tracker_finds_the_tempo():
+    """13 of 16: a suite that is found 96 % of the time has this or more with probability 0.997, a suite
+    that is found half of the time with probability 0.011 (binomial tails)."""
+    assert tempi_found(16) >= 13
+
+
+@pytest.mark.slow
+def test_a_beat_tracker_finds_the_tempo_of_nine_in_ten():
+    assert tempi_found(100) >= 90

@@ -1,0 +1,58 @@
+import pytest
+
+from mtbench import config
+from mtbench.errors import UsageError
+
+
+def written(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_controls_join_the_models():
+    assert [model.row for model in config.validate({"models": ["synctrack"]}, "t").models] == ["synctrack", "heldout", "noise"]
+    assert [m.row for m in config.validate({"models": ["noise", "a"]}, "t").models] == ["noise", "a", "heldout"]
+
+
+def test_a_bare_true_is_the_timebase(tmp_path):
+    loaded = config.load(written(tmp_path, "models: [a]\ngrid: {timebase: [true, published]}"), {})
+    assert loaded.grid.timebase == ("true", "published")
+
+
+def test_the_command_line_wins_key_by_key(tmp_path):
+    path = written(tmp_path, "models: [a]\nn: 3\ngrid: {fps: [100], window: [0.2]}")
+    loaded = config.load(path, {"n": 5, "grid": {"fps": ["150"]}})
+    assert (loaded.n, loaded.grid.fps, loaded.grid.window) == (5, (150,), (0.2,))
+
+
+def test_settings_are_the_product():
+    grid = config.Grid(fps=(100, 150), transition_lambda=(50, 100), timebase=("true",))
+    assert grid.settings() == [(100, 50, "true"), (100, 100, "true"), (150, 50, "true"), (150, 100, "true")]
+
+
+@pytest.mark.parametrize("text, problem", [
+    ("models: [a]\nsead: 1", "unknown key 'sead'. Did you mean 'seed'"),
+    ("models: [a]\ngrid: {windows: [1]}", "unknown key 'windows'. Did you mean 'window'"),
+    ("models: [{name: a, weigths: b}]", "unknown key 'weigths'. Did you mean 'weights'"),
+    ("models: [a]\ngrid: {fps: [0]}", "grid.fps.0"),
+    ("models: [a]\ngrid: {timebase: [real]}", "timebase"),
+    ("models: [a]\nn: many", "n: "),
+    ("models: a", "list of names"),
+    ("models: [a, a]", "'a' stands twice"),
+    ("models: [{name: a, label: ../../etc}]", "label"),
+    ("n: 3", "models"),
+    ("- 1", "not a mapping"),
+    ("models: [", "not valid YAML"),
+    ("models: !!python/object/apply:os.system [true]", "not valid YAML"),
+])
+def test_a_bad_config_names_file_and_key(tmp_path, text, problem):
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as raised:
+        config.load(path, {})
+    assert problem in str(raised.value) and "c.yaml" in str(raised.value)
+
+
+def test_a_missing_config_is_named(tmp_path):
+    with pytest.raises(UsageError, match="absent.yaml"):
+        config.load(tmp_path / "absent.yaml", {})

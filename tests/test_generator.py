@@ -1,0 +1,110 @@
+"""The registry, and a stranger's package that is really installed."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from conftest import STEMS
+
+from mtbench import generator
+from mtbench.controls import Heldout, Noise
+from mtbench.errors import UsageError
+from mtbench.generator import StemSet
+from mtbench.suites import open_suite
+
+
+def test_the_mixture_is_the_clipped_sum():
+    stems = {"bass": np.float32([0.5, 0.9]), "drums": np.float32([0.25, 0.9])}
+    np.testing.assert_array_equal(StemSet("a", stems, 16000).mixture, np.float32([0.75, 1.0]))
+    np.testing.assert_array_equal(StemSet("a", {"mixture": stems["bass"]}, 16000).mixture, stems["bass"])
+
+
+def test_ours_are_installed():
+    assert {"synctrack", "msg-ld", "heldout", "noise"} <= set(generator.installed())
+
+
+def test_unknown_models_and_options_are_answered():
+    suite = open_suite("band")
+    with pytest.raises(UsageError, match="Did you mean 'synctrack'"):
+        generator.make("sinctrack", suite=suite)
+    with pytest.raises(UsageError, match="colour"):
+        generator.make("noise", suite=suite, options={"colour": "pink"})
+
+
+@pytest.mark.parametrize("control", [Noise, Heldout])
+def test_sample_i_depends_on_seed_and_i_alone(control, suite_folder):
+    made = control(open_suite(f"folder:{suite_folder}"))
+    all_four = list(made.generate(4, STEMS, seed=3))
+    later = next(iter(made.generate(1, ["drums", "bass"], seed=3, start=2)))
+    assert list(later.stems) == ["drums", "bass"]
+    np.testing.assert_array_equal(later.stems["bass"], all_four[2].stems["bass"])
+    assert not np.array_equal(all_four[0].stems["bass"], all_four[2].stems["bass"])
+    assert all(wave.dtype == np.float32 and wave.shape == (163840,) for s in all_four for wave in s.stems.values())
+
+
+def test_noise_follows_its_seed():
+    made = Noise(open_suite("band"))
+    a, b = (next(iter(made.generate(1, STEMS, seed=seed))) for seed in (0, 1))
+    assert not np.array_equal(a.stems["bass"], b.stems["bass"])
+    assert not np.array_equal(a.stems["bass"], a.stems["drums"])
+    assert np.std(a.stems["bass"]) == pytest.approx(0.1, rel=0.02)
+
+
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "metronome"
+version = "1.0"
+[project.entry-points."mtbench.generators"]
+metronome = "metronome:make"
+[tool.setuptools]
+py-modules = ["metronome"]
+"""
+MODULE = """
+import numpy as np
+from mtbench.generator import StemSet
+
+class Metronome:
+    name, sample_rate, stems = "metronome", 22050, ("bass", "drums", "guitar", "piano")
+    tasks, provenance = frozenset({"total"}), {"what": "clicks"}
+
+    def __init__(self, bpm):
+        self.bpm = bpm
+
+    def generate(self, n, stems, *, given=None, seed=0, start=0):
+        for i in range(start, start + n):
+            wave = 0.001 * np.random.default_rng([seed, i]).standard_normal(225792)
+            for beat in np.arange(0.1, 10, 60 / self.bpm):
+                wave[int(beat * 22050):][:400] += 0.8 * np.hanning(400) * np.sin(np.arange(400))
+            yield StemSet(str(i), {stem: wave.astype(np.float32) for stem in stems}, self.sample_rate)
+
+def make(*, weights, device, suite, bpm=120.0):
+    return Metronome(bpm)
+"""
+
+
+def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(PYPROJECT)
+    (source / "metronome.py").write_text(textwrap.dedent(MODULE))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), str(source)], check=True, capture_output=True)
+
+    import os
+
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    command = [sys.executable, "-m", "mtbench.cli", "run", "--models", "metronome", "-n", "4", "--suite",
+               f"folder:{suite_folder}", "--fps", "100", "--timebase", "true", "--window", "0.15", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import pandas as pd
+
+    table = pd.read_csv(tmp_path / "run" / "scores.csv")
+    held = table[(table["model"] == "metronome") & (table["metric"] == "irs") & (table["track"] == "drums")]
+    assert held["value"].item() < 0.01  # a metronome is steady
+    assert held["n_scored"].item() == 4
