@@ -1,0 +1,114 @@
+"""Noise schedule, timestep embedding and DDIM sampling (Ho et al. 2020; Song, Meng and Ermon 2021).
+
+Shared by SyncTrack and MSG-LD, whose networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e, with
+a_t = alphas_cumprod[t], t = 0 ... 999. Both sample with eta = 1 and never clip x_0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TRAIN_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """The training schedule: betas and alphas_cumprod, float32 [1000], computed in float64."""
+
+    betas: Tensor
+    alphas_cumprod: Tensor
+
+    def add_noise(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise; x0 and noise [B, ...], timesteps int64 [B]."""
+        a = self.alphas_cumprod.to(x0.device)[timesteps].view(-1, *[1] * (x0.ndim - 1))
+        return a.sqrt() * x0 + (1.0 - a).sqrt() * noise
+
+
+def noise_schedule() -> NoiseSchedule:
+    """Betas linear in their square roots, from 0.0015 to 0.0195 (the published `scaled linear` schedule)."""
+    betas = torch.linspace(math.sqrt(0.0015), math.sqrt(0.0195), TRAIN_STEPS, dtype=torch.float64) ** 2
+    return NoiseSchedule(betas.float(), torch.cumprod(1.0 - betas, dim=0).float())
+
+
+def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:
+    """[cos(t f), sin(t f)] with f_i = exp(-ln(10000) i / (channels / 2)); timesteps [B] -> float32 [B, channels]."""
+    half = channels // 2
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, dtype=torch.float32) / half)
+    angles = timesteps.float()[:, None] * frequencies.to(timesteps.device)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+@dataclass(frozen=True)
+class DDIMSchedule:
+    """The steps that DDIM visits, ascending in time; sampling walks them from the last to the first.
+
+    timesteps int64 [S]; alphas, alphas_prev and sigmas float32 [S] (a_i, a_{i-1} and sigma_i of the paper).
+    """
+
+    timesteps: Tensor
+    alphas: Tensor
+    alphas_prev: Tensor
+    sigmas: Tensor
+
+
+def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
+    """Timesteps 1, 1 + c, 1 + 2c, ... with c = 1000 // steps, as published.
+
+    Where `steps` does not divide 1000 there are more than asked for (150 gives 167). Raises ValueError where the
+    published rule would index past the schedule (for example 3, 9, 300 or 1000 steps).
+    """
+    if not 1 <= steps <= TRAIN_STEPS:
+        raise ValueError(f"DDIM steps must be between 1 and {TRAIN_STEPS}, got {steps}")
+    stride = TRAIN_STEPS // steps
+    timesteps = torch.arange(0, TRAIN_STEPS, stride) + 1
+    if int(timesteps[-1]) >= TRAIN_STEPS:
+        divisors = [d for d in range(2, 501) if TRAIN_STEPS % d == 0]
+        nearest = min(divisors, key=lambda d: abs(d - steps))
+        raise ValueError(f"DDIM with {steps} steps would need timestep {TRAIN_STEPS}, but the schedule ends at "
+                         f"{TRAIN_STEPS - 1}; use a divisor of 1000 such as {nearest}")
+    alphas_cumprod = noise_schedule().alphas_cumprod.double()
+    a = alphas_cumprod[timesteps]
+    a_prev = torch.cat([alphas_cumprod[:1], a[:-1]])
+    sigmas = eta * torch.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
+    return DDIMSchedule(timesteps, a.float(), a_prev.float(), sigmas.float())
+
+
+def noise_per_sample(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Callable[[], Tensor]:
+    """A source of standard normal noise [len(samples), *shape] in which row i depends on (seed, samples[i]) alone.
+
+    Each call draws the next tensor of every sample from that sample's own generator, so a sample is the same
+    whichever batch it is drawn in.
+    """
+    words = (np.random.SeedSequence([seed, i]).generate_state(2) for i in samples)
+    generators = [torch.Generator().manual_seed(int(high) << 31 ^ int(low)) for high, low in words]
+    return lambda: torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
+def ddim(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, schedule: DDIMSchedule, noise: Callable[[], Tensor],
+         *, known: Tensor | None = None, mask: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk from noise to latents, yielding (x_{i-1}, estimate of x_0) after each of the steps, S in all.
+
+    denoise(x, timesteps) predicts the noise in x at int64 timesteps [B]; x [B, ...] starts as standard normal noise;
+    `noise()` gives the next standard normal tensor of x's shape. Noise is added in the last step too, as published.
+
+    Arrangement: `known` holds scaled latents and `mask` (1 = given, 0 = generate; broadcast over x) says which of
+    them are given. Before every step the given part is replaced by known latents noised to that step, drawing its
+    noise before the step's own. Nothing is put back after the last step: callers keep the real recordings instead.
+    """
+    if (known is None) != (mask is None):
+        raise ValueError("ddim: known and mask belong together; got only one of them")
+    for i in reversed(range(len(schedule.timesteps))):
+        a, a_prev, sigma = schedule.alphas[i], schedule.alphas_prev[i], schedule.sigmas[i]
+        if known is not None:
+            x = mask * (a.sqrt() * known + (1 - a).sqrt() * noise()) + (1 - mask) * x
+        timesteps = schedule.timesteps[i].to(x.device).expand(x.shape[0])
+        e = denoise(x, timesteps)
+        x0 = (x - (1 - a).sqrt() * e) / a.sqrt()
+        x = a_prev.sqrt() * x0 + (1 - a_prev - sigma**2).sqrt() * e + sigma * noise()
+        yield x, x0

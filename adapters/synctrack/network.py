@@ -1,0 +1,376 @@
+"""The SyncTrack denoising U-Net: four tracks generated together, with track-shared and track-specific modules.
+
+Parameter names are those of the published checkpoint (below `model.diffusion_model.`).
+Shapes in comments: B samples, S tracks, R = B S rows in the order row = S b + s, C channels, T time, F mel,
+N = T F tokens, H heads, D head width.
+
+The paper and the published code differ in three places, the three switches of `SyncTrackConfig`. The rest follows
+the code where the paper is silent; in particular the instrument prior is concatenated to the time embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicldm.diffusion import timestep_embedding
+
+
+@dataclass(frozen=True)
+class SyncTrackConfig:
+    """Sizes and form of the U-Net. The defaults are the published size in the paper's form.
+
+    The three switches, none of which changes the state dict:
+
+    - cross_track_keys: whose tokens the global cross-track attention reads. "own": all tracks of the row's own
+      sample (paper). "row_mod_batch": those of sample r mod B for row r, so that samples of a batch mix (code).
+    - time_attention: what the time-specific attention spans. "frame": all tracks and all frequencies at one time
+      (paper, Eq. 5). "position": the tracks at one time and one frequency (code).
+    - time_residuals: residual additions around the time-specific layer, 1 (paper) or 2 (code).
+
+    A level l has model_channels * channel_mult[l] channels; attention_resolutions are the down-sampling factors at
+    which blocks have attention, with heads of num_head_channels. latent_t and latent_f are the size of the latents
+    that the model was made for; the network takes any multiple of the down-sampling.
+    """
+
+    in_channels: int = 8
+    out_channels: int = 8
+    model_channels: int = 128
+    attention_resolutions: tuple[int, ...] = (8, 4, 2)
+    num_res_blocks: int = 2
+    channel_mult: tuple[int, ...] = (1, 2, 3, 5)
+    num_head_channels: int = 32
+    dims: int = 2
+    use_spatial_transformer: bool = True
+    num_tracks: int = 4
+    latent_t: int = 256
+    latent_f: int = 16
+    cross_track_keys: Literal["own", "row_mod_batch"] = "own"
+    time_attention: Literal["frame", "position"] = "frame"
+    time_residuals: Literal[1, 2] = 1
+
+    @classmethod
+    def published(cls, **overrides) -> SyncTrackConfig:
+        """The form of the published code, which the published weights were trained in."""
+        return cls(**{"cross_track_keys": "row_mod_batch", "time_attention": "position", "time_residuals": 2,
+                      **overrides})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attention_resolutions", tuple(self.attention_resolutions))
+        object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        choices = {"dims": (2,), "use_spatial_transformer": (True,), "cross_track_keys": ("own", "row_mod_batch"),
+                   "time_attention": ("frame", "position"), "time_residuals": (1, 2)}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"SyncTrackConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for name in ("in_channels", "out_channels", "num_res_blocks", "num_tracks", "num_head_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"SyncTrackConfig: {name} must be at least 1, got {getattr(self, name)}")
+        if not self.channel_mult:
+            raise ValueError("SyncTrackConfig: channel_mult needs at least one level")
+        factors = [2**level for level in range(len(self.channel_mult))]
+        for resolution in self.attention_resolutions:
+            if resolution not in factors:
+                raise ValueError(f"SyncTrackConfig: attention resolution {resolution} is no down-sampling of this "
+                                 f"U-Net, which has {factors}")
+        for mult, factor in zip(self.channel_mult, factors):
+            channels = self.model_channels * mult
+            if channels < 32 or channels % 32:
+                raise ValueError(f"SyncTrackConfig: {channels} channels (model_channels={self.model_channels} times "
+                                 f"{mult}) are not a multiple of 32, the number of groups of the group norm")
+            attends = factor in self.attention_resolutions or factor == factors[-1]  # the middle always attends
+            if attends and channels % self.num_head_channels:
+                raise ValueError(f"SyncTrackConfig: {channels} channels are not a multiple of num_head_channels="
+                                 f"{self.num_head_channels}")
+        if self.model_channels % 32:
+            raise ValueError(f"SyncTrackConfig: model_channels={self.model_channels} is not a multiple of 32")
+        for name in ("latent_t", "latent_f"):
+            if getattr(self, name) < 1 or getattr(self, name) % self.downsampling:
+                raise ValueError(f"SyncTrackConfig: {name}={getattr(self, name)} is not a multiple of the "
+                                 f"down-sampling {self.downsampling}")
+
+    @property
+    def downsampling(self) -> int:
+        return 2 ** (len(self.channel_mult) - 1)
+
+
+def zeroed(module: nn.Module) -> nn.Module:
+    """Zero parameters: a block that ends in one starts training as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+
+
+class ResBlock(nn.Module):
+    def __init__(self, in_channels: int, emb_channels: int, out_channels: int):
+        super().__init__()
+        self.in_layers = nn.Sequential(
+            nn.GroupNorm(32, in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
+        self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
+            nn.GroupNorm(32, out_channels), nn.SiLU(), nn.Identity(),
+            zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)))
+        self.skip_connection = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
+        return self.skip_connection(x) + self.out_layers(h)
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, head_width: int) -> Tensor:
+    """softmax(q k^T / sqrt(D)) v over sequences [batch, length, C], split into heads of width D."""
+    q, k, v = (x.reshape(*x.shape[:2], -1, head_width).transpose(1, 2) for x in (q, k, v))  # [batch, H, length, D]
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    def __init__(self, channels: int, head_width: int):
+        super().__init__()
+        self.head_width = head_width
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(channels, channels, bias=False)
+        self.to_v = nn.Linear(channels, channels, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.to_out(attend(self.to_q(x), self.to_k(x), self.to_v(x), self.head_width))
+
+
+class PackedAttention(nn.Module):
+    """Self-attention with one projection for q, k and v, named as in torch.nn.MultiheadAttention."""
+
+    def __init__(self, channels: int, head_width: int):
+        super().__init__()
+        self.head_width = head_width
+        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * channels, channels)))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self.out_proj(attend(q, k, v, self.head_width))
+
+
+class TimeSpecificLayer(nn.Module):
+    """A pre-norm Transformer encoder layer. Returns what it adds to its input: the caller adds the residual."""
+
+    def __init__(self, channels: int, head_width: int):
+        super().__init__()
+        self.self_attn = PackedAttention(channels, head_width)
+        self.linear1 = nn.Linear(channels, 4 * channels)
+        self.linear2 = nn.Linear(4 * channels, channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels)
+
+    def forward(self, z: Tensor) -> Tensor:
+        attended = self.self_attn(self.norm1(z))
+        y = z + attended
+        return attended + self.linear2(F.relu(self.linear1(self.norm2(y))))
+
+
+class GEGLU(nn.Module):
+    def __init__(self, channels: int, inner: int):
+        super().__init__()
+        self.proj = nn.Linear(channels, 2 * inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, g = self.proj(x).chunk(2, dim=-1)
+        return a * F.gelu(g)
+
+
+class FeedForward(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.net = nn.Sequential(GEGLU(channels, 4 * channels), nn.Identity(), nn.Linear(4 * channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    """Inner-track attention, global cross-track attention, time-specific cross-track attention, inner-track
+    attention again, feed-forward."""
+
+    def __init__(self, channels: int, config: SyncTrackConfig):
+        super().__init__()
+        self.config = config
+        width = config.num_head_channels
+        self.attn1 = Attention(channels, width)
+        self.attn_cross_track = Attention(channels, width)
+        self.attn_beat = TimeSpecificLayer(channels, width)
+        self.attn2 = Attention(channels, width)
+        self.ff = FeedForward(channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.norm_ct = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.norm3 = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, frequencies: int) -> Tensor:  # [R, N, C], token = t F + f
+        x = x + self.attn1(self.norm1(x))
+        x = x + self.global_cross_track(self.norm_ct(x))
+        x = self.time_specific(x, frequencies)
+        x = x + self.attn2(self.norm2(x))
+        return x + self.ff(self.norm3(x))
+
+    def global_cross_track(self, x: Tensor) -> Tensor:
+        """Every row reads the tokens of all S tracks of one sample: its own, or sample r mod B."""
+        R, N, C = x.shape
+        S = self.config.num_tracks
+        B = R // S
+        attention = self.attn_cross_track
+        keys = x.reshape(B, S * N, C)
+        if self.config.cross_track_keys == "own":
+            queries = keys
+        else:  # rows j, j + B, j + 2B, ... read sample j
+            queries = x.reshape(S, B, N, C).transpose(0, 1).reshape(B, S * N, C)
+        out = attend(attention.to_q(queries), attention.to_k(keys), attention.to_v(keys), attention.head_width)
+        out = attention.to_out(out)
+        if self.config.cross_track_keys == "row_mod_batch":
+            out = out.reshape(B, S, N, C).transpose(0, 1)
+        return out.reshape(R, N, C)
+
+    def time_specific(self, x: Tensor, frequencies: int) -> Tensor:
+        """Eq. 5: attention across tracks at one time, over all frequencies or (published code) over one."""
+        R, N, C = x.shape
+        S, Fd = self.config.num_tracks, frequencies
+        Td = N // Fd
+        z = x.reshape(-1, S, Td, Fd, C)
+        if self.config.time_attention == "frame":
+            z = z.permute(0, 2, 1, 3, 4)  # [B, T, S, F, C]
+            sequences = z.reshape(-1, S * Fd, C)
+        else:
+            z = z.permute(0, 2, 3, 1, 4)  # [B, T, F, S, C]
+            sequences = z.reshape(-1, S, C)
+        z = (self.config.time_residuals * sequences + self.attn_beat(sequences)).reshape(z.shape)
+        order = (0, 2, 1, 3, 4) if self.config.time_attention == "frame" else (0, 3, 1, 2, 4)
+        return z.permute(order).reshape(R, N, C)
+
+
+class SpatialTransformer(nn.Module):
+    def __init__(self, channels: int, config: SyncTrackConfig):
+        super().__init__()
+        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.proj_in = nn.Conv2d(channels, channels, 1)
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, config)])
+        self.proj_out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:  # [R, C, T, F]
+        R, C, T, Fd = x.shape
+        h = self.proj_in(self.norm(x)).permute(0, 2, 3, 1).reshape(R, T * Fd, C)
+        for block in self.transformer_blocks:
+            h = block(h, Fd)
+        return x + self.proj_out(h.reshape(R, T, Fd, C).permute(0, 3, 1, 2))
+
+
+
+
+class Block(nn.ModuleList):
+    """One entry of the U-Net's lists: modules in sequence, of which residual blocks also take the embedding."""
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        for module in self:
+            x = module(x, emb) if isinstance(module, ResBlock) else module(x)
+        return x
+
+
+class SyncTrackUNet(nn.Module):
+    def __init__(self, config: SyncTrackConfig = SyncTrackConfig()):
+        super().__init__()
+        self.config = config
+        width, S = config.model_channels, config.num_tracks
+        emb = 4 * width
+        # Track s is coded by the row s of this matrix, stored and never trained.
+        self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
+        self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.switcher_transform = nn.Sequential(nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, emb))  # 128 at any size
+
+        def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
+            block = Block([ResBlock(in_channels, 2 * emb, out_channels)])
+            if factor in config.attention_resolutions:
+                block.append(SpatialTransformer(out_channels, config))
+            return block
+
+        levels = [(2**level, width * mult) for level, mult in enumerate(config.channel_mult)]
+        self.input_blocks = nn.ModuleList([Block([nn.Conv2d(config.in_channels, width, 3, padding=1)])])
+        channels, skips = width, [width]
+        for factor, out_channels in levels:
+            for _ in range(config.num_res_blocks):
+                self.input_blocks.append(res_block(channels, out_channels, factor))
+                channels = out_channels
+                skips.append(channels)
+            if factor != config.downsampling:
+                self.input_blocks.append(Block([Downsample(channels)]))
+                skips.append(channels)
+
+        self.middle_block = Block([ResBlock(channels, 2 * emb, channels), SpatialTransformer(channels, config),
+                                   ResBlock(channels, 2 * emb, channels)])
+
+        self.output_blocks = nn.ModuleList()
+        for factor, out_channels in reversed(levels):
+            for i in range(config.num_res_blocks + 1):
+                self.output_blocks.append(res_block(channels + skips.pop(), out_channels, factor))
+                channels = out_channels
+                if factor > 1 and i == config.num_res_blocks:
+                    self.output_blocks[-1].append(Upsample(channels))
+        self.out = nn.Sequential(nn.GroupNorm(32, channels), nn.SiLU(),
+                                 zeroed(nn.Conv2d(channels, config.out_channels, 3, padding=1)))
+
+    def embedding(self, timesteps: Tensor) -> Tensor:
+        """Timestep and instrument prior of every row, [R, 8 model_channels], in float32 whatever autocast says."""
+        with torch.autocast(timesteps.device.type, enabled=False):
+            time = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))  # [B, 4W]
+            code = torch.cat([self.switcher.sin(), self.switcher.cos()], dim=1)  # [S, 2S]
+            prior = self.switcher_transform(code)  # [S, 4W]
+            return torch.cat([time.repeat_interleave(len(prior), 0), prior.repeat(len(time), 1)], dim=1)
+
+    def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
+        """The noise in `latents`.
+
+        latents: [B, S, in_channels, T, F], tracks in the order bass, drums, guitar, piano, scaled by the
+        checkpoint's scale factor; timesteps: [B], 0 ... 999. Returns [B, S, out_channels, T, F].
+        Raises ValueError for another shape, or T, F that the down-sampling does not divide.
+        """
+        config = self.config
+        if latents.ndim != 5 or latents.shape[1:3] != (config.num_tracks, config.in_channels) \
+                or any(n % config.downsampling for n in latents.shape[3:]):
+            raise ValueError(f"SyncTrackUNet: expected latents [B, {config.num_tracks}, {config.in_channels}, T, F] "
+                             f"with T and F multiples of {config.downsampling}, got {list(latents.shape)}")
+        if timesteps.shape != latents.shape[:1]:
+            raise ValueError(f"SyncTrackUNet: expected one timestep a sample, [{len(latents)}], "
+                             f"got {list(timesteps.shape)}")
+        emb = self.embedding(timesteps)
+        h = latents.flatten(0, 1)  # [R, C, T, F]
+        skips = []
+        for block in self.input_blocks:
+            h = block(h, emb)
+            skips.append(h)
+        h = self.middle_block(h, emb)
+        for block in self.output_blocks:
+            h = block(torch.cat([h, skips.pop()], dim=1), emb)
+        return self.out(h).unflatten(0, latents.shape[:2])

@@ -1,0 +1,84 @@
+"""The parity pack: recipe weights, seeded inputs, manifests and golden arrays.
+
+A small copy lies in tests/data/parity; the rest is read from ../shared/parity and skipped without it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parent.parent
+COPY = ROOT / "tests" / "data" / "parity"
+SHARED = ROOT.parent / "shared" / "parity"
+TOLERANCE = 2e-5  # relative L2, float32 on a CPU
+
+
+def recipe_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The value of a parameter as a function of its name and shape (parity README, section 1)."""
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    r = torch.randn(tuple(shape), generator=generator)
+    leaf = name.rsplit(".", 1)[-1]
+    if leaf == "weight_g":
+        return 1.0 + 0.1 * r.abs()
+    if len(shape) >= 2:
+        return r / math.sqrt(math.prod(shape[1:]))
+    return 1.0 + 0.1 * r if leaf.endswith("weight") else 0.05 * r
+
+
+def fill(module: nn.Module) -> nn.Module:
+    """Give a module the recipe's weights and put it in evaluation mode."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name != "switcher":
+                parameter.copy_(recipe_tensor(name, parameter.shape))
+    return module.eval()
+
+
+def seeded(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def golden(name: str) -> dict[str, np.ndarray]:
+    for folder in (SHARED / "goldens", COPY):
+        if (folder / f"{name}.npz").exists():
+            with np.load(folder / f"{name}.npz") as arrays:
+                return dict(arrays)
+    pytest.skip(f"golden {name} needs ../shared/parity")
+
+
+def manifest(name: str) -> dict:
+    path = COPY / f"{name}.json.gz"
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+def relative_l2(actual, expected) -> float:
+    actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    assert actual.shape == expected.shape
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+
+
+def assert_golden(arrays: dict[str, np.ndarray], key: str, actual: Tensor, tolerance: float = TOLERANCE) -> None:
+    """Compare with the array `key`, stored whole or thinned as `key__flatN` (every N-th element)."""
+    actual = actual.detach().numpy()
+    if key in arrays:
+        expected = arrays[key]
+    else:
+        stored = next(k for k in arrays if k.startswith(f"{key}__flat"))
+        expected, actual = arrays[stored], actual.reshape(-1)[:: int(stored.rsplit("flat", 1)[1])]
+    assert relative_l2(actual, expected) <= tolerance
+
+
+def assert_names_and_shapes(module: nn.Module, name: str) -> None:
+    """The state dict has exactly the manifest's names, shapes and dtypes."""
+    expected = {n: (tuple(shape), dtype) for n, shape, dtype in manifest(name)["state_dict"]}
+    actual = {n: (tuple(v.shape), str(v.dtype).removeprefix("torch.")) for n, v in module.state_dict().items()}
+    assert actual == expected
