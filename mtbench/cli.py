@@ -259,9 +259,9 @@ def _stage(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _show(done) -> None:
-    from mtbench.report.tables import paper_tables, sensitivity_tables
+    from mtbench.report.tables import run_tables
 
-    for table in [*paper_tables(done.scores), *sensitivity_tables(done.scores)]:
+    for table in run_tables(done.scores, done.provenances):
         shown = RichTable(title=f"{table.title} [dim]({escape(table.note)})[/dim]", title_justify="left", title_style="bold")
         shown.add_column(table.of)
         for column in table.rows.columns:

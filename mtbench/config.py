@@ -1,5 +1,6 @@
 """What a run is asked to do: a YAML file, or the options of the command line, as one validated object."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -89,11 +90,14 @@ ConfigT = TypeVar("ConfigT", bound=Strict)
 def load(path: str | Path, overrides: dict[str, Any]) -> RunConfig:
     """A RunConfig from a YAML file, with the values that the command line gave laid over it (`grid` key by key).
 
+    Where there is no such file, the config of that name that came with mtbench is taken (``configs/band.yaml``).
     Raises UsageError naming the file and the key; an unknown key is answered with the nearest known one.
     """
     path = Path(path)
+    bundled = files("mtbench.configs") / path.name
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        source = bundled if not path.exists() and bundled.is_file() else path
+        values = yaml.safe_load(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"config {path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 import joblib
 import pandas as pd
+import torch
 from joblib import Parallel, delayed
 
 import mtbench
@@ -34,10 +35,11 @@ Stage = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run leaves: its folder, its scores (SCORE_COLUMNS), and what the user should know of them."""
+    """What a run leaves: its folder, its scores (SCORE_COLUMNS), what its models are, what the user should know."""
 
     folder: Path
     scores: pd.DataFrame
+    provenances: Mapping[str, Mapping[str, Any]]
     notices: list[str]
 
 
@@ -57,6 +59,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
     suite = open_suite(config.suite)
     for name in config.embeddings:
         open_embedding(name)
+    _check_device(device)
     models = [(model, _make(model, suite, device)) for model in config.models]
     target, cache = RunFolder(folder), Cache()
     folders = {}
@@ -89,7 +92,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
         tables.append(part.scores)
         failures.append(part.failures)
         notices += part.notices + _conversion_notices(model.row, folders[model.row], config.n)
-    return _finish(target, samples, tables, failures, notices)
+    return _finish(target, samples, tables, failures, provenances, notices)
 
 
 def evaluate(
@@ -110,7 +113,8 @@ def evaluate(
     target, cache = RunFolder(folder), Cache()
     row = Path(path).resolve().name
     asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
-    target.write_yaml("run.yaml", _record(asked, embeddings, {row: {"what": "a folder of audio"}}))
+    provenances = {row: {"what": "a folder of audio"}}
+    target.write_yaml("run.yaml", _record(asked, embeddings, provenances))
     clips = [analysis.clip_of_files(name, files, rate, length) for name, files in found.clips.items()]
     held = _reference(suite, embeddings, cache, stage) if suite else None
     shared = {"task": "total", "given": "", "model": row, "suite": suite.name if suite else ""}
@@ -119,7 +123,7 @@ def evaluate(
     notices = list(part.notices)
     if found.incomplete:
         notices.insert(0, f"{len(found.incomplete)} incomplete clip(s) left out: {_incomplete(found.incomplete)}")
-    return _finish(target, [part.samples], [part.scores], [part.failures], notices)
+    return _finish(target, [part.samples], [part.scores], [part.failures], provenances, notices)
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,13 @@ class _Part:
     scores: pd.DataFrame
     failures: pd.DataFrame
     notices: list[str]
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
+        raise UsageError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from None
 
 
 def _make(model: Model, suite: Suite, device: str) -> Generator:
@@ -212,12 +223,12 @@ def _score(
     return _Part(samples, table, failures, notices)
 
 
-def _finish(target: RunFolder, samples: list, tables: list, failures: list, notices: list[str]) -> Result:
+def _finish(target: RunFolder, samples: list, tables: list, failures: list, provenances: Mapping, notices: list[str]) -> Result:
     table = pd.concat(tables, ignore_index=True)
     target.write_table("samples.csv", pd.concat(samples, ignore_index=True))
     target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
     target.write_table("scores.csv", table)
-    return Result(target.path, table, notices)
+    return Result(target.path, table, provenances, notices)
 
 
 def _conversion_notices(row: str, folder: ModelFolder, n: int) -> list[str]:

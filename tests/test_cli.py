@@ -23,6 +23,7 @@ def mtbench(*arguments):
     (["run", "--models", "noise", "--timebase", "real"], "timebase"),
     (["run", "--models", "noise", "--fps", "fast"], "grid.fps.0"),
     (["run", "--models", "noise", "-n", "0"], "options: n"),
+    (["run", "--models", "noise", "--device", "abacus"], "device 'abacus' cannot be used here"),
     (["run", "--config", "absent.yaml"], "config absent.yaml: cannot be read"),
     (["run", "--modles", "noise"], "--models"),
     (["rnu"], "run"),
@@ -67,7 +68,7 @@ def finished(suite_folder, tmp_path_factory):
 def test_run_prints_the_papers_tables(finished):
     out, output = finished
     for words in ("FAD (embedding log-mel-stats", "mixture ↓", "IRS in s (fps 100, transition lambda 100, real seconds",
-                  "fps 150, transition lambda 100, the published timebase", "CBS ↑", "Sensitivity of CBD mean", "site/index.html"):
+                  "fps 150, transition lambda 100, published timebase", "CBS ↑", "Sensitivity of CBD mean", "site/index.html"):
         assert words in output
     assert sorted(path.name for path in out.iterdir()) == sorted(
         ["run.yaml", "samples.csv", "scores.csv", "failures.csv", "audio", "beats", "site"])

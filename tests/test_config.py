@@ -56,3 +56,8 @@ def test_a_bad_config_names_file_and_key(tmp_path, text, problem):
 def test_a_missing_config_is_named(tmp_path):
     with pytest.raises(UsageError, match="absent.yaml"):
         config.load(tmp_path / "absent.yaml", {})
+
+
+def test_the_bundled_config_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [model.row for model in config.load("configs/band.yaml", {}).models] == ["synctrack", "msg-ld", "heldout", "noise"]

@@ -10,8 +10,8 @@ decode them as often as needed::
     for a in activations(waveforms, sample_rate=16000):
         times, positions = decode(a, fps=100, transition_lambda=100)
 
-The trained weights and the HMM classes are those of the installed madmom 0.16.1 (weights: CC BY-NC-SA 4.0);
-features, networks and resampling are this package's own and call neither madmom's processors nor ffmpeg.
+The trained weights are read from the installed madmom 0.16.1 (they are CC BY-NC-SA 4.0); features, networks,
+resampling and decoder are this package's own and call neither madmom's processors nor ffmpeg.
 """
 
 import os
@@ -22,11 +22,11 @@ import soundfile
 
 from mtbench import audio
 from mtbench.beats import _madmom
-from mtbench.beats.decoding import check_settings, decode
+from mtbench.beats.decoding import check_settings, decode, to_frame_rate
 from mtbench.beats.frontend import FRAME_RATE, HOP, SAMPLE_RATE, features, to_44100, to_mono
 from mtbench.beats.network import network_outputs
 
-__all__ = ["FRAME_RATE", "VERSION", "activations", "decode", "features", "identity", "track"]
+__all__ = ["FRAME_RATE", "VERSION", "activations", "decode", "features", "identity", "to_frame_rate", "track"]
 
 VERSION = "1"  # of the engine: raised whenever an activation or a beat can change
 FRAMES_AT_ONCE = 16384  # of all stems of a batch: bounds the memory to about 0.2 GB

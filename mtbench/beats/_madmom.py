@@ -1,4 +1,4 @@
-"""The one place that knows the installed madmom 0.16.1: its import, its weights, its HMM classes.
+"""The one place that knows the installed madmom 0.16.1: its import and its weights.
 
 madmom was written for Python 2.7-3.9 and NumPy < 1.20. What today's versions lack is lent to it while it is
 imported and taken away again afterwards, so nobody else in the process sees it:
@@ -80,7 +80,6 @@ def madmom():
     with _lent_names(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SyntaxWarning, DeprecationWarning: not ours to mend
         package = importlib.import_module("madmom")
-        importlib.import_module("madmom.features.beats_hmm")
         importlib.import_module("madmom.ml.nn")
     stand_in = _NumPyWithAliases("numpy")
     for name, module in list(sys.modules.items()):

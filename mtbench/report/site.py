@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from mtbench import audio
-from mtbench.report.tables import Table, paper_tables, sensitivity_tables
+from mtbench.report.tables import Table, run_tables
 from mtbench.scores import METRICS
 from mtbench.store import RunFolder
 
@@ -22,7 +22,7 @@ def write(runs: Sequence[Path], out: Path) -> Path:
         folder = RunFolder(path)
         scores, record = folder.read_table("scores.csv"), folder.read_yaml("run.yaml")
         failures = folder.read_table("failures.csv")
-        tables = [_cells(table) for table in [*paper_tables(scores), *sensitivity_tables(scores)]]
+        tables = [_cells(table) for table in run_tables(scores, record["models"])]
         shown.append({"name": Path(path).name, "record": record, "tables": tables, "failures": failures.to_dict("records")})
     templates = files("mtbench.leaderboard")
     # Everything is escaped, whatever the template's suffix: names and reasons come from outside.

@@ -1,6 +1,8 @@
 """The paper's tables from a run's scores: mixture and track-wise FAD, IRS, CBS, CBD, and the sensitivity grid."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -24,6 +26,16 @@ class Table:
     best: dict[str, str]
 
 
+def run_tables(scores: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """All tables of a run. A model that was trained on something else than real music is called so in each."""
+    names = {
+        model: f"{model} ({provenance['trained_on']})" for model, provenance in provenances.items() if "trained_on" in provenance
+    }
+    tables = [*paper_tables(scores), *sensitivity_tables(scores)]
+    return [replace(table, rows=table.rows.rename(index=names, columns=names),
+                    digits={names.get(column, column): digits for column, digits in table.digits.items()}) for table in tables]
+
+
 def paper_tables(scores: pd.DataFrame) -> list[Table]:
     """Every table that these scores (SCORE_COLUMNS) fill, one timebase at a time: the two never share a column."""
     tables = _fad_tables(scores)
@@ -33,7 +45,7 @@ def paper_tables(scores: pd.DataFrame) -> list[Table]:
             continue
         fps, tl, window = _shown(part, timebase)
         held = part[(part["fps"] == fps) & (part["transition_lambda"] == tl)]
-        seconds = "real seconds" if timebase == "true" else "the published timebase, 1 s = fps/100 s"
+        seconds = "real seconds" if timebase == "true" else f"published timebase, whose second is {fps / 100:g} s"
         note = f"fps {fps:g}, transition lambda {tl:g}, {seconds}"
         irs = held[held["metric"] == "irs"]
         if not irs.empty:
@@ -86,7 +98,10 @@ def _shown(part: pd.DataFrame, timebase: str) -> tuple[float, float, float]:
 def _pivot(part: pd.DataFrame, title: str, note: str, metric: str | None, across: str) -> Table:
     """A row a model, a column a value of `across`; `metric` None where the columns are metrics."""
     rows = part.pivot(index="model", columns=across, values="value")
-    rows = rows.reindex(index=part["model"].unique(), columns=part[across].unique())
+    columns = part[across].unique()
+    if metric is None:
+        columns = [name for name in METRICS if name in columns]
+    rows = rows.reindex(index=part["model"].unique(), columns=columns)
     metrics = {column: metric or column for column in rows.columns}
     names = {column: (METRICS[column].title if metric is None else str(column)) + ARROWS[METRICS[metrics[column]].direction]
              for column in rows.columns}

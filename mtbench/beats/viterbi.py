@@ -1,0 +1,203 @@
+"""The likeliest path through the bar-pointer model, with the numbers of madmom's HMM to the last bit.
+
+A state of the model is a place in a bar: the beat of the bar, the tempo i (a beat of tau_i frames), the position p
+in that beat. From frame to frame p goes on by one; only at the end of a beat there is a choice, of the next
+beat's tempo. So a path is a list of beats, and what has to be known of one is when it begins: with
+
+    V(t, b, i) = max_j [E(t, b - 1, j) + log a_ji] + d(t)              a beat begins in frame t
+    E(t + tau_i, b, i) = V(t, b, i) + d(t + 1) + ... + d(t + tau_i - 1)  and has come to its end
+
+where d is the log-density of the activations at that place and a_ji the probability of the change of tempo. Sums
+are taken from left to right and a maximum is rounded like all its arguments, so V and E are bit-equal to what
+madmom has in its 33,000 (fps 100) states. Where several j are equal the first counts, as in madmom.
+
+Both bar lengths are decoded together: the three and the four beats are lanes of one vector.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from mtbench.beats import compiled
+
+BEATS_PER_BAR = (3, 4)
+TEMPO_RANGE = (30.0, 300.0)  # BPM
+TEMPI = 60
+OBSERVATION_LAMBDA = 16  # a beat region is 1/16 of a beat
+LANES = compiled.LANES
+BAR_LANES = (np.arange(0, 3), np.arange(3, 7))
+BEAT = np.array([0, 1, 2, 0, 1, 2, 3, 0])  # of each lane, in its bar
+PREVIOUS = np.array([2, 0, 1, 6, 3, 4, 5, 7])  # the lane of the beat before
+CHUNK = 4096  # frames whose exits are held at a time
+
+
+class Model(NamedTuple):
+    """What depends on fps and transition lambda, for I tempi.
+
+    intervals: int [I], tau in frames. transition: float64 [I from, I to], log a. band: int [I to, 2], the range of
+    j with a > 0. pointers: [I] of int [tau, lanes], the density of a place: 0 no beat, 1 beat, 2 downbeat.
+    patterns: int [V, lanes], the different rows of the pointers, the first all 0. variant: int [I, R], the pattern
+    at each place of a beat region; region: int [I], its length; it may differ by one between the lanes, for
+    madmom's rounding: lane_region int [lanes, I].
+    """
+
+    intervals: np.ndarray
+    transition: np.ndarray
+    band: np.ndarray
+    pointers: list[np.ndarray]
+    patterns: np.ndarray
+    variant: np.ndarray
+    region: np.ndarray
+    lane_region: np.ndarray
+
+
+class Beats(NamedTuple):
+    """A path as its n beats, all int [n]: first frame (the first beat may begin before frame 0), lane, tempo."""
+
+    first: np.ndarray
+    lane: np.ndarray
+    tempo: np.ndarray
+
+
+@lru_cache(maxsize=32)
+def model(fps: float, transition_lambda: float) -> Model:
+    """The tables of madmom's BarStateSpace, BarTransitionModel and RNNDownBeatTrackingObservationModel."""
+    slowest, fastest = (60.0 * fps / tempo for tempo in TEMPO_RANGE)
+    intervals = _intervals(fastest, slowest)
+
+    ratio = intervals.astype(float) / intervals.astype(float)[:, None]
+    probability = np.exp(-transition_lambda * abs(ratio - 1.0))
+    probability[probability <= np.spacing(1)] = 0
+    probability /= np.sum(probability, axis=1)[:, None]
+    transition = np.full(probability.shape, -np.inf)
+    transition[probability != 0] = np.log(probability[probability != 0])
+    possible = probability.T != 0
+    band = np.column_stack([possible.argmax(axis=1), len(intervals) - possible[:, ::-1].argmax(axis=1)])
+
+    border = 1.0 / OBSERVATION_LAMBDA
+    pointers = []
+    for tau in intervals:
+        position = np.linspace(0, 1, tau, endpoint=False)[:, None] + BEAT.astype(float)
+        pointers.append(np.where(position < border, 2, np.where(position % 1 < border, 1, 0)))
+    lane_region = np.array([(table > 0).sum(axis=0) for table in pointers]).T
+    region = lane_region.max(axis=0)
+    patterns = np.unique(np.concatenate([np.zeros((1, LANES), int), *pointers]), axis=0)
+    variant = np.zeros((len(intervals), region.max()), int)
+    for i, table in enumerate(pointers):
+        for p in range(region[i]):
+            variant[i, p] = np.flatnonzero((patterns == table[p]).all(axis=1))[0]
+    return Model(intervals, transition, band, pointers, patterns, variant, region, lane_region)
+
+
+def _intervals(shortest, longest):
+    """Whole numbers of frames, about log-spaced; all of them where there are no more than wanted."""
+    intervals = np.arange(np.round(shortest), np.round(longest) + 1)
+    wanted = points = TEMPI
+    if wanted < len(intervals):
+        intervals = []
+        while len(intervals) < wanted:
+            intervals = np.unique(np.round(np.logspace(np.log2(shortest), np.log2(longest), points, base=2)))
+            points += 1
+    return np.ascontiguousarray(intervals, dtype=np.int64)
+
+
+def log_densities(activations: np.ndarray) -> np.ndarray:
+    """float32 [K, 2] to float64 [K, 3], logarithms of (no beat, beat, downbeat), as madmom rounds them.
+
+    Where float rounding leaves less than nothing for "no beat" madmom has NaN, which never wins: -inf.
+    """
+    densities = np.empty((len(activations), 3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        densities[:, 0] = np.log((1.0 - np.sum(activations, axis=1)) / (OBSERVATION_LAMBDA - 1))
+        densities[:, 1] = np.log(activations[:, 0])
+        densities[:, 2] = np.log(activations[:, 1])
+    densities[np.isnan(densities)] = -np.inf
+    return densities
+
+
+def likeliest_beats(activations: np.ndarray, tables: Model) -> tuple[Beats | None, float]:
+    """The likeliest path for float32 [K, 2] and its log-probability; (None, -inf) if no path is possible."""
+    search = _search if compiled.AVAILABLE else _search_plain
+    return search(log_densities(activations), tables)
+
+
+def _uniform(tables):
+    """Log-probability before frame 0 of every state, by lane."""
+    start = np.zeros(LANES)
+    for beats, lanes in zip(BEATS_PER_BAR, BAR_LANES):
+        start[lanes] = np.log(1.0 / (beats * tables.intervals.sum()))
+    return start
+
+
+def _search(densities, tables):
+    intervals, frames = tables.intervals, len(densities)
+    longest, block = intervals[-1], max(intervals[0], 1)
+    density = np.zeros((len(tables.patterns), frames + longest + block, LANES))  # 0 after the end: sums stay
+    for made, pattern in zip(density, tables.patterns):
+        made[:frames] = densities[:, pattern]
+    density = density.reshape(len(density), -1)
+
+    exits = np.empty((len(intervals), (min(CHUNK, frames) + longest) * LANES))
+    exits[:, :LANES] = _uniform(tables)
+    compiled.first_exits(exits, density, tables.variant, tables.region, intervals)
+
+    def go_through(first):
+        compiled.forward(exits, density, tables.variant, tables.region, intervals, tables.transition, tables.band,
+                         PREVIOUS, first, min(CHUNK, frames - first), block)
+
+    begins = []  # of each chunk but the last, to come back to it
+    for first in range(0, frames, CHUNK):
+        if first > 0:
+            exits[:, :longest * LANES] = exits[:, CHUNK * LANES:]
+        if first + CHUNK < frames:
+            begins.append(exits[:, :longest * LANES].copy())
+        go_through(first)
+
+    ends = [compiled.last_beat(exits, intervals, frames - first, lanes) for lanes in BAR_LANES]
+    best, lane, i, p = max(ends, key=lambda end: end[0])  # of equals the first
+    if best == -np.inf:
+        return None, best
+    path = [(frames - 1 - p, lane, i)]
+    while True:
+        while path[-1][0] >= max(first, 1):
+            start, lane, i = path[-1]
+            i = compiled.previous_tempo(exits, tables.transition, densities[start, tables.pointers[i][0, lane]],
+                                        start - first, PREVIOUS[lane], i)
+            path.append((start - intervals[i], PREVIOUS[lane], i))
+        if first == 0:
+            return Beats(*np.array(path[::-1], int).T), best
+        first -= CHUNK
+        exits[:, :longest * LANES] = begins.pop()
+        go_through(first)
+
+
+def _search_plain(densities, tables):
+    """The same frame by frame over all states, v [lanes, states of a beat], as the model defines it."""
+    intervals, frames = tables.intervals, len(densities)
+    used = np.concatenate(BAR_LANES)
+    pointers = np.concatenate(tables.pointers)[:, used].T  # [7, states]
+    last = np.cumsum(intervals) - 1
+    first = last - intervals + 1
+    v = np.repeat(_uniform(tables)[used, None], pointers.shape[1], axis=1)
+    chosen = np.empty((frames, len(used), len(intervals)), np.uint8)  # the tempo before
+    for t, density in enumerate(densities):
+        d = density[pointers]
+        change = v[PREVIOUS[used]][:, last, None] + tables.transition  # [7, from, to]
+        change += d[:, None, first]
+        v[:, 1:] = v[:, :-1] + d[:, 1:]
+        chosen[t] = change.argmax(axis=1)
+        v[:, first] = change.max(axis=1)
+
+    ends = [(v[lanes].max(), lanes[0], v[lanes].argmax()) for lanes in BAR_LANES]
+    best, lane, state = max(ends, key=lambda end: end[0])
+    if best == -np.inf:
+        return None, best
+    lane, state = lane + state // v.shape[1], state % v.shape[1]
+    i = np.searchsorted(last, state)
+    path = [(frames - 1 - (state - first[i]), lane, i)]
+    while path[-1][0] > 0:
+        start, lane, i = path[-1]
+        i = chosen[start, lane, i]
+        path.append((start - intervals[i], PREVIOUS[lane], i))
+    return Beats(*np.array(path[::-1], int).T), best

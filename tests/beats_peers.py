@@ -1,0 +1,91 @@
+"""madmom's own pieces, as the peers that mtbench.beats is compared with. Nothing else in the package runs them."""
+
+import subprocess
+import warnings
+from functools import lru_cache
+
+import numpy as np
+
+from mtbench.beats import _madmom
+
+
+@lru_cache(maxsize=8)
+def hmms(fps, transition_lambda):
+    """madmom's ``HiddenMarkovModel`` for bars of 3 and of 4 beats, as its DBNDownBeatTrackingProcessor makes them."""
+    _madmom.madmom()
+    from madmom.features.beats_hmm import BarStateSpace, BarTransitionModel, RNNDownBeatTrackingObservationModel
+    from madmom.ml.hmm import HiddenMarkovModel
+
+    spaces = [BarStateSpace(beats, 60.0 * fps / 300.0, 60.0 * fps / 30.0, 60) for beats in (3, 4)]
+    return [HiddenMarkovModel(BarTransitionModel(space, transition_lambda),
+                              RNNDownBeatTrackingObservationModel(space, 16)) for space in spaces]
+
+
+def viterbi(activations, fps, transition_lambda):
+    """(path uint32 [K], log-probability, model) of the likelier bar length."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # -inf log probability: the answer, here
+        results = [(*model.viterbi(activations), model) for model in hmms(fps, transition_lambda)]
+    return results[int(np.argmax([log_probability for _, log_probability, _ in results]))]
+
+
+def decode(activations, fps, transition_lambda):
+    """(frames, positions) of the beats in activations at `fps`, as DBNDownBeatTrackingProcessor.process goes on."""
+    above = np.nonzero(activations >= 0.05)[0]
+    if not above.any():
+        return np.empty(0, int), np.empty(0, int)
+    first = above[0]
+    activations = np.ascontiguousarray(activations[first:above[-1] + 1])
+    path, _, model = viterbi(activations, fps, transition_lambda)
+    beat_range = model.observation_model.pointers[path] >= 1
+    edges = np.nonzero(np.diff(beat_range.astype(int)))[0] + 1
+    if beat_range[0]:
+        edges = np.r_[0, edges]
+    if beat_range[-1]:
+        edges = np.r_[edges, beat_range.size]
+    beats = np.array([np.argmax(activations[left:right]) // 2 + left for left, right in edges.reshape(-1, 2)], int)
+    return first + beats, model.transition_model.state_space.state_positions[path[beats]].astype(int) + 1
+
+
+def features(signal_44100):
+    """By the processors before the networks: new ones for each call, for they cache the scale of the first."""
+    return _processor().processors[0](_signal(signal_44100))
+
+
+def activations(signal_44100):
+    return _processor()(_signal(signal_44100))
+
+
+def activations_of_file(path):
+    """From the file, through ffmpeg where madmom needs it."""
+    return _processor()(str(path))
+
+
+def samples_of_file(path):
+    """What madmom's networks get from a file: mono at 44.1 kHz, int16 or float32."""
+    _madmom.madmom()
+    from madmom.audio.signal import Signal
+    return np.asarray(Signal(str(path), sample_rate=44100, num_channels=1))
+
+
+def ffmpeg_44100(samples, sample_rate):
+    """int16 [n] through ffmpeg to 44.1 kHz, as madmom asks for it."""
+    rate = str(sample_rate)
+    done = subprocess.run(["ffmpeg", "-v", "quiet", "-f", "s16le", "-ac", "1", "-ar", rate, "-i", "pipe:0",
+                           "-f", "s16le", "-ac", "1", "-ar", "44100", "pipe:1"],
+                          input=samples.astype("<i2").tobytes(), stdout=subprocess.PIPE, check=True)
+    return np.frombuffer(done.stdout, "<i2")
+
+
+def _signal(samples):
+    _madmom.madmom()
+    from madmom.audio.signal import Signal
+    return Signal(samples, sample_rate=44100)
+
+
+def _processor():
+    _madmom.madmom()
+    from madmom.features.downbeats import RNNDownBeatProcessor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
+        return RNNDownBeatProcessor()
