@@ -24,7 +24,9 @@ class MSGLDConfig:
     in_channels and out_channels are the stems. A level l has model_channels * channel_mult[l] channels;
     attention_resolutions are the down-sampling factors at which blocks have attention, with heads of
     num_head_channels. Depth (z_channels) is never down-sampled. latent_t and latent_f are the size of the latents
-    that the model was made for; the network takes any multiple of the down-sampling.
+    that the model was made for; the network takes any multiple of the down-sampling. norm_groups is the number of
+    groups of every group norm; a narrow network needs fewer than the published 32, since a group of one channel loses
+    the level of a clip.
     """
 
     in_channels: int = 4
@@ -41,6 +43,7 @@ class MSGLDConfig:
     z_channels: int = 8
     latent_t: int = 256
     latent_f: int = 16
+    norm_groups: int = 32
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attention_resolutions", tuple(self.attention_resolutions))
@@ -61,13 +64,13 @@ class MSGLDConfig:
             if resolution not in factors:
                 raise ValueError(f"MSGLDConfig: attention resolution {resolution} is no down-sampling of this "
                                  f"U-Net, which has {factors}")
-        if self.model_channels < 32 or self.model_channels % 32:
-            raise ValueError(f"MSGLDConfig: model_channels={self.model_channels} is not a multiple of 32")
+        if self.model_channels < self.norm_groups or self.model_channels % self.norm_groups:
+            raise ValueError(f"MSGLDConfig: model_channels={self.model_channels} is not a multiple of norm_groups={self.norm_groups}")
         for mult, factor in zip(self.channel_mult, factors):
             channels = self.model_channels * mult
-            if channels < 32 or channels % 32:
+            if channels < self.norm_groups or channels % self.norm_groups:
                 raise ValueError(f"MSGLDConfig: {channels} channels (model_channels={self.model_channels} times "
-                                 f"{mult}) are not a multiple of 32, the number of groups of the group norm")
+                                 f"{mult}) are not a multiple of norm_groups={self.norm_groups}")
             attends = factor in self.attention_resolutions or factor == factors[-1]  # the middle always attends
             if attends and channels % self.num_head_channels:
                 raise ValueError(f"MSGLDConfig: {channels} channels are not a multiple of num_head_channels="
@@ -90,13 +93,13 @@ def zeroed(module: nn.Module) -> nn.Module:
 
 
 class ResBlock(nn.Module):
-    def __init__(self, in_channels: int, emb_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, emb_channels: int, out_channels: int, groups: int = 32):
         super().__init__()
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(32, in_channels), nn.SiLU(), nn.Conv3d(in_channels, out_channels, 3, padding=1))
+            nn.GroupNorm(groups, in_channels), nn.SiLU(), nn.Conv3d(in_channels, out_channels, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
         self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
-            nn.GroupNorm(32, out_channels), nn.SiLU(), nn.Identity(),
+            nn.GroupNorm(groups, out_channels), nn.SiLU(), nn.Identity(),
             zeroed(nn.Conv3d(out_channels, out_channels, 3, padding=1)))
         self.skip_connection = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
 
@@ -126,10 +129,10 @@ class Upsample(nn.Module):
 class AttentionBlock(nn.Module):
     """Self-attention over all positions of depth, time and mel."""
 
-    def __init__(self, channels: int, head_width: int):
+    def __init__(self, channels: int, head_width: int, groups: int = 32):
         super().__init__()
         self.head_width = head_width
-        self.norm = nn.GroupNorm(32, channels)
+        self.norm = nn.GroupNorm(groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zeroed(nn.Conv1d(channels, channels, 1))
 
@@ -157,13 +160,13 @@ class MSGLDUNet(nn.Module):
     def __init__(self, config: MSGLDConfig = MSGLDConfig()):
         super().__init__()
         self.config = config
-        width, emb = config.model_channels, 4 * config.model_channels
+        width, emb, groups = config.model_channels, 4 * config.model_channels, config.norm_groups
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
 
         def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
-            block = Block([ResBlock(in_channels, emb, out_channels)])
+            block = Block([ResBlock(in_channels, emb, out_channels, groups)])
             if factor in config.attention_resolutions:
-                block.append(AttentionBlock(out_channels, config.num_head_channels))
+                block.append(AttentionBlock(out_channels, config.num_head_channels, groups))
             return block
 
         levels = [(2**level, width * mult) for level, mult in enumerate(config.channel_mult)]
@@ -178,9 +181,9 @@ class MSGLDUNet(nn.Module):
                 self.input_blocks.append(Block([Downsample(channels)]))
                 skips.append(channels)
 
-        self.middle_block = Block([ResBlock(channels, emb, channels),
-                                   AttentionBlock(channels, config.num_head_channels),
-                                   ResBlock(channels, emb, channels)])
+        self.middle_block = Block([ResBlock(channels, emb, channels, groups),
+                                   AttentionBlock(channels, config.num_head_channels, groups),
+                                   ResBlock(channels, emb, channels, groups)])
 
         self.output_blocks = nn.ModuleList()
         for factor, out_channels in reversed(levels):
@@ -189,7 +192,7 @@ class MSGLDUNet(nn.Module):
                 channels = out_channels
                 if factor > 1 and i == config.num_res_blocks:
                     self.output_blocks[-1].append(Upsample(channels))
-        self.out = nn.Sequential(nn.GroupNorm(32, channels), nn.SiLU(),
+        self.out = nn.Sequential(nn.GroupNorm(groups, channels), nn.SiLU(),
                                  zeroed(nn.Conv3d(channels, config.out_channels, 3, padding=1)))
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:

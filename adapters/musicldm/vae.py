@@ -17,7 +17,9 @@ from torch import Tensor, nn
 class VAEConfig:
     """Sizes of the autoencoder; the defaults are the published ones.
 
-    A level l has ch * ch_mult[l] channels and works at 1 / 2**l of the time and mel resolution.
+    A level l has ch * ch_mult[l] channels and works at 1 / 2**l of the time and mel resolution. norm_groups is the
+    number of groups of every group norm; a narrow network needs fewer than the published 32, since a group of one
+    channel loses the level of a clip.
     The fields `double_z`, `resolution`, `attn_resolutions` and `dropout` exist because published configurations
     carry them; only the values that this network has are accepted.
     """
@@ -33,6 +35,7 @@ class VAEConfig:
     double_z: bool = True
     attn_resolutions: tuple[int, ...] = ()
     dropout: float = 0.0
+    norm_groups: int = 32
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
@@ -42,9 +45,9 @@ class VAEConfig:
         if self.num_res_blocks < 1 or not self.ch_mult:
             raise ValueError("VAEConfig: num_res_blocks and the number of levels in ch_mult must be at least 1")
         for mult in (1, *self.ch_mult):
-            if self.ch * mult < 32 or self.ch * mult % 32:
+            if self.ch * mult < self.norm_groups or self.ch * mult % self.norm_groups:
                 raise ValueError(f"VAEConfig: {self.ch * mult} channels (ch={self.ch}, ch_mult={self.ch_mult}) "
-                                 "are not a multiple of 32, the number of groups of the group norm")
+                                 f"are not a multiple of norm_groups={self.norm_groups}")
 
     @property
     def downsampling(self) -> int:
@@ -52,16 +55,16 @@ class VAEConfig:
         return 2 ** (len(self.ch_mult) - 1)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32, channels, eps=1e-6)
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, groups: int = 32):
         super().__init__()
-        self.norm1 = group_norm(in_channels)
+        self.norm1 = group_norm(in_channels, groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = group_norm(out_channels)
+        self.norm2 = group_norm(out_channels, groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         if in_channels != out_channels:
             self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1)
@@ -75,9 +78,9 @@ class ResBlock(nn.Module):
 class AttnBlock(nn.Module):
     """Single-head self-attention over all positions, scale C**-0.5."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, groups: int = 32):
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -110,11 +113,11 @@ class Upsample(nn.Module):
 
 
 class Middle(nn.Module):
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, groups: int):
         super().__init__()
-        self.block_1 = ResBlock(channels, channels)
-        self.attn_1 = AttnBlock(channels)
-        self.block_2 = ResBlock(channels, channels)
+        self.block_1 = ResBlock(channels, channels, groups)
+        self.attn_1 = AttnBlock(channels, groups)
+        self.block_2 = ResBlock(channels, channels, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -123,10 +126,10 @@ class Middle(nn.Module):
 class Level(nn.Module):
     """Residual blocks at one resolution, then a change of resolution where there is one."""
 
-    def __init__(self, in_channels: int, out_channels: int, blocks: int):
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, groups: int):
         super().__init__()
         sizes = [in_channels] + [out_channels] * blocks
-        self.block = nn.ModuleList(ResBlock(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.block = nn.ModuleList(ResBlock(a, b, groups) for a, b in zip(sizes, sizes[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:
@@ -144,11 +147,11 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(config.in_channels, config.ch, 3, padding=1)
         self.down = nn.ModuleList()
         for level, (before, width) in enumerate(zip([config.ch, *widths], widths)):
-            self.down.append(Level(before, width, config.num_res_blocks))
+            self.down.append(Level(before, width, config.num_res_blocks, config.norm_groups))
             if level < len(widths) - 1:
                 self.down[-1].downsample = Downsample(width)
-        self.mid = Middle(widths[-1])
-        self.norm_out = group_norm(widths[-1])
+        self.mid = Middle(widths[-1], config.norm_groups)
+        self.norm_out = group_norm(widths[-1], config.norm_groups)
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,13 +166,13 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [config.ch * mult for mult in config.ch_mult]
         self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1)
-        self.mid = Middle(widths[-1])
+        self.mid = Middle(widths[-1], config.norm_groups)
         self.up = nn.ModuleList()  # up[l] is the level l: they run from the last to the first
         for level, (above, width) in enumerate(zip([*widths[1:], widths[-1]], widths)):
-            self.up.append(Level(above, width, config.num_res_blocks + 1))
+            self.up.append(Level(above, width, config.num_res_blocks + 1, config.norm_groups))
             if level > 0:
                 self.up[-1].upsample = Upsample(width)
-        self.norm_out = group_norm(widths[0])
+        self.norm_out = group_norm(widths[0], config.norm_groups)
         self.conv_out = nn.Conv2d(widths[0], config.out_ch, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:

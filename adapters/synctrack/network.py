@@ -34,7 +34,9 @@ class SyncTrackConfig:
 
     A level l has model_channels * channel_mult[l] channels; attention_resolutions are the down-sampling factors at
     which blocks have attention, with heads of num_head_channels. latent_t and latent_f are the size of the latents
-    that the model was made for; the network takes any multiple of the down-sampling.
+    that the model was made for; the network takes any multiple of the down-sampling. norm_groups is the number of
+    groups of every group norm; a narrow network needs fewer than the published 32, since a group of one channel loses
+    the level of a clip.
     """
 
     in_channels: int = 8
@@ -49,6 +51,7 @@ class SyncTrackConfig:
     num_tracks: int = 4
     latent_t: int = 256
     latent_f: int = 16
+    norm_groups: int = 32
     cross_track_keys: Literal["own", "row_mod_batch"] = "own"
     time_attention: Literal["frame", "position"] = "frame"
     time_residuals: Literal[1, 2] = 1
@@ -79,15 +82,15 @@ class SyncTrackConfig:
                                  f"U-Net, which has {factors}")
         for mult, factor in zip(self.channel_mult, factors):
             channels = self.model_channels * mult
-            if channels < 32 or channels % 32:
+            if channels < self.norm_groups or channels % self.norm_groups:
                 raise ValueError(f"SyncTrackConfig: {channels} channels (model_channels={self.model_channels} times "
-                                 f"{mult}) are not a multiple of 32, the number of groups of the group norm")
+                                 f"{mult}) are not a multiple of norm_groups={self.norm_groups}")
             attends = factor in self.attention_resolutions or factor == factors[-1]  # the middle always attends
             if attends and channels % self.num_head_channels:
                 raise ValueError(f"SyncTrackConfig: {channels} channels are not a multiple of num_head_channels="
                                  f"{self.num_head_channels}")
-        if self.model_channels % 32:
-            raise ValueError(f"SyncTrackConfig: model_channels={self.model_channels} is not a multiple of 32")
+        if self.model_channels % self.norm_groups:
+            raise ValueError(f"SyncTrackConfig: model_channels={self.model_channels} is not a multiple of norm_groups={self.norm_groups}")
         for name in ("latent_t", "latent_f"):
             if getattr(self, name) < 1 or getattr(self, name) % self.downsampling:
                 raise ValueError(f"SyncTrackConfig: {name}={getattr(self, name)} is not a multiple of the "
@@ -108,13 +111,13 @@ def zeroed(module: nn.Module) -> nn.Module:
 
 
 class ResBlock(nn.Module):
-    def __init__(self, in_channels: int, emb_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, emb_channels: int, out_channels: int, groups: int = 32):
         super().__init__()
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(32, in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+            nn.GroupNorm(groups, in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
         self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
-            nn.GroupNorm(32, out_channels), nn.SiLU(), nn.Identity(),
+            nn.GroupNorm(groups, out_channels), nn.SiLU(), nn.Identity(),
             zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)))
         self.skip_connection = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
@@ -275,7 +278,7 @@ class TransformerBlock(nn.Module):
 class SpatialTransformer(nn.Module):
     def __init__(self, channels: int, config: SyncTrackConfig):
         super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm = nn.GroupNorm(config.norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Conv2d(channels, channels, 1)
         self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, config)])
         self.proj_out = zeroed(nn.Conv2d(channels, channels, 1))
@@ -303,7 +306,7 @@ class SyncTrackUNet(nn.Module):
     def __init__(self, config: SyncTrackConfig = SyncTrackConfig()):
         super().__init__()
         self.config = config
-        width, S = config.model_channels, config.num_tracks
+        width, S, groups = config.model_channels, config.num_tracks, config.norm_groups
         emb = 4 * width
         # Track s is coded by the row s of this matrix, stored and never trained.
         self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
@@ -311,7 +314,7 @@ class SyncTrackUNet(nn.Module):
         self.switcher_transform = nn.Sequential(nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, emb))  # 128 at any size
 
         def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
-            block = Block([ResBlock(in_channels, 2 * emb, out_channels)])
+            block = Block([ResBlock(in_channels, 2 * emb, out_channels, groups)])
             if factor in config.attention_resolutions:
                 block.append(SpatialTransformer(out_channels, config))
             return block
@@ -328,8 +331,8 @@ class SyncTrackUNet(nn.Module):
                 self.input_blocks.append(Block([Downsample(channels)]))
                 skips.append(channels)
 
-        self.middle_block = Block([ResBlock(channels, 2 * emb, channels), SpatialTransformer(channels, config),
-                                   ResBlock(channels, 2 * emb, channels)])
+        self.middle_block = Block([ResBlock(channels, 2 * emb, channels, groups), SpatialTransformer(channels, config),
+                                   ResBlock(channels, 2 * emb, channels, groups)])
 
         self.output_blocks = nn.ModuleList()
         for factor, out_channels in reversed(levels):
@@ -338,7 +341,7 @@ class SyncTrackUNet(nn.Module):
                 channels = out_channels
                 if factor > 1 and i == config.num_res_blocks:
                     self.output_blocks[-1].append(Upsample(channels))
-        self.out = nn.Sequential(nn.GroupNorm(32, channels), nn.SiLU(),
+        self.out = nn.Sequential(nn.GroupNorm(groups, channels), nn.SiLU(),
                                  zeroed(nn.Conv2d(channels, config.out_channels, 3, padding=1)))
 
     def embedding(self, timesteps: Tensor) -> Tensor:
