@@ -13,7 +13,7 @@ from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
 from mtbench.store import RunFolder
 
-ONE_SETTING = {"fps": [100], "window": [0.15], "timebase": ["true"]}
+ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("true",)}
 
 
 class Fake:
@@ -134,7 +134,7 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     broken = folder / "drums" / "c.wav"
     broken.write_bytes(broken.read_bytes()[:30000])
     soundfile.write(folder / "bass" / "d.wav", np.zeros(4 * 44100), 44100)  # silent, and shorter than its partners
-    result = runner.evaluate(folder, None, config.Grid(**{k: tuple(v) for k, v in ONE_SETTING.items()}), ["log-mel-stats"],
+    result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), ["log-mel-stats"],
                              tmp_path / "run", no_progress)
     assert any("1 incomplete clip(s) left out: b (no piano)" in notice for notice in result.notices)
     assert any("clip c not scored" in notice and "truncated" in notice for notice in result.notices)
@@ -155,7 +155,7 @@ def test_eval_of_nothing_but_broken_files_fails(tmp_path):
 
 
 def test_eval_against_itself_has_no_distance(suite_folder, tmp_path):
-    result = runner.evaluate(suite_folder / "reference", f"folder:{suite_folder}", config.Grid(**{k: tuple(v) for k, v in ONE_SETTING.items()}),
+    result = runner.evaluate(suite_folder / "reference", f"folder:{suite_folder}", config.Grid(**ONE_SETTING),
                              ["log-mel-stats"], tmp_path / "run", no_progress)
     fad = result.scores[result.scores["metric"] == "fad"]
     assert fad["track"].tolist() == ["mixture", *STEMS]
@@ -163,31 +163,27 @@ def test_eval_against_itself_has_no_distance(suite_folder, tmp_path):
     assert fad["reference"].iloc[0].startswith("all:4:")
 
 
-def published_aggregates(shared, kind, tmp_path):
-    """(our scores, golden aggregate) over the public clips of a kind, for the paper's setting and the true one."""
+def test_public_audio_gives_the_golden_scores(shared, tmp_path):
+    """Real instrument samples, all 46 clips, from files to folder values: the published protocol and the repaired one."""
     goldens = json.loads((shared / "metrics/goldens.json").read_text())
-    names = [name for name, clip in goldens["clips"].items() if kind in ("all", clip["kind"])]
-    for number in range(4):
-        (tmp_path / "mine" / f"stem_{number}").mkdir(parents=True)
-        for name in names:
-            (tmp_path / "mine" / f"stem_{number}" / f"{name}.flac").symlink_to(shared / f"metrics/audio/stem_{number}/{name}.flac")
-    grid = config.Grid(fps=(100, 150), window=(0.07, 0.15), timebase=("true", "published"))
-    scores = runner.evaluate(tmp_path / "mine", None, grid, [], tmp_path / "run", no_progress).scores
-    for fps, timebase, golden in ((150, "published", "fps150_tl100"), (100, "true", "fps100_tl100")):
-        held = scores[(scores["fps"] == fps) & (scores["timebase"] == timebase)]
-        yield held, goldens["aggregate"][golden][kind]
+    grid = config.Grid(fps=(100, 150), window=(0.05, 0.07, 0.15), timebase=("true", "published"))
+    result = runner.evaluate(shared / "metrics/audio", None, grid, [], tmp_path / "run", no_progress)
+    samples = RunFolder(tmp_path / "run").read_table("samples.csv")
+    for fps, timebase, name in ((150, "published", "fps150_tl100"), (100, "true", "fps100_tl100")):
+        folder, clips = goldens["aggregate"][name]["all"], goldens["per_clip"][name]
 
+        def close(golden, metric, track="all", table=result.scores, **where):
+            held = table[(table["fps"] == fps) & (table["timebase"] == timebase) & (table["metric"] == metric) & (table["track"] == track)]
+            for column, wanted in where.items():
+                held = held[held[column] == wanted]
+            assert held["value"].item() == pytest.approx(np.nan if golden is None else golden, abs=1e-9, nan_ok=True), (metric, where)
 
-@pytest.mark.parametrize("kind", ["clean", pytest.param("all", marks=pytest.mark.slow)])
-def test_public_audio_gives_the_golden_aggregates(shared, tmp_path, kind):
-    # The tolerances are those for audio that went through another resampler than ffmpeg (metrics README, section 7).
-    for held, golden in published_aggregates(shared, kind, tmp_path):
-        def ours(metric, track="all", window=None):
-            part = held[(held["metric"] == metric) & (held["track"] == track)]
-            return (part if window is None else part[part["window"] == window])["value"].item()
-
-        assert ours("irs") == pytest.approx(golden["irs"], rel=0.01)
-        for window in (0.07, 0.15):
-            assert ours("cbs", window=window) == pytest.approx(golden["cbs"][f"{window:.2f}"], abs=0.005)
+        close(folder["irs"], "irs")
+        for stem, golden in zip(STEMS, folder["irs_per_stem"]):
+            close(golden, "irs", stem)
         for statistic in ("mean", "std", "median"):
-            assert ours(f"cbd_{statistic}") == pytest.approx(golden["cbd"][statistic], abs=0.005)
+            close(folder["cbd"][statistic], f"cbd_{statistic}")
+        for window in grid.window:
+            close(folder["cbs"][f"{window:.2f}"], "cbs", window=window)
+            for clip, golden in clips.items():
+                close(golden["cbs"][f"{window:.2f}"], "cbs", table=samples, window=window, sample=clip)

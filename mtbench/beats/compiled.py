@@ -29,6 +29,16 @@ def compiled(**options):
 
 
 LANES = 8  # beats of the bars of 3 and 4, and one to fill a vector: see viterbi.py
+UNITS = 25  # of an LSTM layer, in one direction
+PADDED_UNITS = 32
+GATES = 104  # 4 * 25, and 4 to fill a vector
+ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
+LOG2_E, LARGEST = np.float32(np.log2(np.e)), np.float32(126)
+# 2^r for r in [-1/2, 1/2], relative error 2.6e-9: a Chebyshev fit
+E0, E1, E2, E3, E4, E5, E6 = (np.float32(coefficient) for coefficient in (
+    0.9999999999595284, 0.693147206721804, 0.2402265121378999, 0.055503271903494016, 0.009618025577022826,
+    0.0013400441709382337, 0.00015469740271933206))
+FUSED = {"fastmath": {"contract"}}  # multiply-add with one rounding
 
 
 @compiled()
@@ -151,3 +161,104 @@ def previous_tempo(exits, transition, density, row, lane, i):
         if value > best:
             best, best_j = value, j
     return best_j
+
+
+@compiled(**FUSED)
+def sigmoid(x):
+    """1 / (1 + exp(-x)) in float32, off by at most 1e-7: exp(x) = 2^n 2^r, n put into the exponent's bits."""
+    y = min(max(x * LOG2_E, -LARGEST), LARGEST)
+    n = np.floor(y + HALF)
+    r = y - n
+    exp = E0 + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
+    exp *= np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return exp / (ONE + exp)
+
+
+@compiled(**FUSED)
+def tanh(x):
+    return TWO * sigmoid(TWO * x) - ONE
+
+
+@compiled(**FUSED)
+def lstm(z, b, R, p, h_out, direction):
+    """One LSTM layer of one network in one direction (0 forward, 1 backward), from its input products.
+
+    z: float32 [K, 2 * GATES], both directions side by side; b: [GATES]; R: [UNITS, GATES]; p: [3, PADDED_UNITS]. The
+    gates stand in the order i, f, o, c. Fills its half of h_out [K, 2 * UNITS]. What is added to fill vectors
+    holds numbers that nothing reads.
+    """
+    gates = np.zeros(3 * UNITS + PADDED_UNITS, np.float32)
+    z_i, z_f, z_o, z_c = gates, gates[UNITS:], gates[2 * UNITS:], gates[3 * UNITS:]
+    p_i, p_f, p_o = p[0], p[1], p[2]
+    h, c, c_new = (np.zeros(PADDED_UNITS, np.float32), np.zeros(PADDED_UNITS, np.float32),
+                   np.zeros(PADDED_UNITS, np.float32))
+    for k in range(len(z)):
+        t = len(z) - 1 - k if direction else k
+        z_t = z[t, direction * GATES:]
+        for g in range(GATES):
+            gates[g] = z_t[g] + b[g]
+        for j in range(0, UNITS, 5):
+            h0, h1, h2, h3, h4 = h[j], h[j + 1], h[j + 2], h[j + 3], h[j + 4]
+            R0, R1, R2, R3, R4 = R[j], R[j + 1], R[j + 2], R[j + 3], R[j + 4]
+            for g in range(GATES):
+                s = gates[g] + h0 * R0[g]
+                s += h1 * R1[g]
+                s += h2 * R2[g]
+                s += h3 * R3[g]
+                gates[g] = s + h4 * R4[g]
+        for u in range(PADDED_UNITS):
+            i = sigmoid(z_i[u] + p_i[u] * c[u])
+            f = sigmoid(z_f[u] + p_f[u] * c[u])
+            c_new[u] = f * c[u] + i * tanh(z_c[u])
+        for u in range(PADDED_UNITS):
+            c[u] = c_new[u]
+            h[u] = sigmoid(z_o[u] + p_o[u] * c[u]) * tanh(c[u])
+        for u in range(UNITS):
+            h_out[t, direction * UNITS + u] = h[u]
+
+
+@compiled(fastmath={"reassoc", "contract"})  # the sums are of whole numbers and exact, or rounded later
+def filtered(padded, bank, phase, part, step, whole, sums):
+    """For each output the sum of a row of the bank (a phase) times the samples, both float64; fills sums.
+
+    The first output is at sample 0 of `padded`, at `phase` and `part` / `whole` of a phase; the next, `step` / `whole`
+    phases further on.
+    """
+    phases, taps = bank.shape
+    phase_step, part_step = step // whole, step % whole
+    at = 0
+    for n in range(len(sums)):
+        window, row = padded[at:at + taps], bank[phase]
+        total = 0.0
+        for i in range(taps):
+            total += window[i] * row[i]
+        sums[n] = total
+        part += part_step
+        phase += phase_step
+        if part >= whole:
+            part -= whole
+            phase += 1
+        while phase >= phases:
+            phase -= phases
+            at += 1
+
+
+@compiled(fastmath={"reassoc", "contract"})
+def banded(spectrum, weights, starts, bands):
+    """Magnitudes summed in bands: float32 [F, B].
+
+    spectrum: float32 [F, 2 * bins], real and imaginary parts in turn; weights: [B, width], those of band b for the
+    bins from starts[b] on, then zeros.
+    """
+    width = weights.shape[1]
+    magnitude = np.zeros(spectrum.shape[1] // 2 + width, np.float32)
+    bins = min(spectrum.shape[1] // 2, starts[-1] + width)  # there are no bands above
+    for f in range(len(spectrum)):
+        parts = spectrum[f]
+        for k in range(bins):
+            magnitude[k] = np.sqrt(parts[2 * k] * parts[2 * k] + parts[2 * k + 1] * parts[2 * k + 1])
+        for b in range(len(weights)):
+            inside, row, total = magnitude[starts[b]:], weights[b], np.float32(0)
+            for k in range(width):
+                total += inside[k] * row[k]
+            bands[f, b] = total

@@ -7,13 +7,13 @@ area 1), compressed as log10(1 + x), and stacked with their positive differences
 """
 
 from functools import lru_cache
-from math import gcd
 
 import numpy as np
 from scipy import fft
-from scipy.signal import resample_poly
 
-SAMPLE_RATE = 44100  # Hz, the only rate the networks know
+from mtbench.beats import compiled
+from mtbench.beats.resampling import SAMPLE_RATE
+
 HOP = 441
 FRAME_RATE = 100  # frames/s
 FEATURES = 314
@@ -21,39 +21,7 @@ FEATURES = 314
 RESOLUTIONS = ((1024, 3, 1), (2048, 6, 1), (4096, 12, 2))
 FREQUENCY_RANGE = (30.0, 17000.0)  # Hz
 TUNING = 440.0  # Hz
-FRAMES_AT_ONCE = 512
-
-
-def to_mono(samples: np.ndarray) -> np.ndarray:
-    """The average of the channels, in the dtype of the samples (integers are cut towards zero, as in madmom).
-
-    Parameters: ``samples`` [n] or [n, channels], int16 or floating, any scale. Returns [n].
-    Raises ValueError if the array has another shape, is empty, of another dtype, or not finite.
-    """
-    samples = np.asarray(samples)
-    if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"audio must be int16 or floating, not {samples.dtype}")
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > samples.shape[0] > 0):
-        raise ValueError(f"audio must be of shape [n] or [n, channels], not {list(samples.shape)}")
-    if samples.size == 0:
-        raise ValueError("audio is empty")
-    if not np.isfinite(samples).all():
-        raise ValueError("audio holds NaN or infinite samples")
-    return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64).astype(samples.dtype)
-
-
-def to_44100(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Resample [n] int16 or float32 samples to 44.1 kHz as int16 [ceil(n * 44100 / sample_rate)].
-
-    madmom gets whatever is not at 44.1 kHz as 16-bit samples (from ffmpeg), and log10(1 + x) is not linear, so
-    the rounding belongs to the definition. Audio at 44.1 kHz is handed on as it is.
-    """
-    if sample_rate == SAMPLE_RATE:
-        return samples
-    full_scale = 1.0 if samples.dtype == np.int16 else 32768.0
-    common = gcd(SAMPLE_RATE, sample_rate)
-    resampled = resample_poly(samples.astype(np.float64), SAMPLE_RATE // common, sample_rate // common)
-    return np.clip(np.rint(full_scale * resampled), -32768, 32767).astype(np.int16)
+FRAMES_AT_ONCE = 32
 
 
 @lru_cache(maxsize=None)
@@ -93,7 +61,7 @@ def features(signal_44100: np.ndarray) -> np.ndarray:
     stacked = np.empty((frames, FEATURES), np.float32)
     column = 0
     for frame_size, bands_per_octave, lag in RESOLUTIONS:
-        bands = _log_bands(signal_44100, frames, frame_size, filterbank(frame_size, bands_per_octave))
+        bands = _log_bands(signal_44100, frame_size, bands_per_octave)
         width = bands.shape[1]
         stacked[:, column:column + width] = bands
         difference = stacked[:, column + width:column + 2 * width]
@@ -103,17 +71,40 @@ def features(signal_44100: np.ndarray) -> np.ndarray:
     return stacked
 
 
-def _log_bands(signal, frames, frame_size, bank):
-    """log10(1 + banded magnitudes), float32 [frames, bands]."""
+def _log_bands(signal, frame_size, bands_per_octave):
+    """log10(1 + banded magnitudes), float32 [frames, bands]. The transforms are in float32, like the features."""
+    frames = -(-len(signal) // HOP)
     window = np.hanning(frame_size)
     if signal.dtype == np.int16:
-        window = window / 32767
-    padded = np.zeros((frames - 1) * HOP + frame_size, signal.dtype)
+        window /= 32767
+    window = window.astype(np.float32)
+    padded = np.zeros((frames - 1) * HOP + frame_size, np.float32)
     inside = signal[:len(padded) - frame_size // 2]
     padded[frame_size // 2:frame_size // 2 + len(inside)] = inside
     framed = np.lib.stride_tricks.sliding_window_view(padded, frame_size)[::HOP]
-    bands = np.empty((frames, bank.shape[1]), np.float32)
+    banded = compiled.banded if compiled.AVAILABLE else banded_plain
+    weights, starts = triangles(frame_size, bands_per_octave)
+    bands = np.empty((frames, len(weights)), np.float32)
     for start in range(0, frames, FRAMES_AT_ONCE):
-        spectrum = fft.rfft(framed[start:start + FRAMES_AT_ONCE] * window, axis=1)[:, :-1]
-        bands[start:start + FRAMES_AT_ONCE] = np.abs(spectrum).astype(np.float32) @ bank
-    return np.log10(1 + bands, out=bands)
+        spectrum = fft.rfft(framed[start:start + FRAMES_AT_ONCE] * window, axis=1)
+        banded(spectrum.view(np.float32), weights, starts, bands[start:start + FRAMES_AT_ONCE])
+    bands += 1
+    return np.log10(bands, out=bands)
+
+
+@lru_cache(maxsize=None)
+def triangles(frame_size: int, bands_per_octave: int) -> tuple[np.ndarray, np.ndarray]:
+    """The filterbank without its zeros: float32 [bands, width of the widest], first bin of each band int [bands]."""
+    bank = filterbank(frame_size, bands_per_octave)
+    starts = np.argmax(bank > 0, axis=0)
+    padded = np.pad(bank, ((0, (bank > 0).sum(axis=0).max()), (0, 0)))
+    width = len(padded) - len(bank)
+    return np.stack([padded[start:start + width, band] for band, start in enumerate(starts)]), starts
+
+
+def banded_plain(spectrum, weights, starts, bands):
+    """The NumPy form of compiled.banded."""
+    magnitude = np.abs(spectrum.view(np.complex64))
+    magnitude = np.pad(magnitude, ((0, 0), (0, weights.shape[1])))
+    for band, (start, row) in enumerate(zip(starts, weights)):
+        bands[:, band] = magnitude[:, start:start + len(row)] @ row

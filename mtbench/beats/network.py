@@ -1,4 +1,4 @@
-"""madmom's ensemble of eight bidirectional LSTM networks, evaluated as one batch.
+"""madmom's ensemble of eight bidirectional LSTM networks: compiled, one stem after the other, or in plain NumPy.
 
 Each network (Böck, Krebs and Widmer, ISMIR 2016) has three bidirectional layers of H = 25 LSTM units a
 direction, with peephole connections (Gers and Schmidhuber, 2000), and a softmax over (no beat, beat, downbeat).
@@ -11,8 +11,8 @@ With input u_t, output h_t and cell state c_t, all zero before the first frame:
     h_t = o_t * tanh(c_t)
 
 The backward direction is the same on frames in reverse order. In the shapes: M = 8 networks, D = 2 directions,
-K frames, B stems, F inputs. Units come before stems, so that the gates of a frame are contiguous in memory;
-they are stored in the order i, f, o, c, so that the three sigmoids are one call.
+K frames, B stems, F inputs. The gates are stored in the order i, f, o, c. In the NumPy form all networks and stems
+go through the frames together, and units come before stems, so that the gates of a frame are contiguous.
 """
 
 from functools import lru_cache
@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtbench.beats import _madmom
+from mtbench.beats import _madmom, compiled
 
-UNITS = 25
+UNITS = compiled.UNITS
 BLOCK = 128  # frames whose input products are held at a time
 
 
@@ -75,15 +75,69 @@ def network_outputs(features: np.ndarray) -> np.ndarray:
     """Probabilities of (no beat, beat, downbeat) from each network.
 
     Parameters: ``features`` float32 [B, K, 314], B stems of one length. Returns float32 [B, M, K, 3].
+    """
+    if compiled.AVAILABLE:
+        return np.stack([outputs_of_stem(stem) for stem in features])
+    return outputs_plain(features)
+
+
+class PaddedLayer(NamedTuple):
+    """A layer as compiled.lstm takes it, G = 104 gates: W [M, F, D * G], b [D, M, G], R [D, M, H, G], p [D, M, 3, 32]."""
+
+    W: np.ndarray
+    b: np.ndarray
+    R: np.ndarray
+    p: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def _padded_layers() -> list[PaddedLayer]:
+    layers = []
+    for W, R, b, p in load_ensemble().layers:
+        directions, networks, gates, inputs = W.shape
+        more = compiled.GATES - gates
+        W = np.pad(W, ((0, 0), (0, 0), (0, more), (0, 0))).transpose(1, 3, 0, 2)
+        p = p.reshape(directions, networks, 3, UNITS)
+        layers.append(PaddedLayer(W=np.ascontiguousarray(W.reshape(networks, inputs, -1)),
+                                  b=np.pad(b[..., 0], ((0, 0), (0, 0), (0, more))),
+                                  R=np.ascontiguousarray(np.pad(R, ((0, 0), (0, 0), (0, more), (0, 0))).swapaxes(2, 3)),
+                                  p=np.pad(p, ((0, 0), (0, 0), (0, 0), (0, compiled.PADDED_UNITS - UNITS)))))
+    return layers
+
+
+def outputs_of_stem(features: np.ndarray) -> np.ndarray:
+    """The compiled form: float32 [K, 314] to [M, K, 3]. Network after network, so that memory stays small."""
+    ensemble = load_ensemble()
+    logits = np.empty((len(ensemble.W), len(features), 3), np.float32)
+    for m in range(len(logits)):
+        u = features
+        for W, b, R, p in _padded_layers():
+            z = u @ W[m]
+            u = np.empty((len(features), 2 * UNITS), np.float32)
+            for direction in range(2):
+                compiled.lstm(z, b[direction, m], R[direction, m], p[direction, m], u, direction)
+        logits[m] = u @ ensemble.W[m].T + ensemble.b[m].T
+    return softmax(logits, axis=2)
+
+
+def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
+    """Probabilities from logits, in place."""
+    logits -= logits.max(axis=axis, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=axis, keepdims=True)
+    return logits
+
+
+def outputs_plain(features: np.ndarray) -> np.ndarray:
+    """The NumPy form: float32 [B, K, 314] to [B, M, K, 3], the stems together.
+
     Stems do not influence each other but for float rounding (sums in another order, about 1e-6).
     """
     ensemble = load_ensemble()
     u = np.ascontiguousarray(features.transpose(1, 2, 0))[:, None]  # [K, 1, F, B], the same for all networks
     for layer in ensemble.layers:
         u = bidirectional(u, layer)
-    logits = ensemble.W @ u + ensemble.b  # [K, M, 3, B]
-    probabilities = np.exp(logits - logits.max(axis=2, keepdims=True))
-    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    probabilities = softmax(ensemble.W @ u + ensemble.b, axis=2)  # [K, M, 3, B]
     return np.ascontiguousarray(probabilities.transpose(3, 1, 0, 2))
 
 
