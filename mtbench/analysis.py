@@ -32,13 +32,15 @@ class Clip:
 class Analysis:
     """What is known of one clip. `error` says why it could not be scored; then the rest is empty.
 
-    duration: s, of the longest stem. beats: {setting: {stem: float64 [n, 2]}}, a beat's time in s and its position
+    cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {setting: {stem: float64 [n, 2]}}, a beat's time in s and its position
     in the bar. embeddings: {embedding: {track: float32 [frames, dimension]}}, the stems and ``mixture``.
     clipped: share of the mixture's samples beyond full scale. digest: SHA-256 over the stems.
     """
 
     id: str
     error: str = ""
+    cut: int = 0
+    padded: int = 0
     duration: float = float("nan")
     beats: dict[Setting, dict[str, np.ndarray]] = field(default_factory=dict)
     embeddings: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -67,17 +69,25 @@ def analyse(
     for clip in clips:
         result = Analysis(clip.id)
         try:
-            stems = {stem: done.samples for stem, done in clip.load().items()}
+            made = clip.load()
         except MtbenchError as error:
             result.error = str(error)
         else:
+            stems = {stem: done.samples for stem, done in made.items()}
+            result.cut, result.padded = (sum(bool(getattr(done, what)) for done in made.values()) for what in ("cut", "padded"))
             result.duration = max(len(pcm) for pcm in stems.values()) / rate
             hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
             result.digest = " ".join(hashes.values())
             loaded.append((result, stems, hashes))
         results.append(result)
-    if settings:
+    try:
         _track(loaded, rate, settings, cache)
+    except ValueError:  # one of them admits no beats: find out which, and keep the others
+        for one in loaded:
+            try:
+                _track([one], rate, settings, cache)
+            except ValueError as error:
+                one[0].error = str(error)
     for result, stems, hashes in loaded:
         mixture, result.clipped = audio.mix(list(stems.values()))
         for name in embeddings:

@@ -138,8 +138,10 @@ def beats_of_files(
                           "beats": times.tolist(), "positions": positions.tolist(),
                           "downbeats": times[positions == 1].tolist()})
             if form == "text":
-                lines = [f"{time:.3f}\t{position}" for time, position in zip(times, positions)]
-                typer.echo("\n".join(([f"# {file}"] if len(files) > 1 else []) + lines))
+                if len(files) > 1:
+                    typer.echo(f"# {file}")
+                for time, position in zip(times, positions):
+                    typer.echo(f"{time:.4f}\t{position}")
     if form == "json":
         typer.echo(json.dumps(found, indent=1))
     for error in failed:

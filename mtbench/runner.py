@@ -69,10 +69,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
             "model": model.name, "task": config.task, "suite": suite.name, "suite_version": suite.version,
             "seed": config.seed,
             "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
-            "generator_sample_rate": made.sample_rate, "provenance": dict(made.provenance),
+            "generator_sample_rate": made.sample_rate, "provenance": _plain(made.provenance),
         })
-    provenances = {model.row: dict(made.provenance) for model, made in models}
-    target.write_yaml("run.yaml", _record(config.model_dump(mode="json"), config.embeddings, provenances))
 
     for model, made in models:
         _generate(made, folders[model.row], suite, config, stage)
@@ -92,6 +90,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
         tables.append(part.scores)
         failures.append(part.failures)
         notices += part.notices + _conversion_notices(model.row, folders[model.row], config.n)
+    provenances = {model.row: _plain(made.provenance) for model, made in models}
+    target.write_yaml("run.yaml", _record(config.model_dump(mode="json"), config.embeddings, provenances))
     return _finish(target, samples, tables, failures, provenances, notices)
 
 
@@ -112,17 +112,17 @@ def evaluate(
     rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
     target, cache = RunFolder(folder), Cache()
     row = Path(path).resolve().name
-    asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
-    provenances = {row: {"what": "a folder of audio"}}
-    target.write_yaml("run.yaml", _record(asked, embeddings, provenances))
     clips = [analysis.clip_of_files(name, files, rate, length) for name, files in found.clips.items()]
     held = _reference(suite, embeddings, cache, stage) if suite else None
     shared = {"task": "total", "given": "", "model": row, "suite": suite.name if suite else ""}
     analyses = list(_analyse(f"analyse {row}", clips, rate, grid.settings(), embeddings, cache, stage))
     part = _score(analyses, held, shared, grid, target)
-    notices = list(part.notices)
+    notices = part.notices + _length_notices(row, sum(done.cut for done in analyses), sum(done.padded for done in analyses))
     if found.incomplete:
         notices.insert(0, f"{len(found.incomplete)} incomplete clip(s) left out: {_incomplete(found.incomplete)}")
+    asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
+    provenances = {row: {"what": "a folder of audio"}}
+    target.write_yaml("run.yaml", _record(asked, embeddings, provenances))
     return _finish(target, [part.samples], [part.scores], [part.failures], provenances, notices)
 
 
@@ -234,9 +234,16 @@ def _finish(target: RunFolder, samples: list, tables: list, failures: list, prov
 def _conversion_notices(row: str, folder: ModelFolder, n: int) -> list[str]:
     table = folder.conversions()
     table = table[table["sample"].isin([f"{i:05d}" for i in range(n)])]
-    whats = {"cut": "stems longer than the suite's clip were cut", "padded": "shorter stems were zero-padded",
-             "not_finite": "stems held NaN or infinite samples, made 0 or full scale"}
-    return [f"{row}: {count} {what}" for column, what in whats.items() if (count := int((table[column] > 0).sum()))]
+    counts = {column: int((table[column] > 0).sum()) for column in ("cut", "padded", "not_finite")}
+    notices = _length_notices(row, counts["cut"], counts["padded"])
+    if counts["not_finite"]:
+        notices.append(f"{row}: {counts['not_finite']} stems held NaN or infinite samples, made 0 or full scale")
+    return notices
+
+
+def _length_notices(row: str, cut: int, padded: int) -> list[str]:
+    whats = ((cut, "stems longer than the suite's clip were cut"), (padded, "shorter stems were zero-padded"))
+    return [f"{row}: {count} {what}" for count, what in whats if count]
 
 
 def _incomplete(incomplete: Mapping[str, Sequence[str]]) -> str:
@@ -259,6 +266,11 @@ def _record(
         | {package: version(package) for package in packages},
         "git_commit": _git_commit(),
     }
+
+
+def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A stranger's provenance as plain values that YAML holds; whatever else it has becomes its text."""
+    return json.loads(json.dumps(dict(provenance), default=str))
 
 
 def _git_commit() -> str | None:

@@ -47,18 +47,25 @@ def decode(activations, fps, transition_lambda):
     return first + beats, model.transition_model.state_space.state_positions[path[beats]].astype(int) + 1
 
 
-def features(signal_44100):
-    """By the processors before the networks: new ones for each call, for they cache the scale of the first."""
-    return _processor().processors[0](_signal(signal_44100))
+def processor():
+    """A new ``RNNDownBeatProcessor``: each caches the scale of the first samples it gets."""
+    _madmom.madmom()
+    from madmom.features.downbeats import RNNDownBeatProcessor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
+        return RNNDownBeatProcessor()
 
 
-def activations(signal_44100):
-    return _processor()(_signal(signal_44100))
+def features(samples_44100):
+    """By the steps before the networks."""
+    _madmom.madmom()
+    from madmom.audio.signal import Signal
+    return processor().processors[0](Signal(samples_44100, sample_rate=44100))
 
 
 def activations_of_file(path):
     """From the file, through ffmpeg where madmom needs it."""
-    return _processor()(str(path))
+    return processor()(str(path))
 
 
 def samples_of_file(path):
@@ -75,17 +82,3 @@ def ffmpeg_44100(samples, sample_rate):
                            "-f", "s16le", "-ac", "1", "-ar", "44100", "pipe:1"],
                           input=samples.astype("<i2").tobytes(), stdout=subprocess.PIPE, check=True)
     return np.frombuffer(done.stdout, "<i2")
-
-
-def _signal(samples):
-    _madmom.madmom()
-    from madmom.audio.signal import Signal
-    return Signal(samples, sample_rate=44100)
-
-
-def _processor():
-    _madmom.madmom()
-    from madmom.features.downbeats import RNNDownBeatProcessor
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
-        return RNNDownBeatProcessor()

@@ -1,6 +1,7 @@
 """Runs on a folder suite with made-up generators: what is made, what is kept, what is said."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ class Fake:
 
     def __init__(self, fail_at=None, length=163840, provenance=None, change=lambda waves: waves):
         self.fail_at, self.length, self.change, self.made = fail_at, length, change, []
-        self.provenance = provenance or {"what": "clicks"}
+        self.provenance = provenance or {"what": "clicks", "where": Path("weights.pt")}  # not plain, as a stranger's may be
 
     def generate(self, n, stems, *, given=None, seed=0, start=0):
         for i in range(start, start + n):
@@ -65,7 +66,7 @@ def test_a_run_leaves_a_whole_folder(suite_folder, tmp_path, monkeypatch):
     assert score(result, model="heldout", metric="fad", track="mixture") < score(result, model="noise", metric="fad", track="mixture")
     read = folder.read_table("scores.csv")
     pd.testing.assert_frame_equal(read, result.scores, check_dtype=False, check_exact=True)
-    assert folder.read_yaml("run.yaml")["models"]["fake"] == {"what": "clicks"}
+    assert folder.read_yaml("run.yaml")["models"]["fake"] == {"what": "clicks", "where": "weights.pt"}
     beats = folder.read_table("beats/total/fake.csv")
     assert np.diff(beats[(beats["sample"] == "00002") & (beats["track"] == "bass")]["time"]).mean() == pytest.approx(0.5, abs=0.01)
     samples = folder.read_table("samples.csv")
@@ -145,6 +146,18 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     assert "fad" not in set(scores["metric"])
     failures = RunFolder(tmp_path / "run").read_table("failures.csv")
     assert failures["sample"].tolist() == ["c"] and "c.wav" in failures["reason"].item()
+
+
+def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
+    folder = tmp_path / "mine"
+    for stem in STEMS:
+        (folder / stem).mkdir(parents=True)
+        soundfile.write(folder / stem / "tiny.wav", np.zeros(1), 16000)
+        soundfile.write(folder / stem / "long.wav", clicks(120, 12.0), 16000)
+    alone = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), [], tmp_path / "alone", no_progress)
+    assert score(alone, metric="live", track="bass") == 0.5 and not alone.notices
+    beside = runner.evaluate(folder, f"folder:{suite_folder}", config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "beside", no_progress)
+    assert {"mine: 4 stems longer than the suite's clip were cut", "mine: 4 shorter stems were zero-padded"} <= set(beside.notices)
 
 
 def test_eval_of_nothing_but_broken_files_fails(tmp_path):

@@ -221,8 +221,8 @@ def lstm(z, b, R, p, h_out, direction):
 def filtered(padded, bank, phase, part, step, whole, sums):
     """For each output the sum of a row of the bank (a phase) times the samples, both float64; fills sums.
 
-    The first output is at sample 0 of `padded`, at `phase` and `part` / `whole` of a phase; the next, `step` / `whole`
-    phases further on.
+    The first output is at sample 0 of `padded`, at `phase` and `part` / `whole` of a phase; the next is
+    `step` / `whole` phases further on.
     """
     phases, taps = bank.shape
     phase_step, part_step = step // whole, step % whole

@@ -82,7 +82,10 @@ def network_outputs(features: np.ndarray) -> np.ndarray:
 
 
 class PaddedLayer(NamedTuple):
-    """A layer as compiled.lstm takes it, G = 104 gates: W [M, F, D * G], b [D, M, G], R [D, M, H, G], p [D, M, 3, 32]."""
+    """A layer as compiled.lstm takes it, with G = 104 gates.
+
+    W: [M, F, D * G], b: [D, M, G], R: [D, M, H, G], p: [D, M, 3, 32].
+    """
 
     W: np.ndarray
     b: np.ndarray
@@ -96,11 +99,11 @@ def _padded_layers() -> list[PaddedLayer]:
     for W, R, b, p in load_ensemble().layers:
         directions, networks, gates, inputs = W.shape
         more = compiled.GATES - gates
-        W = np.pad(W, ((0, 0), (0, 0), (0, more), (0, 0))).transpose(1, 3, 0, 2)
+        W, R, b = (np.pad(weights, ((0, 0), (0, 0), (0, more), (0, 0))) for weights in (W, R, b))
         p = p.reshape(directions, networks, 3, UNITS)
-        layers.append(PaddedLayer(W=np.ascontiguousarray(W.reshape(networks, inputs, -1)),
-                                  b=np.pad(b[..., 0], ((0, 0), (0, 0), (0, more))),
-                                  R=np.ascontiguousarray(np.pad(R, ((0, 0), (0, 0), (0, more), (0, 0))).swapaxes(2, 3)),
+        layers.append(PaddedLayer(W=np.ascontiguousarray(W.transpose(1, 3, 0, 2)).reshape(networks, inputs, -1),
+                                  b=b[..., 0].copy(),
+                                  R=np.ascontiguousarray(R.swapaxes(2, 3)),
                                   p=np.pad(p, ((0, 0), (0, 0), (0, 0), (0, compiled.PADDED_UNITS - UNITS)))))
     return layers
 

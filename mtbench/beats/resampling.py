@@ -9,8 +9,8 @@ mirrored about its first sample, after its end about the edge of the last.
 
 Against ffmpeg 5.1: equal samples for 16-bit mono and stereo at all usual rates (those with at most 1024 phases,
 44100 / gcd(44100, rate)). Float samples, and odd rates, where it interpolates between 1024 phases, now and then
-differ by one step of the 16 bits; so do more than two channels, which are averaged here. It drops files shorter than a
-filter (2 ms).
+differ by one step of the 16 bits. More than two channels are averaged here, and weighted there; files shorter than
+a filter (2 ms) are dropped there.
 """
 
 from functools import lru_cache

@@ -13,7 +13,7 @@ from mtbench.beats.frontend import HOP, features
 from mtbench.beats.network import network_outputs
 from mtbench.beats.resampling import SAMPLE_RATE, checked, mix_16_bit, to_44100
 
-VERSION = "2"  # of the engine: raised whenever an activation or a beat can change
+VERSION = "3"  # of the engine: raised whenever an activation or a beat can change
 FRAMES_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 21}  # of all stems of a batch: bounds the memory to 0.2 and 7 GB
 STEMS_FOR_A_GPU = 64  # fewer are not worth the start of torch
 
@@ -61,7 +61,8 @@ def activations(waveforms: Sequence[np.ndarray] | np.ndarray, sample_rate: int,
     waveforms = [_checked(i, waveform) for i, waveform in enumerate(waveforms)]
     device = device or _device(len(waveforms))
     result = [None] * len(waveforms)
-    for batch in _batches([len(w) * SAMPLE_RATE // sample_rate + 1 for w in waveforms], FRAMES_AT_ONCE[device.split(":")[0]]):
+    lengths = [len(waveform) * SAMPLE_RATE // sample_rate + 1 for waveform in waveforms]
+    for batch in _batches(lengths, FRAMES_AT_ONCE[device.split(":")[0]]):
         stacked = np.stack([features(to_44100(waveforms[i], sample_rate)) for i in batch])
         if device == "cpu":
             outputs = network_outputs(stacked)

@@ -29,7 +29,7 @@ LANES = compiled.LANES
 BAR_LANES = (np.arange(0, 3), np.arange(3, 7))
 BEAT = np.array([0, 1, 2, 0, 1, 2, 3, 0])  # of each lane, in its bar
 PREVIOUS = np.array([2, 0, 1, 6, 3, 4, 5, 7])  # the lane of the beat before
-CHUNK = 4096  # frames whose exits are held at a time
+CHUNK = 1 << 14  # frames whose exits are held at a time: 63 MB
 
 
 class Model(NamedTuple):

@@ -1,0 +1,278 @@
+"""What beats cost: madmom, the published way and mtbench.beats, side by side on the same files in one run.
+
+    python benchmarks/beats.py            # a table, benchmarks/results/beats.md and docs/beats-cost.png
+
+- ours: mtbench.beats, networks once per stem, then a decode per setting.
+- madmom: its own file reading (ffmpeg), networks once per stem, its HMM classes per setting and bar length. (Its DBN
+  processor does not run on today's NumPy; it is these classes and the same two decodes.)
+- published: as the metric scripts of the papers do, everything again for each of three metrics and each setting.
+  Measured on a few stems and multiplied.
+
+CPU seconds count all of a process's threads and its children (ffmpeg); one thread per process. Settings are read in
+the published time base, fps 100, 150, 200 x transition lambda 100, 50.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+SETTINGS = [(100, 100), (150, 100), (200, 100), (100, 50), (150, 50), (200, 50)]
+METRICS = 3  # IRS, CBS and CBD, a script each
+LENGTHS = (10, 30, 60, 120, 300, 600)  # s
+
+
+class Stages:
+    """Wall and CPU seconds by stage."""
+
+    def __init__(self):
+        self.seconds = defaultdict(lambda: np.zeros(2))
+        self.last = self.now()
+
+    @staticmethod
+    def now():
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return np.array([time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime])
+
+    def done(self, stage):
+        now = self.now()
+        self.seconds[stage] += now - self.last
+        self.last = now
+
+
+def ours(file, settings):
+    from mtbench import beats
+    from mtbench.beats.network import network_outputs
+
+    stages = Stages()
+    signal = beats.read_44100(file)
+    stages.done("read and resample")
+    features = beats.features(signal)
+    stages.done("features")
+    activations = np.ascontiguousarray(network_outputs(features[None])[0].mean(axis=0)[:, 1:])
+    stages.done("networks")
+    found = []
+    for fps, transition_lambda in settings:
+        found.append(np.rint(fps * beats.decode(activations, fps, transition_lambda, "published")[0]).tolist())
+        stages.done("decode")
+    return dict(stages.seconds), found
+
+
+@lru_cache(maxsize=1)
+def _madmom_processor():
+    import beats_peers
+    return beats_peers.processor()
+
+
+def madmoms(file, settings, stages=None):
+    import beats_peers
+
+    processor = _madmom_processor()
+    stages = stages or Stages()
+    signal = processor.processors[0].processors[0](str(file))
+    stages.done("read and resample")
+    made = signal
+    for step in processor.processors[0].processors[1:]:
+        made = step(made)
+    stages.done("features")
+    for step in processor.processors[1:]:
+        made = step(made)
+    stages.done("networks")
+    found = []
+    for fps, transition_lambda in settings:
+        found.append(beats_peers.decode(np.ascontiguousarray(made), fps, transition_lambda)[0].tolist())
+        stages.done("decode")
+    return dict(stages.seconds), found
+
+
+def published(file, settings):
+    stages = Stages()
+    for _ in range(METRICS):
+        found = [madmoms(file, [setting], stages)[1][0] for setting in settings]
+    return dict(stages.seconds), found
+
+
+def run(way, files, settings, jobs):
+    """({stage: [wall, CPU] s summed over the files}, wall s of all, beats of all), in processes that are warm."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        for ready in [pool.submit(_warm_up, way, files[0]) for _ in range(jobs)]:
+            ready.result()
+        start = time.perf_counter()
+        results = list(pool.map(way, files, [settings] * len(files)))
+        wall = time.perf_counter() - start
+    total = defaultdict(lambda: np.zeros(2))
+    for stages, _ in results:
+        for stage, seconds in stages.items():
+            total[stage] += seconds
+    return total, wall, [found for _, found in results]
+
+
+def _warm_up(way, file):
+    way_of_one = madmoms if way is published else way
+    way_of_one(file, SETTINGS)
+    time.sleep(0.5)  # so that each process takes one of these
+
+
+def write_stems(folder, count):
+    from mtbench.suites import band
+
+    files = []
+    for seed in band.seeds("heldout"):
+        for stem, wave in band.song(seed).stems.items():
+            if len(files) == count:
+                return files
+            files.append(folder / f"{seed}-{stem}.wav")
+            soundfile.write(files[-1], wave, band.SAMPLE_RATE, subtype="PCM_16")
+
+
+def first_call(folder, file):
+    """Wall seconds of a process that tracks one file: with nothing compiled, then from the cache."""
+    code = f"import time; t = time.perf_counter(); from mtbench.beats import track; track({str(file)!r}); " \
+           f"a = time.perf_counter(); track({str(file)!r}); print(a - t, time.perf_counter() - a)"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "numba"), "PYTHONPATH": str(ROOT)}
+    lines = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+                            check=True).stdout.split() for _ in range(2)]
+    return [[float(text) for text in line] for line in lines]
+
+
+def cost_of_length(folder, seconds):
+    """(CPU s for the activations, for a decode at 100 and for six decodes; growth of the memory in MB)."""
+    from mtbench.suites import band
+
+    songs = [band.song(seed).stems["drums"] for seed in band.seeds("heldout")[:4]]
+    wave = np.resize(np.concatenate(songs), seconds * band.SAMPLE_RATE)
+    file = folder / f"{seconds}.wav"
+    soundfile.write(file, wave, band.SAMPLE_RATE, subtype="PCM_16")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_cost_of_file, file).result()
+
+
+def _cost_of_file(file):
+    from mtbench import beats
+
+    short, rate = soundfile.read(file, frames=16000, dtype="int16")
+    for setting in SETTINGS:
+        beats.track(short, *setting, "published", sample_rate=rate)  # compiled, loaded
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    stages = Stages()
+    (activations,) = beats.activations([beats.read_44100(file)], 44100)
+    stages.done("activations")
+    beats.decode(activations)
+    stages.done("a decode")
+    for setting in SETTINGS:
+        beats.decode(activations, *setting, "published")
+    stages.done("six decodes")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return [stages.seconds[stage][1] for stage in ("activations", "a decode", "six decodes")] + [grown]
+
+
+def draw(lengths, costs, counts, seconds, path):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for column, label in enumerate(("activations", "one decode, fps 100", "six decodes, fps 100, 150, 200")):
+        left.plot(lengths, [cost[column] for cost in costs], "o-", label=label)
+    left.set(xlabel="length of the file (s)", ylabel="CPU s")
+    right.plot(counts, seconds, "o-", color="C3", label="activations and six decodes")
+    right.set(xlabel="stems of 10.24 s", ylabel="CPU s")
+    for axes in (left, right):
+        axes.set(xlim=0, ylim=0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stems", type=int, default=12, help="of 10.24 s, 16 kHz, from the suite band")
+    parser.add_argument("--published-stems", type=int, default=1, help="of these, tracked the published way")
+    options = parser.parse_args()
+    lines = []
+
+    def say(line=""):
+        print(line, flush=True)
+        lines.append(line)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = write_stems(folder, options.stems)
+        few = files[:options.published_stems]
+        say("# What beats cost")
+        say()
+        say(f"`python benchmarks/beats.py --stems {options.stems} --published-stems {options.published_stems}`: "
+            f"{len(files)} stems of 10.24 s, 16 kHz, 16 bits. {platform.machine()}, {os.cpu_count()} cores, load "
+            f"{os.getloadavg()[0]:.1f} at the start, Python {platform.python_version()}, NumPy {np.__version__}. "
+            "Milliseconds a stem; CPU time is of all threads and of ffmpeg.")
+        say()
+        cold, warm = first_call(folder, files[0])
+        say(f"First call in a new process, wall: {cold[0]:.1f} s with everything to compile, {warm[0]:.1f} s from the cache "
+            f"(imports among it); the second call {1000 * warm[1]:.0f} ms.")
+        say()
+
+        say("| way | settings | processes | read, resample | features | networks | decodes | CPU | wall |")
+        say("|---|---|---|---|---|---|---|---|---|")
+        cpu, beats = {}, {}
+        for way, those in ((ours, files), (madmoms, files), (published, few)):
+            for settings in (SETTINGS[:1], SETTINGS[:2], SETTINGS):
+                for jobs in (1, 2):
+                    if way is published and (jobs == 2 or len(settings) == 2):
+                        continue
+                    stages, wall, found = run(way, those, settings, jobs)
+                    each = {stage: 1000 * seconds[1] / len(those) for stage, seconds in stages.items()}
+                    cpu[way, len(settings), jobs] = sum(each.values())
+                    beats[way, len(settings)] = found
+                    say(f"| {way.__name__} | {len(settings)} | {jobs} | " + " | ".join(
+                        f"{each[stage]:.1f}" for stage in ("read and resample", "features", "networks", "decode"))
+                        + f" | {sum(each.values()):.0f} | {1000 * wall / len(those):.0f} |")
+        say()
+        same = sum(a == b for ours_, theirs in zip(beats[ours, 6], beats[madmoms, 6]) for a, b in zip(ours_, theirs))
+        say(f"Beats of ours and madmom's: {same} of {6 * len(files)} (stem, setting) pairs the same.")
+        say()
+        mine = cpu[ours, 6, 1]
+        say(f"For six settings in one process ours takes {cpu[madmoms, 6, 1] / mine:.1f} times less CPU than madmom with its "
+            f"activations reused, and {cpu[published, 6, 1] / mine:.0f} times less than the published way (measured on "
+            f"{len(few)} stem(s), taken for all).")
+        say()
+
+        say("| length (s) | activations, CPU s | a decode (fps 100), CPU s | six decodes, CPU s | memory grows by (MB) |")
+        say("|---|---|---|---|---|")
+        costs = [cost_of_length(folder, seconds) for seconds in LENGTHS]
+        for seconds, cost in zip(LENGTHS, costs):
+            say(f"| {seconds} | {cost[0]:.3f} | {cost[1]:.3f} | {cost[2]:.3f} | {cost[3]:.0f} |")
+        counts = (1, 2, 4, 8, 16, 32)
+        seconds = []
+        for count in counts:
+            stages, _, _ = run(ours, [files[i % len(files)] for i in range(count)], SETTINGS, 1)
+            seconds.append(sum(spent[1] for spent in stages.values()))
+        say()
+        say("| stems | " + " | ".join(map(str, counts)) + " |")
+        say("|---" * (len(counts) + 1) + "|")
+        say("| CPU s, six settings | " + " | ".join(f"{spent:.2f}" for spent in seconds) + " |")
+        draw(LENGTHS, costs, counts, seconds, ROOT / "docs" / "beats-cost.png")
+    target = ROOT / "benchmarks" / "results" / "beats.md"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
