@@ -88,14 +88,19 @@ def make(
         raise unknown_name("model", name, points)
     try:
         factory = points[name].load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a stranger's module may raise anything
         raise MtbenchError(f"model '{name}': {points[name].value} cannot be imported ({error})") from error
     arguments = dict(weights=weights, device=device, suite=suite, **dict(options or {}))
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise UsageError(f"model '{name}' does not take these options: {error}") from error
-    generator = factory(**arguments)
+    try:
+        generator = factory(**arguments)
+    except MtbenchError:
+        raise
+    except Exception as error:
+        raise MtbenchError(f"model '{name}': cannot be made ({type(error).__name__}: {error})") from error
     if not isinstance(generator, Generator):
         missing = [field for field in ("name", "sample_rate", "stems", "tasks", "provenance", "generate")
                    if not hasattr(generator, field)]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -155,15 +156,24 @@ def _generate(made: Generator, folder: ModelFolder, suite: Suite, config: RunCon
     with stage(f"generate {folder.path.name}", config.n) as advance:
         advance(config.n - len(missing))
         for first, count in _stretches(missing):
-            made_samples = made.generate(count, suite.stems, seed=config.seed, start=first)
-            made_count = 0
-            for number, sample in zip(range(first, first + count), made_samples):
-                folder.add(number, sample, suite.sample_rate, suite.n_samples)
-                made_count += 1
-                advance(1)
-            if made_count < count:
-                raise MtbenchError(f"{folder.path.name}: asked for samples {first} to {first + count - 1}, "
-                                   f"it stopped after {made_count}")
+            number = first
+            try:
+                for sample in made.generate(count, suite.stems, seed=config.seed, start=first):
+                    folder.add(number, sample, suite.sample_rate, suite.n_samples)
+                    number += 1
+                    advance(1)
+                    if number == first + count:
+                        break
+            except MtbenchError:
+                raise
+            except Exception as error:
+                trace = folder.path / "error.txt"
+                trace.write_text(traceback.format_exc(), encoding="utf-8")
+                raise MtbenchError(f"{folder.path.name} failed while making sample {number}: {type(error).__name__}: {error} "
+                                   f"(its traceback: {trace})") from error
+            if number < first + count:
+                raise MtbenchError(f"{folder.path.name}: asked for samples {first} to {first + count - 1}, it stopped "
+                                   f"before {number}")
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

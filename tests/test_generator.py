@@ -1,16 +1,19 @@
 """The registry, and a stranger's package that is really installed."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import EntryPoint
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import STEMS
 
 from mtbench import generator
 from mtbench.controls import Heldout, Noise
-from mtbench.errors import UsageError
+from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
 from mtbench.suites import open_suite
 
@@ -31,6 +34,28 @@ def test_unknown_models_and_options_are_answered():
         generator.make("sinctrack", suite=suite)
     with pytest.raises(UsageError, match="colour"):
         generator.make("noise", suite=suite, options={"colour": "pink"})
+
+
+@pytest.mark.parametrize("value, problem", [
+    ("absent_package:make", "absent_package:make cannot be imported"), ("math:sqrt", "does not take these options"),
+    ("test_generator:breaks", "cannot be made .FileNotFoundError: weights.pt"), ("test_generator:half", "without sample_rate, stems"),
+])
+def test_a_strangers_faults_are_named(value, problem, monkeypatch):
+    point = EntryPoint("theirs", value, generator.GROUP)
+    monkeypatch.setattr(generator, "installed", lambda: {"theirs": point})
+    with pytest.raises(MtbenchError, match=f"model 'theirs'.*{problem}"):
+        generator.make("theirs", suite=open_suite("band"))
+
+
+def breaks(*, weights, device, suite):
+    raise FileNotFoundError("weights.pt")
+
+
+def half(*, weights, device, suite):
+    class Half:
+        name = "half"
+
+    return Half()
 
 
 @pytest.mark.parametrize("control", [Noise, Heldout])
@@ -95,15 +120,11 @@ def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--target", str(site), str(source)], check=True, capture_output=True)
 
-    import os
-
     environment = os.environ | {"PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "mtbench.cli", "run", "--models", "metronome", "-n", "4", "--suite",
                f"folder:{suite_folder}", "--fps", "100", "--timebase", "true", "--window", "0.15", "--out", str(tmp_path / "run")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    import pandas as pd
-
     table = pd.read_csv(tmp_path / "run" / "scores.csv")
     held = table[(table["model"] == "metronome") & (table["metric"] == "irs") & (table["track"] == "drums")]
     assert held["value"].item() < 0.01  # a metronome is steady

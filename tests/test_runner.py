@@ -129,6 +129,24 @@ def test_what_a_model_yields_is_checked(suite_folder, tmp_path, monkeypatch, cha
     assert problem in str(raised.value) and "fake: sample 0" in str(raised.value)
 
 
+def test_a_model_that_fails_is_named_and_keeps_its_samples(suite_folder, tmp_path, monkeypatch):
+    def breaks(waves, made=iter(range(9))):
+        return waves if next(made) < 2 else 1 / 0
+
+    with pytest.raises(MtbenchError, match="fake failed while making sample 2: ZeroDivisionError.*error.txt"):
+        run(Fake(change=breaks), suite_folder, tmp_path / "run", monkeypatch)
+    assert "1 / 0" in (tmp_path / "run/audio/total/fake/error.txt").read_text()
+    assert (tmp_path / "run/audio/total/fake/piano/00001.wav").is_file()
+
+
+def test_a_model_that_stops_early_is_named(suite_folder, tmp_path, monkeypatch):
+    fake = Fake()
+    whole = fake.generate
+    fake.generate = lambda n, *arguments, **options: whole(n - 1, *arguments, **options)
+    with pytest.raises(MtbenchError, match="fake: asked for samples 0 to 3, it stopped before 3"):
+        run(fake, suite_folder, tmp_path / "run", monkeypatch)
+
+
 def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a", "b", "c", "d"], seconds=6.0, rate=44100)
     (folder / "piano" / "b.wav").unlink()
