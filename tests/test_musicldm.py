@@ -125,7 +125,7 @@ def test_vae_other_sizes():
     assert relative_l2(vae.decode(mean[1:]), vae.decode(mean)[1:]) < 1e-5  # rows are independent
 
 
-@pytest.mark.parametrize("options, message", [({"ch": 48}, "48 channels.*multiple of 32"),
+@pytest.mark.parametrize("options, message", [({"ch": 48}, "48 channels.*multiple of norm_groups=32"),
                                               ({"dropout": 0.1}, "dropout"),
                                               ({"attn_resolutions": [16]}, "attn_resolutions"),
                                               ({"num_res_blocks": 0}, "num_res_blocks")])
