@@ -35,7 +35,8 @@ class LatentDiffusion:
     def __init__(self, name: str, network: nn.Module, vae: VAE, scale_factor: float, latent_shape: Sequence[int],
                  provenance: Mapping[str, Any], device: str, steps: int, batch_size: int):
         self.name, self._device, self._batch_size = name, device, batch_size
-        self._network, self._vae = network.eval().to(device), vae.eval().to(device)
+        self._network = network.eval().to(device)
+        self._vae = vae.eval().to(device, memory_format=torch.channels_last)
         self._scale_factor, self._shape = scale_factor, tuple(latent_shape)  # [track, C, T, F]
         self._schedule = ddim_schedule(steps)
         self.provenance = {**provenance, "sampler": f"DDIM, {len(self._schedule.timesteps)} steps, eta 1",

@@ -21,6 +21,7 @@ from mtbench.beats.frontend import FRAME_RATE
 from mtbench.beats.viterbi import TEMPO_RANGE
 
 THRESHOLD = 0.05
+LARGEST_FPS = 1000  # frames/s: the tables of the model grow with it
 TIMEBASES = ("true", "published")
 
 
@@ -33,7 +34,7 @@ def decode(activations: np.ndarray, fps: float = 100, transition_lambda: float =
     Returns (times float64 [n] in seconds, positions int64 [n] of the beats in the bar, from 1); both are empty
     where no activation reaches 0.05. Raises ValueError for activations that are no such array or not within
     [0, 1], or for which no path has a probability above zero; for ``fps`` below 5 (a beat at 300 BPM would be
-    shorter than a frame), a negative ``transition_lambda``, an unknown ``timebase``.
+    shorter than a frame) or above 1000, a negative ``transition_lambda``, an unknown ``timebase``.
     """
     check_settings(fps, transition_lambda, timebase)
     activations = _checked(activations)
@@ -45,8 +46,8 @@ def decode(activations: np.ndarray, fps: float = 100, transition_lambda: float =
 
 def check_settings(fps: float, transition_lambda: float, timebase: str) -> None:
     """Raise ValueError, naming it, for a setting that decode does not take."""
-    if not (isfinite(fps) and 60 * fps / TEMPO_RANGE[1] >= 1):
-        raise ValueError(f"fps must be at least {TEMPO_RANGE[1] / 60:g} frames/s, not {fps}")
+    if not (isfinite(fps) and TEMPO_RANGE[1] / 60 <= fps <= LARGEST_FPS):
+        raise ValueError(f"fps must be from {TEMPO_RANGE[1] / 60:g} to {LARGEST_FPS} frames/s, not {fps}")
     if not (isfinite(transition_lambda) and transition_lambda >= 0):
         raise ValueError(f"transition_lambda must be finite and not negative, not {transition_lambda}")
     if timebase not in TIMEBASES:
