@@ -21,6 +21,7 @@ import soundfile
 
 from mtbench.errors import MtbenchError
 
+LARGEST_RATIO = 10**8  # of a kernel's phases times steps; 44,100 to 16,000 Hz has 160 x 441
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -85,6 +86,8 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
         return samples
     divisor = gcd(rate, to_rate)
     step, phases = rate // divisor, to_rate // divisor
+    if step * phases > LARGEST_RATIO:
+        raise AudioError(f"{rate} Hz cannot be resampled to {to_rate} Hz exactly in reasonable memory; convert it first")
     kernel, width = _sinc_kernel(step, phases)
     length = -(-phases * len(samples) // step)
     blocks = -(-length // phases)

@@ -66,6 +66,8 @@ def of_run(config: RunConfig, scores: pd.DataFrame) -> Baseline:
     """The baseline that a run makes: its models' (not the controls') FAD, IRS, CBS and CBD at the standard settings."""
     held = scores[[_is_gated(tuple(row)) for row in _keyed(scores)[KEY].itertuples(index=False)]]
     held = held[~held["model"].isin(CONTROLS) & held["value"].notna()]
+    if held.empty:
+        raise UsageError("this run has no model beside the controls, or none at a standard setting: nothing to gate")
     return Baseline(config, TOLERANCES, held[SCORE_COLUMNS].reset_index(drop=True))
 
 
@@ -100,6 +102,10 @@ def read(path: Path) -> Baseline:
         if unknown := set(scores["metric"]) - set(tolerances) | set(scores["metric"]) - set(METRICS):
             raise UsageError(f"baseline {path}: no tolerance or no metric for {', '.join(sorted(map(str, unknown)))}")
         scores["value"] = scores["value"].astype(float)
+        if scores.empty or not np.isfinite(scores["value"]).all():
+            raise UsageError(f"baseline {path}: holds no scores, or one without a value, so it would gate nothing")
+        if not np.isfinite(list(tolerances.values())).all() or np.min(list(tolerances.values())) < 0:
+            raise UsageError(f"baseline {path}: a tolerance is not a finite number of at least 0")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"baseline {path}: not a baseline ({type(error).__name__}: {error})") from None
     return Baseline(validate(held.get("run", {}), f"baseline {path}, run"), tolerances, scores)

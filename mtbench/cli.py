@@ -34,6 +34,9 @@ def guarded(command: Callable) -> Callable:
         except MtbenchError as error:
             errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(error.exit_code) from None
+        except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+            errors.print(f"[red]error:[/red] {escape(str(error.filename))}: {escape(str(error.strerror))}", soft_wrap=True)
+            raise typer.Exit(2) from None
         except KeyboardInterrupt:
             errors.print("stopped; what was finished is kept, and the same command goes on from there")
             raise typer.Exit(130) from None
@@ -209,7 +212,7 @@ def models() -> None:
         try:
             made = generator.make(name, suite=open_suite("band"))
             tasks, weights = ", ".join(sorted(made.tasks)), _weights(made.provenance)
-        except MtbenchError as error:
+        except Exception as error:  # one bad package must not hide the others
             tasks, weights = "-", f"not ready: {error}"
         package = point.dist.name if point.dist else point.module
         table.add_row(*(escape(text) for text in (name, package, tasks, weights)))

@@ -27,8 +27,8 @@ class Grid(Strict):
     """
 
     fps: tuple[Annotated[int, Field(ge=10, le=1000)], ...] = (100, 150)
-    transition_lambda: tuple[Annotated[float, Field(gt=0)], ...] = (100.0,)
-    window: tuple[Annotated[float, Field(gt=0, le=10)], ...] = (0.05, 0.10, 0.15, 0.20)
+    transition_lambda: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (100.0,)
+    window: tuple[Annotated[float, Field(ge=0.001, le=10)], ...] = (0.05, 0.10, 0.15, 0.20)
     timebase: tuple[Timebase, ...] = ("true", "published")
 
     @field_validator("*")
@@ -46,7 +46,7 @@ class Grid(Strict):
 class Model(Strict):
     """One row of the tables. name: the installed generator; label: what the row is called, when not the name."""
 
-    name: str
+    name: Name
     label: Name | None = None
     weights: str | None = None
     options: dict[str, Any] = {}

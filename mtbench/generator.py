@@ -90,7 +90,10 @@ def make(
         factory = points[name].load()
     except Exception as error:  # a stranger's module may raise anything
         raise MtbenchError(f"model '{name}': {points[name].value} cannot be imported ({error})") from error
-    arguments = dict(weights=weights, device=device, suite=suite, **dict(options or {}))
+    arguments = dict(options or {})
+    if taken := sorted(arguments.keys() & {"weights", "device", "suite"}):
+        raise UsageError(f"model '{name}': {', '.join(taken)} cannot be among its options")
+    arguments |= {"weights": weights, "device": device, "suite": suite}
     try:
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:

@@ -61,7 +61,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
     for name in config.embeddings:
         open_embedding(name)
     _check_device(device)
-    models = [(model, _make(model, suite, device)) for model in config.models]
+    wanted = [model for model in config.models if model.name != "heldout" or len(suite.heldout())]
+    models = [(model, _make(model, suite, device)) for model in wanted]
     target, cache = RunFolder(folder), Cache()
     folders = {}
     for model, made in models:
@@ -78,6 +79,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
 
     reference = _reference(suite, config.embeddings, cache, stage)
     tables, samples, failures, notices = [], [], [], []
+    if len(wanted) < len(config.models):
+        notices.append(f"suite '{suite.name}' holds no songs outside its reference, so there is no control 'heldout'")
     for model, _ in models:
         clips = [
             analysis.clip_of_files(f"{i:05d}", folders[model.row].files(i), suite.sample_rate, suite.n_samples)
@@ -280,7 +283,7 @@ def _record(
 
 def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """A stranger's provenance as plain values that YAML holds; whatever else it has becomes its text."""
-    return json.loads(json.dumps(dict(provenance), default=str))
+    return json.loads(json.dumps(dict(provenance), default=lambda value: str(value) if isinstance(value, (str, Path)) else type(value).__name__))
 
 
 def _git_commit() -> str | None:

@@ -27,6 +27,9 @@ from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
 
 
+NUMBERS = ("fps", "transition_lambda", "window", "value", "ci_low", "ci_high", "time")
+
+
 class RunFolder:
     """The files of one run."""
 
@@ -51,8 +54,9 @@ class RunFolder:
         # An empty cell of a text column is an empty text; of a number, "not defined here".
         texts = {column: str for column in ("task", "given", "model", "suite", "reference", "metric", "version", "track",
                                             "timebase", "embedding", "sample", "reason")}
-        table = pd.read_csv(path, dtype=texts)
-        return table.fillna({column: "" for column in texts if column in table})
+        # Only an empty cell is empty: a model may be called NA.
+        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={column: [""] for column in NUMBERS})
+        return table
 
 
 class ModelFolder:

@@ -112,3 +112,8 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with audio.whole_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_rate_that_would_fill_the_memory_is_refused():
+    with pytest.raises(AudioError, match="44101 Hz"):
+        audio.resample(np.zeros(1000, np.float32), 44101, 16000)

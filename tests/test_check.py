@@ -72,9 +72,19 @@ def test_a_baseline_reads_back(tmp_path):
 @pytest.mark.parametrize("text, problem", [
     ("{", "not valid JSON"), ('{"format": 2}', "format is not 1"), ('{"format": 1}', "not a baseline"), ("[]", "format is not 1"),
     ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {}, "scores": [{"metric": "irs", "value": 1}]}', "irs"),
+    ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {}, "scores": []}', "holds no scores"),
+    ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {"irs": {"absolute": 0, "relative": 0}}, "scores": [{"metric": "irs"}]}',
+     "without a value"),
+    ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {"irs": {"absolute": NaN, "relative": 0}}, '
+     '"scores": [{"metric": "irs", "value": 1}]}', "tolerance is not a finite number"),
 ])
 def test_a_bad_baseline_is_named(tmp_path, text, problem):
     (tmp_path / "b.json").write_text(text)
     with pytest.raises(UsageError) as raised:
         check.read(tmp_path / "b.json")
     assert problem in str(raised.value) and "b.json" in str(raised.value)
+
+
+def test_a_run_of_controls_makes_no_baseline():
+    with pytest.raises(UsageError, match="nothing to gate"):
+        check.of_run(CONFIG, table(row("irs", 0.02, model="heldout")))

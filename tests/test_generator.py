@@ -34,6 +34,8 @@ def test_unknown_models_and_options_are_answered():
         generator.make("sinctrack", suite=suite)
     with pytest.raises(UsageError, match="colour"):
         generator.make("noise", suite=suite, options={"colour": "pink"})
+    with pytest.raises(UsageError, match="device cannot be among its options"):
+        generator.make("noise", suite=suite, options={"device": "cuda"})
 
 
 @pytest.mark.parametrize("value, problem", [

@@ -39,7 +39,7 @@ def run(fake, suite_folder, out, monkeypatch, n=4, **more):
     """A run of the fake beside the real controls."""
     real = runner.generator.make
     monkeypatch.setattr(runner.generator, "make", lambda name, **o: fake if name == "fake" else real(name, **o))
-    wanted = config.validate({"models": ["fake"], "suite": f"folder:{suite_folder}", "n": n, "grid": ONE_SETTING, **more}, "test")
+    wanted = config.validate({"models": ["fake"], "suite": f"folder:{suite_folder}", "n": n, "grid": ONE_SETTING} | more, "test")
     return runner.run(wanted, out, "cpu", no_progress)
 
 
@@ -164,6 +164,17 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     assert "fad" not in set(scores["metric"])
     failures = RunFolder(tmp_path / "run").read_table("failures.csv")
     assert failures["sample"].tolist() == ["c"] and "c.wav" in failures["reason"].item()
+
+
+def test_a_suite_without_heldout_songs_runs_without_that_control(suite_folder, tmp_path, monkeypatch):
+    result = run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, n=1)
+    assert set(result.scores["model"]) == {"fake", "noise"}
+    assert any("no control 'heldout'" in notice for notice in result.notices)
+
+
+def test_a_model_may_be_called_na(suite_folder, tmp_path, monkeypatch):
+    run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1, models=[{"name": "fake", "label": "NA"}])
+    assert "NA" in set(RunFolder(tmp_path / "run").read_table("scores.csv")["model"])
 
 
 def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):

@@ -98,4 +98,10 @@ def test_paper_tables_never_mix_timebases():
 def test_sensitivity_has_a_row_a_setting():
     samples = scores.sample_table([analysis("a", STEADY, UNEVEN)], [0.1, 0.5], SHARED)
     (table,) = sensitivity_tables(scores.score_table(samples, 1))  # IRS and CBD have one setting each: nothing to show
-    assert table.rows.index.tolist() == ["true 100 / 100 / 0.10", "true 100 / 100 / 0.50"]
+    assert table.rows.index.tolist() == ["true 100 / 100 / 0.1", "true 100 / 100 / 0.5"]
+
+
+def test_near_windows_stay_apart():
+    samples = scores.sample_table([analysis("a", STEADY, UNEVEN)], [0.05, 0.051], SHARED)
+    (table,) = sensitivity_tables(scores.score_table(samples, 1))
+    assert table.rows.index.tolist() == ["true 100 / 100 / 0.05", "true 100 / 100 / 0.051"]

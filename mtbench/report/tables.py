@@ -67,7 +67,7 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
         if part.empty or len(part[settings].drop_duplicates()) < 2:
             continue
         labels = part.apply(lambda row: f"{row.timebase} {row.fps:g} / {row.transition_lambda:g}"
-                            + (f" / {row.window:.2f}" if metric == "cbs" else ""), axis=1)
+                            + (f" / {row.window:g}" if metric == "cbs" else ""), axis=1)
         rows = part.assign(setting=labels).pivot(index="setting", columns="model", values="value")
         rows = rows.reindex(index=labels.unique(), columns=part["model"].unique()).rename_axis(index=None, columns=None)
         note = "timebase, fps / transition lambda" + (" / window in s" if metric == "cbs" else "")
