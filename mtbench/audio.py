@@ -49,7 +49,7 @@ def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.
     """
     path = Path(path)
     try:
-        _refuse_truncated_wav(path)
+        _refuse_truncated(path)
         with soundfile.SoundFile(path) as file:
             rate, expected = file.samplerate, file.frames - start if frames < 0 else frames
             file.seek(start)
@@ -165,16 +165,21 @@ def _sinc_kernel(step: int, phases: int) -> tuple[np.ndarray, int]:
     return (np.sinc(times) * window * (cutoff / np.float32(step))).astype(np.float32), width
 
 
-def _refuse_truncated_wav(path: Path) -> None:
-    """libsndfile reads a cut WAV without a word, so compare its data chunk with the file's size.
+def _refuse_truncated(path: Path) -> None:
+    """libsndfile reads a cut WAV or OGG without a word. So the data chunk of a WAV is compared with the file's size,
+    and the last page of an OGG must say that it is the last.
 
-    A size of 0 or 2^32 - 1 is what programs write to a pipe, where they cannot go back: no promise, no check.
+    A WAV's size of 0 or 2^32 - 1 is what programs write to a pipe, where they cannot go back: no promise, no check.
     """
-    if path.suffix.lower() != ".wav":
-        return
     size = path.stat().st_size
     with path.open("rb") as file:
-        if file.read(12)[:4] != b"RIFF":
+        start = file.read(12)[:4]
+        if start == b"OggS":
+            file.seek(max(size - 2 * 65536, 0))  # a page has at most 65,307 bytes
+            _, _, last_page = file.read().rpartition(b"OggS")
+            if len(last_page) < 2 or not last_page[1] & 4:  # the end-of-stream flag, after the version
+                raise AudioError(f"{path}: truncated (its last page is not the end of the stream)")
+        if start != b"RIFF":
             return
         while len(header := file.read(8)) == 8:
             chunk, length = struct.unpack("<4sI", header)

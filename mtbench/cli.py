@@ -98,6 +98,8 @@ def evaluate(
     from mtbench import runner
 
     grid = configs.validate(_grid(fps, transition_lambda, window, timebase).get("grid", {}), "options", configs.Grid)
+    if embedding and not reference:
+        raise UsageError("--embedding is for FAD, which needs a --reference")
     embeddings = _list(embedding, "--embedding") or ["log-mel-stats"]
     target = out or Path("runs") / f"eval-{folder.resolve().name}"
     done = runner.evaluate(folder, reference, grid, embeddings, target, _stage)

@@ -107,6 +107,8 @@ def evaluate(
     Raises UsageError for a folder or suite that is not there, MtbenchError if no clip can be scored.
     """
     found = stem_folder(path)
+    if (folder / "audio").exists():
+        raise UsageError(f"{folder} is the folder of a run, whose scores this would replace; choose another --out")
     suite = open_suite(reference) if reference else None
     embeddings = tuple(embeddings) if suite else ()
     for name in embeddings:
@@ -127,7 +129,9 @@ def evaluate(
     asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
     provenances = {row: {"what": "a folder of audio"}}
     target.write_yaml("run.yaml", _record(asked, embeddings, provenances))
-    return _finish(target, [part.samples], [part.scores], [part.failures], provenances, notices)
+    lacking = [{**shared, "sample": name, "reason": f"no {', '.join(lacks)}"} for name, lacks in found.incomplete.items()]
+    failures = [part.failures, pd.DataFrame(lacking, columns=part.failures.columns)]
+    return _finish(target, [part.samples], [part.scores], failures, provenances, notices)
 
 
 @dataclass(frozen=True)

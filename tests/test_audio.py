@@ -82,7 +82,7 @@ def test_read_formats(tmp_path, suffix):
 
 
 def test_truncated_files_are_named(tmp_path):
-    for suffix in (".wav", ".flac"):
+    for suffix in (".wav", ".flac", ".ogg"):
         path = tmp_path / f"a{suffix}"
         soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 20000), 16000)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

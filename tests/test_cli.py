@@ -27,6 +27,7 @@ def mtbench(*arguments):
     (["run", "--config", "absent.yaml"], "config absent.yaml: cannot be read"),
     (["run", "--modles", "noise"], "--models"),
     (["rnu"], "run"),
+    (["eval", "absent/folder", "--embedding", "vggish"], "needs a --reference"),
     (["eval", "absent/folder"], "absent/folder: no such folder"),
     (["check", "absent.json", "runs/x"], "baseline absent.json: cannot be read"),
     (["site", "absent-run"], "absent-run: no scores.csv there"),

@@ -163,7 +163,8 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     assert score(result, metric="live", track="bass") == 0.5
     assert "fad" not in set(scores["metric"])
     failures = RunFolder(tmp_path / "run").read_table("failures.csv")
-    assert failures["sample"].tolist() == ["c"] and "c.wav" in failures["reason"].item()
+    assert failures["sample"].tolist() == ["c", "b"]
+    assert "c.wav" in failures["reason"][0] and failures["reason"][1] == "no piano"
 
 
 def test_a_suite_without_heldout_songs_runs_without_that_control(suite_folder, tmp_path, monkeypatch):
@@ -187,6 +188,12 @@ def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
     assert score(alone, metric="live", track="bass") == 0.5 and not alone.notices
     beside = runner.evaluate(folder, f"folder:{suite_folder}", config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "beside", no_progress)
     assert {"mine: 4 stems longer than the suite's clip were cut", "mine: 4 shorter stems were zero-padded"} <= set(beside.notices)
+
+
+def test_eval_does_not_replace_a_run(suite_folder, tmp_path):
+    (tmp_path / "run" / "audio").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is the folder of a run.*--out"):
+        runner.evaluate(suite_folder / "reference", None, config.Grid(), [], tmp_path / "run", no_progress)
 
 
 def test_eval_of_nothing_but_broken_files_fails(tmp_path):
