@@ -32,9 +32,10 @@ class Clip:
 class Analysis:
     """What is known of one clip. `error` says why it could not be scored; then the rest is empty.
 
-    cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {setting: {stem: float64 [n, 2]}}, a beat's time in s and its position
-    in the bar. embeddings: {embedding: {track: float32 [frames, dimension]}}, the stems and ``mixture``.
-    clipped: share of the mixture's samples beyond full scale. digest: SHA-256 over the stems.
+    cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {setting: {stem:
+    float64 [n, 2]}}, a beat's time in s and its position in the bar. embeddings: {embedding: {track: float32 [frames,
+    dimension]}}, the stems and ``mixture``. clipped: share of the mixture's samples beyond full scale. digest: SHA-256
+    of each stem.
     """
 
     id: str
@@ -112,14 +113,14 @@ def _track(loaded: list, rate: int, settings: Sequence[Setting], cache: Cache) -
                     wanted[digest] = stems[stem]
                 else:
                     found[digest, setting] = held
-    missing = {digest: pcm for digest, pcm in wanted.items() if cache.get("activations", digest, version) is None}
-    for digest, activations in zip(missing, beats.activations(list(missing.values()), rate)):
-        cache.put(activations, "activations", digest, version)
+    activations = {digest: cache.get("activations", digest, version) for digest in wanted}
+    missing = [digest for digest, held in activations.items() if held is None]
+    for digest, made in zip(missing, beats.activations([wanted[digest] for digest in missing], rate)):
+        activations[digest] = cache.put(made, "activations", digest, version)
     for digest in wanted:
-        activations = cache.get("activations", digest, version)
         for setting in settings:
             if (digest, setting) not in found:
-                times, positions = beats.decode(activations, *setting)
+                times, positions = beats.decode(activations[digest], *setting)
                 found[digest, setting] = cache.put(np.column_stack([times, positions]), "beats", digest, version, *setting)
     for result, _, hashes in loaded:
         result.beats = {

@@ -22,7 +22,6 @@ import numpy as np
 from mtbench.errors import MtbenchError, UsageError, unknown_name
 
 GROUP = "mtbench.generators"
-TASKS = ("total", "arrangement", "separation")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Generator(Protocol):
     """A model behind the benchmark.
 
     name: as on the command line. sample_rate: Hz, the generator's own; the harness resamples.
-    stems: what it can make. tasks: those of TASKS it can do.
+    stems: what it can make. tasks: those of total, arrangement and separation that it can do.
     provenance: what its samples depend on (weights' SHA-256, training data and budget, form, batch size).
     """
 

@@ -79,7 +79,8 @@ def from_checkpoint(
         raise UsageError(f"model '{name}' makes clips of {SECONDS} s, suite '{suite.name}' wants "
                          f"{suite.n_samples / suite.sample_rate:g} s")
     held, vae_held = _read(name, path), _read(name, EMBEDDED_VAE)
-    if held.get("vae_sha256") != sha256(EMBEDDED_VAE):
+    vae_sha256 = sha256(EMBEDDED_VAE)
+    if held.get("vae_sha256") != vae_sha256:
         raise MtbenchError(f"model '{name}': {path} was trained on the latents of another VAE than {EMBEDDED_VAE}")
     try:
         module = network(held["config"])
@@ -90,7 +91,7 @@ def from_checkpoint(
         raise UsageError(f"model '{name}': {path} is no checkpoint of this network ({error})") from error
     config, metadata = module.config, held["metadata"]
     provenance = {
-        "weights": "/".join(path.parts[-3:]), "weights_sha256": sha256(path), "vae_sha256": sha256(EMBEDDED_VAE),
+        "weights": "/".join(path.parts[-3:]), "weights_sha256": sha256(path), "vae_sha256": vae_sha256,
         "trained_on": "synthetic songs", "training_data": metadata["training_data"], "training_steps": metadata["steps"],
         "training_minutes": metadata["minutes"], "form": form, "parameters": sum(p.numel() for p in module.parameters()),
     }

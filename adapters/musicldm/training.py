@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import hashlib
 import math
 import multiprocessing
 import time
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from mtbench.suites import band
 from musicldm.diffusion import TRAIN_STEPS, noise_schedule
+from musicldm.generator import sha256
 from musicldm.mel import FRAMES, N_MELS, log_mel
 from musicldm.vae import VAE, VAEConfig
 
@@ -245,10 +245,6 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae))
 
 
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **more: Any) -> None:
