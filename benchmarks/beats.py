@@ -82,7 +82,7 @@ def _madmom_processor():
     return beats_peers.processor()
 
 
-def madmoms(file, settings, stages=None):
+def madmom(file, settings, stages=None):
     import beats_peers
 
     processor = _madmom_processor()
@@ -106,7 +106,7 @@ def madmoms(file, settings, stages=None):
 def published(file, settings):
     stages = Stages()
     for _ in range(METRICS):
-        found = [madmoms(file, [setting], stages)[1][0] for setting in settings]
+        found = [madmom(file, [setting], stages)[1][0] for setting in settings]
     return dict(stages.seconds), found
 
 
@@ -126,7 +126,7 @@ def run(way, files, settings, jobs):
 
 
 def _warm_up(way, file):
-    way_of_one = madmoms if way is published else way
+    way_of_one = madmom if way is published else way
     way_of_one(file, SETTINGS)
     time.sleep(0.5)  # so that each process takes one of these
 
@@ -232,7 +232,7 @@ def main():
         say("| way | settings | processes | read, resample | features | networks | decodes | CPU | wall |")
         say("|---|---|---|---|---|---|---|---|---|")
         cpu, beats = {}, {}
-        for way, those in ((ours, files), (madmoms, files), (published, few)):
+        for way, those in ((ours, files), (madmom, files), (published, few)):
             for settings in (SETTINGS[:1], SETTINGS[:2], SETTINGS):
                 for jobs in (1, 2):
                     if way is published and (jobs == 2 or len(settings) == 2):
@@ -245,11 +245,11 @@ def main():
                         f"{each[stage]:.1f}" for stage in ("read and resample", "features", "networks", "decode"))
                         + f" | {sum(each.values()):.0f} | {1000 * wall / len(those):.0f} |")
         say()
-        same = sum(a == b for ours_, theirs in zip(beats[ours, 6], beats[madmoms, 6]) for a, b in zip(ours_, theirs))
+        same = sum(a == b for ours_, theirs in zip(beats[ours, 6], beats[madmom, 6]) for a, b in zip(ours_, theirs))
         say(f"Beats of ours and madmom's: {same} of {6 * len(files)} (stem, setting) pairs the same.")
         say()
         mine = cpu[ours, 6, 1]
-        say(f"For six settings in one process ours takes {cpu[madmoms, 6, 1] / mine:.1f} times less CPU than madmom with its "
+        say(f"For six settings in one process ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU than madmom with its "
             f"activations reused, and {cpu[published, 6, 1] / mine:.0f} times less than the published way (measured on "
             f"{len(few)} stem(s), taken for all).")
         say()

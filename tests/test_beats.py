@@ -272,6 +272,22 @@ def test_without_numba_beats_are_the_same(tmp_path, click_activations):
     """)
 
 
+@needs_numba
+def test_numba_that_cannot_compile_is_as_good_as_absent():
+    run_python("""
+        import numba
+        def njit(**options):
+            def decorate(function):
+                def refuse(*arguments):
+                    raise RuntimeError("LLVM: no such processor")
+                return refuse
+            return decorate
+        numba.njit = njit
+        from mtbench.beats import compiled
+        assert not compiled.AVAILABLE and compiled.reason == "RuntimeError: LLVM: no such processor"
+    """)
+
+
 @pytest.mark.parametrize("fps, timebase, interval", [
     (100, "true", 0.5), (150, "true", 0.5), (200, "true", 0.5),
     (100, "published", 0.5), (150, "published", 1 / 3), (200, "published", 0.25)])
@@ -315,6 +331,10 @@ def test_stems_in_a_batch_are_as_each_alone():
     as_array = beats.activations(np.stack(stems[:3]), 16000)
     assert all((a == b).all() for a, b in zip(as_array, together))
     assert beats.activations([], 16000) == []
+
+
+def test_stems_whose_lengths_differ_by_a_sample_may_differ_by_a_frame():
+    assert [len(a) for a in beats.activations([np.zeros(96000), np.zeros(96001)], 96000)] == [100, 101]
 
 
 def test_memory_is_bounded_by_splitting_batches(monkeypatch):

@@ -1,7 +1,7 @@
 """The loops that Numba compiles: nothing here is needed to get a result, only to get it fast.
 
-Every function has a plain NumPy form beside the code that calls it, taken where Numba cannot be imported
-(``AVAILABLE`` is False). A function is compiled when it is first called and kept on disk: in ``__pycache__`` beside
+Every function has a plain NumPy form beside the code that calls it, taken where Numba cannot be imported or cannot
+compile (``AVAILABLE`` is False). A function is compiled when it is first called and kept on disk: in ``__pycache__`` beside
 this file, or in the user's cache folder where that cannot be written. One thread; callers run processes.
 """
 
@@ -32,7 +32,7 @@ LANES = 8  # beats of the bars of 3 and 4, and one to fill a vector: see viterbi
 UNITS = 25  # of an LSTM layer, in one direction
 PADDED_UNITS = 32
 GATES = 104  # 4 * 25, and 4 to fill a vector
-ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
+ZERO, ONE, TWO, HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 LOG2_E, LARGEST = np.float32(np.log2(np.e)), np.float32(126)
 # 2^r for r in [-1/2, 1/2], relative error 2.6e-9: a Chebyshev fit
 E0, E1, E2, E3, E4, E5, E6 = (np.float32(coefficient) for coefficient in (
@@ -262,3 +262,10 @@ def banded(spectrum, weights, starts, bands):
             for k in range(width):
                 total += inside[k] * row[k]
             bands[f, b] = total
+
+
+if AVAILABLE:
+    try:
+        sigmoid(ZERO)
+    except Exception as error:  # LLVM lacks this processor, or there is no memory for it: as good as absent
+        AVAILABLE, reason = False, f"{type(error).__name__}: {error}"

@@ -61,8 +61,7 @@ def activations(waveforms: Sequence[np.ndarray] | np.ndarray, sample_rate: int,
     waveforms = [_checked(i, waveform) for i, waveform in enumerate(waveforms)]
     device = device or _device(len(waveforms))
     result = [None] * len(waveforms)
-    lengths = [len(waveform) * SAMPLE_RATE // sample_rate + 1 for waveform in waveforms]
-    for batch in _batches(lengths, FRAMES_AT_ONCE[device.split(":")[0]]):
+    for batch in _batches([len(waveform) for waveform in waveforms], sample_rate, FRAMES_AT_ONCE[device.split(":")[0]]):
         stacked = np.stack([features(to_44100(waveforms[i], sample_rate)) for i in batch])
         if device == "cpu":
             outputs = network_outputs(stacked)
@@ -117,11 +116,11 @@ def _checked(index, waveform):
         raise ValueError(f"stem {index}: {error}") from None
 
 
-def _batches(lengths, frames_at_once):
+def _batches(lengths, sample_rate, frames_at_once):
     """Lists of indices of stems with one length, each list short enough for the memory."""
     alike = {}
     for i, length in enumerate(lengths):
         alike.setdefault(length, []).append(i)
     for length, indices in alike.items():
-        size = max(1, frames_at_once * HOP // length)
+        size = max(1, frames_at_once * HOP * sample_rate // (length * SAMPLE_RATE))
         yield from (indices[start:start + size] for start in range(0, len(indices), size))
