@@ -7,7 +7,7 @@ from torch import nn
 from musicldm import ddim, ddim_schedule
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from synctrack import SyncTrackConfig, SyncTrackUNet
-from synctrack.network import ResBlock, SpatialTransformer
+from synctrack.network import ABLATIONS, ResBlock, SpatialTransformer
 
 SMALL = dict(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,),
              num_head_channels=16, latent_t=8, latent_f=4)
@@ -22,8 +22,6 @@ def no_grad():
 @pytest.fixture(scope="module")
 def tiny() -> SyncTrackUNet:
     return fill(SyncTrackUNet(SyncTrackConfig.published(**manifest("synctrack_unet_tiny")["config"])))
-
-
 
 
 @pytest.mark.parametrize("make", [SyncTrackConfig, SyncTrackConfig.published])
@@ -131,8 +129,6 @@ def test_ddim_full_golden():
     check_ddim(network, "ddim_full_b1_eta1", (1, 4, 8, 256, 16), 4, 1.0, 2001, 2002)
 
 
-
-
 def small(**overrides) -> SyncTrackUNet:
     return fill(SyncTrackUNet(SyncTrackConfig(**{**SMALL, **overrides})))
 
@@ -143,6 +139,17 @@ def test_in_the_papers_form_a_sample_does_not_depend_on_its_batch():
     for i in range(3):
         assert relative_l2(together[i:i + 1], network(x[i:i + 1], t[i:i + 1])) < 2e-6
     assert relative_l2(together[[2, 0, 1]], network(x[[2, 0, 1]], t[[2, 0, 1]])) < 2e-6
+
+
+def test_a_clip_of_twice_the_length():
+    network, x, t = small(), seeded(1, 2, 4, 8, 16, 4), torch.tensor([900, 1])  # made for T = 8
+    out = network(x, t)
+    assert out.shape == x.shape
+    assert relative_l2(out[1:], network(x[1:], t[1:])) < 2e-6
+    # It is one clip, not two side by side: the last frame reaches the first.
+    changed = x.clone()
+    changed[:, :, :, -1] = seeded(2, 2, 4, 8, 4)
+    assert relative_l2(network(changed, t)[:, :, :, 0], out[:, :, :, 0]) > 1e-4
 
 
 def test_in_the_published_form_the_samples_of_a_batch_mix():
@@ -181,6 +188,108 @@ def test_tracks_are_told_apart_by_the_prior_alone():
     assert relative_l2(network(x[:, order], t), network(x, t)[:, order]) < 2e-6
 
 
+def test_parameters_of_the_ablations_add_up():
+    attention_blocks = [256] * 2 + [384] * 2 + [640] * 2 + [640] + [640] * 3 + [384] * 3 + [256] * 3  # as executed
+    res_blocks = [128] * 5 + [256] * 5 + [384] * 5 + [640] * 7  # two in and three out on each level, two in the middle
+
+    def b(blocks: list[int]) -> int:  # q, k, v without bias; output with; layer norm
+        return sum(3 * C**2 + (C**2 + C) + 2 * C for C in blocks)
+
+    def c(blocks: list[int]) -> int:  # q, k, v; output; feed-forward of width 4 C; two layer norms
+        return sum((3 * C**2 + 3 * C) + (C**2 + C) + (4 * C**2 + 4 * C) + (4 * C**2 + C) + 4 * C for C in blocks)
+
+    # Of Table A3: the matrix, label_emb, and 512 inputs more of the embedding layer of every residual block.
+    a = 16 + 1_152 + 66_048 + 512 * sum(res_blocks)
+    full = 241_314_712
+    backbone = full - a - b(attention_blocks) - c(attention_blocks)
+    expected = {"backbone": backbone, "a": backbone + a, "a-b": backbone + a + b(attention_blocks),
+                "a-c": backbone + a + c(attention_blocks),
+                "alternate": backbone + a + b(attention_blocks[0::2]) + c(attention_blocks[1::2]),
+                "reorder": full, "full": full}
+    assert list(ABLATIONS) == list(expected)
+    for name, options in ABLATIONS.items():
+        with torch.device("meta"):
+            network = SyncTrackUNet(SyncTrackConfig(**options))
+        assert sum(p.numel() for p in network.parameters()) == expected[name], name
+
+
+PARTS = {"a": ("switcher", "switcher_transform"), "b": ("attn_cross_track", "norm_ct"), "c": ("attn_beat",)}
+
+
+@pytest.mark.parametrize("name, parts", [("backbone", ""), ("a", "a"), ("a-b", "ab"), ("a-c", "ac"),
+                                         ("alternate", "abc"), ("reorder", "abc"), ("full", "abc")])
+def test_an_ablation_has_its_parts_and_uses_all_it_has(name, parts):
+    network, x, t = small(**ABLATIONS[name]), seeded(1, 2, 4, 8, 8, 4), torch.tensor([500, 1])
+    modules = {part for key in network.state_dict() for part in key.split(".")}
+    for part, names in PARTS.items():
+        assert modules.issuperset(names) if part in parts else modules.isdisjoint(names), part
+    # The rest is the full network's: the same names, and the same shapes but for the width of the embedding.
+    full = small().state_dict()
+    others = {key for key, value in network.state_dict().items() if value.shape != full[key].shape}
+    assert all(key.endswith("emb_layers.1.weight") for key in others) and bool(others) == ("a" not in parts)
+    with torch.enable_grad():
+        out = network(x, t)
+        out.square().mean().backward()
+    assert out.shape == x.shape
+    assert [n for n, p in network.named_parameters() if p.grad is None] == ["switcher"] * ("a" in parts)
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_the_order_of_the_attentions_across_tracks(name):
+    network, order = small(**{**ABLATIONS[name], "num_res_blocks": 2}), []
+    for path, module in network.named_modules():
+        if path.endswith(("norm_ct", "attn_beat")):
+            letter = "b" if path.endswith("norm_ct") else "c"
+            module.register_forward_pre_hook(lambda *_, letter=letter: order.append(letter))
+    network(seeded(1, 1, 4, 8, 8, 4), torch.tensor([500]))
+    # Six blocks: two of the input, the middle, three of the output.
+    assert "".join(order) == {"backbone": "", "a": "", "a-b": "b" * 6, "a-c": "c" * 6, "alternate": "bcbcbc",
+                              "reorder": "cb" * 6, "full": "bc" * 6}[name]
+
+
+def test_the_ablations_are_seven_networks():
+    x, t = seeded(1, 1, 4, 8, 8, 4), torch.tensor([500])
+    outputs = [small(**options)(x, t) for options in ABLATIONS.values()]
+    for i, one in enumerate(outputs):
+        assert all(relative_l2(one, other) > 1e-3 for other in outputs[:i])
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_which_tracks_an_ablation_mixes(name):
+    network, x, t = small(**ABLATIONS[name]), seeded(1, 1, 4, 8, 8, 4), torch.tensor([500])
+    changed = x.clone()
+    changed[:, 1] = seeded(2, 8, 8, 4)
+    before, after = network(x, t), network(changed, t)
+    assert relative_l2(after[:, 1], before[:, 1]) > 0.1
+    for other in (0, 2, 3):
+        difference = relative_l2(after[:, other], before[:, other])
+        assert difference < 2e-6 if name in ("backbone", "a") else difference > 1e-3
+
+
+def test_when_the_attentions_across_tracks_reach_another_track():
+    x = seeded(1, 4, 32, 64)  # tokens of one sample: 8 times 4 frequencies
+    changed = x.clone()
+    changed[1, 3 * 4 + 1] = seeded(2, 64)  # one token of drums
+    for cross_track, times in (("none", set()), ("time", {3}), ("global", set(range(8)))):
+        block = fill(SpatialTransformer(64, SyncTrackConfig(**SMALL, cross_track=cross_track))).transformer_blocks[0]
+        for inner in (block.attn1, block.attn2):  # silenced: they carry a change to all times within a track
+            for parameter in inner.to_out.parameters():
+                parameter.zero_()
+        difference = (block(changed, 4) - block(x, 4))[[0, 2, 3]].abs().unflatten(1, (8, 4)).amax(dim=(0, 2, 3))
+        assert set(torch.nonzero(difference > 1e-5).flatten().tolist()) == times, cross_track
+
+
+@pytest.mark.parametrize("cross_track", ["global-then-time", "none"])
+def test_without_the_prior_tracks_are_alike(cross_track):
+    x, t, order = seeded(1, 1, 4, 8, 8, 4), torch.tensor([500]), [2, 0, 3, 1]
+    network = small(instrument_prior=False, cross_track=cross_track)
+    assert network.embedding(t).shape == (4, 128)
+    assert relative_l2(network(x[:, order], t), network(x, t)[:, order]) < 2e-6
+    network = small(cross_track=cross_track)
+    assert network.embedding(t).shape == (4, 256)
+    assert relative_l2(network(x[:, order], t), network(x, t)[:, order]) > 1e-2
+
+
 def test_other_numbers_of_tracks_and_channels():
     network = small(num_tracks=3, in_channels=5, out_channels=5, channel_mult=(1, 1, 2), attention_resolutions=(1, 4),
                     latent_t=16)
@@ -196,8 +305,6 @@ def test_autocast_and_channels_last_stay_close_to_float32():
     assert relative_l2(network(x, t), expected) < 2e-6
 
 
-
-
 @pytest.mark.parametrize("options, message", [
     ({"model_channels": 48}, "48 channels.*multiple of norm_groups=32"),
     ({"channel_mult": ()}, "channel_mult"),
@@ -206,7 +313,9 @@ def test_autocast_and_channels_last_stay_close_to_float32():
     ({"latent_t": 100}, "latent_t=100.*down-sampling 8"),
     ({"dims": 3}, "dims must be"),
     ({"cross_track_keys": "all"}, "cross_track_keys must be"),
-    ({"time_residuals": 3}, "time_residuals must be")])
+    ({"time_residuals": 3}, "time_residuals must be"),
+    ({"instrument_prior": "no"}, "instrument_prior must be"),
+    ({"cross_track": "both"}, "cross_track must be one of .*global-then-time.*got 'both'")])
 def test_config_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         SyncTrackConfig(**options)

@@ -4,13 +4,21 @@ Parameter names are those of the published checkpoint (below `model.diffusion_mo
 Shapes in comments: B samples, S tracks, R = B S rows in the order row = S b + s, C channels, T time, F mel,
 N = T F tokens, H heads, D head width.
 
-The paper and the published code differ in three places, the three switches of `SyncTrackConfig`. The rest follows
-the code where the paper is silent; in particular the instrument prior is concatenated to the time embedding.
+The paper and the published code differ in three places, three switches of `SyncTrackConfig`; two more make the
+variants of the paper's ablation, `ABLATIONS`. The rest follows the code where the paper is silent; in particular the
+instrument prior is concatenated to the time embedding.
+
+Clips longer than the published 10.24 s (T = 256): the network takes any T that is a multiple of the down-sampling, with
+the same weights. Positions are told apart by the zeros that convolutions see beyond the ends of a clip and by nothing
+else, so no table of positions ends. But attention within a track and global attention cost T^2 (the time-specific one
+T), and weights trained at one length have seen neither more tokens in a softmax nor group norms over a longer clip:
+nothing promises that a form holds over more time than was trained on.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 import torch
@@ -24,13 +32,22 @@ from musicldm.diffusion import timestep_embedding
 class SyncTrackConfig:
     """Sizes and form of the U-Net. The defaults are the published size in the paper's form.
 
-    The three switches, none of which changes the state dict:
+    Three switches between the paper and the published code, none of which changes the state dict:
 
     - cross_track_keys: whose tokens the global cross-track attention reads. "own": all tracks of the row's own
       sample (paper). "row_mod_batch": those of sample r mod B for row r, so that samples of a batch mix (code).
     - time_attention: what the time-specific attention spans. "frame": all tracks and all frequencies at one time
       (paper, Eq. 5). "position": the tracks at one time and one frequency (code).
     - time_residuals: residual additions around the time-specific layer, 1 (paper) or 2 (code).
+
+    Two switches that leave out what Table 6 calls (a), (b) and (c); parts that are left out have no parameters:
+
+    - instrument_prior: the track-specific part (a). False: a residual block sees the timestep alone, through an
+      embedding of half the width, and tracks are treated alike.
+    - cross_track: the attentions across tracks of a block, (b) the global and (c) the time-specific one.
+      "global-then-time": both (SyncTrack). "time-then-global": both, the other way round (SyncTrack-reorder).
+      "global": (b) alone. "time": (c) alone. "none": neither, so that no track sees another. "alternate": (b) alone
+      in the first, third, ... of the blocks in the order of execution, (c) alone in the others (SyncTrack-alternate).
 
     A level l has model_channels * channel_mult[l] channels; attention_resolutions are the down-sampling factors at
     which blocks have attention, with heads of num_head_channels. latent_t and latent_f are the size of the latents
@@ -55,6 +72,9 @@ class SyncTrackConfig:
     cross_track_keys: Literal["own", "row_mod_batch"] = "own"
     time_attention: Literal["frame", "position"] = "frame"
     time_residuals: Literal[1, 2] = 1
+    instrument_prior: bool = True
+    cross_track: Literal["global-then-time", "time-then-global", "global", "time", "none",
+                         "alternate"] = "global-then-time"
 
     @classmethod
     def published(cls, **overrides) -> SyncTrackConfig:
@@ -66,7 +86,9 @@ class SyncTrackConfig:
         object.__setattr__(self, "attention_resolutions", tuple(self.attention_resolutions))
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
         choices = {"dims": (2,), "use_spatial_transformer": (True,), "cross_track_keys": ("own", "row_mod_batch"),
-                   "time_attention": ("frame", "position"), "time_residuals": (1, 2)}
+                   "time_attention": ("frame", "position"), "time_residuals": (1, 2),
+                   "instrument_prior": (True, False),
+                   "cross_track": ("global-then-time", "time-then-global", "global", "time", "none", "alternate")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"SyncTrackConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
@@ -90,7 +112,8 @@ class SyncTrackConfig:
                 raise ValueError(f"SyncTrackConfig: {channels} channels are not a multiple of num_head_channels="
                                  f"{self.num_head_channels}")
         if self.model_channels % self.norm_groups:
-            raise ValueError(f"SyncTrackConfig: model_channels={self.model_channels} is not a multiple of norm_groups={self.norm_groups}")
+            raise ValueError(f"SyncTrackConfig: model_channels={self.model_channels} is not a multiple of "
+                             f"norm_groups={self.norm_groups}")
         for name in ("latent_t", "latent_f"):
             if getattr(self, name) < 1 or getattr(self, name) % self.downsampling:
                 raise ValueError(f"SyncTrackConfig: {name}={getattr(self, name)} is not a multiple of the "
@@ -100,14 +123,34 @@ class SyncTrackConfig:
     def downsampling(self) -> int:
         return 2 ** (len(self.channel_mult) - 1)
 
+    @property
+    def embedding_width(self) -> int:
+        """Of the embedding of a row: the timestep's, and as much again for the instrument prior."""
+        return self.model_channels * (8 if self.instrument_prior else 4)
+
+    def attentions_across_tracks(self, index: int) -> tuple[Literal["global", "time"], ...]:
+        """Those of attention block `index`, counted from 0 in the order of execution, in the order they run in."""
+        alternate = ("time",) if index % 2 else ("global",)
+        return {"global-then-time": ("global", "time"), "time-then-global": ("time", "global"), "global": ("global",),
+                "time": ("time",), "none": (), "alternate": alternate}[self.cross_track]
+
+
+ABLATIONS: dict[str, dict] = {  # the rows of the paper's Table 6, from the top, as options of SyncTrackConfig
+    "backbone": {"instrument_prior": False, "cross_track": "none"},
+    "a": {"cross_track": "none"},
+    "a-b": {"cross_track": "global"},
+    "a-c": {"cross_track": "time"},
+    "alternate": {"cross_track": "alternate"},
+    "reorder": {"cross_track": "time-then-global"},
+    "full": {},
+}
+
 
 def zeroed(module: nn.Module) -> nn.Module:
     """Zero parameters: a block that ends in one starts training as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
-
-
 
 
 class ResBlock(nn.Module):
@@ -144,8 +187,6 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, head_width: int) -> Tensor:
@@ -220,26 +261,33 @@ class FeedForward(nn.Module):
 
 class TransformerBlock(nn.Module):
     """Inner-track attention, global cross-track attention, time-specific cross-track attention, inner-track
-    attention again, feed-forward."""
+    attention again, feed-forward. An ablation may leave out the attentions across tracks or turn their order."""
 
-    def __init__(self, channels: int, config: SyncTrackConfig):
+    def __init__(self, channels: int, config: SyncTrackConfig, index: int = 0):
         super().__init__()
         self.config = config
+        self.across_tracks = config.attentions_across_tracks(index)
         width = config.num_head_channels
         self.attn1 = Attention(channels, width)
-        self.attn_cross_track = Attention(channels, width)
-        self.attn_beat = TimeSpecificLayer(channels, width)
+        if "global" in self.across_tracks:
+            self.attn_cross_track = Attention(channels, width)
+        if "time" in self.across_tracks:
+            self.attn_beat = TimeSpecificLayer(channels, width)
         self.attn2 = Attention(channels, width)
         self.ff = FeedForward(channels)
         self.norm1 = nn.LayerNorm(channels)
-        self.norm_ct = nn.LayerNorm(channels)
+        if "global" in self.across_tracks:
+            self.norm_ct = nn.LayerNorm(channels)
         self.norm2 = nn.LayerNorm(channels)
         self.norm3 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, frequencies: int) -> Tensor:  # [R, N, C], token = t F + f
         x = x + self.attn1(self.norm1(x))
-        x = x + self.global_cross_track(self.norm_ct(x))
-        x = self.time_specific(x, frequencies)
+        for attention in self.across_tracks:
+            if attention == "global":
+                x = x + self.global_cross_track(self.norm_ct(x))
+            else:
+                x = self.time_specific(x, frequencies)
         x = x + self.attn2(self.norm2(x))
         return x + self.ff(self.norm3(x))
 
@@ -278,11 +326,11 @@ class TransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    def __init__(self, channels: int, config: SyncTrackConfig):
+    def __init__(self, channels: int, config: SyncTrackConfig, index: int = 0):
         super().__init__()
         self.norm = nn.GroupNorm(config.norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Conv2d(channels, channels, 1)
-        self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, config)])
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, config, index)])
         self.proj_out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:  # [R, C, T, F]
@@ -291,8 +339,6 @@ class SpatialTransformer(nn.Module):
         for block in self.transformer_blocks:
             h = block(h, Fd)
         return x + self.proj_out(h.reshape(R, T, Fd, C).permute(0, 3, 1, 2))
-
-
 
 
 class Block(nn.ModuleList):
@@ -309,16 +355,19 @@ class SyncTrackUNet(nn.Module):
         super().__init__()
         self.config = config
         width, S, groups = config.model_channels, config.num_tracks, config.norm_groups
-        emb = 4 * width
-        # Track s is coded by the row s of this matrix, stored and never trained.
-        self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
-        self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
-        self.switcher_transform = nn.Sequential(nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, emb))  # 128 at any size
+        part, emb = 4 * width, config.embedding_width  # the timestep's part of the embedding, and all of it
+        self.time_embed = nn.Sequential(nn.Linear(width, part), nn.SiLU(), nn.Linear(part, part))
+        if config.instrument_prior:
+            # Track s is coded by the row s of this matrix, stored and never trained.
+            self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
+            self.switcher_transform = nn.Sequential(  # 128 at any size
+                nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, part))
+        attention_index = count()
 
         def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
-            block = Block([ResBlock(in_channels, 2 * emb, out_channels, groups)])
+            block = Block([ResBlock(in_channels, emb, out_channels, groups)])
             if factor in config.attention_resolutions:
-                block.append(SpatialTransformer(out_channels, config))
+                block.append(SpatialTransformer(out_channels, config, next(attention_index)))
             return block
 
         levels = [(2**level, width * mult) for level, mult in enumerate(config.channel_mult)]
@@ -333,8 +382,9 @@ class SyncTrackUNet(nn.Module):
                 self.input_blocks.append(Block([Downsample(channels)]))
                 skips.append(channels)
 
-        self.middle_block = Block([ResBlock(channels, 2 * emb, channels, groups), SpatialTransformer(channels, config),
-                                   ResBlock(channels, 2 * emb, channels, groups)])
+        self.middle_block = Block([ResBlock(channels, emb, channels, groups),
+                                   SpatialTransformer(channels, config, next(attention_index)),
+                                   ResBlock(channels, emb, channels, groups)])
 
         self.output_blocks = nn.ModuleList()
         for factor, out_channels in reversed(levels):
@@ -347,12 +397,15 @@ class SyncTrackUNet(nn.Module):
                                  zeroed(nn.Conv2d(channels, config.out_channels, 3, padding=1)))
 
     def embedding(self, timesteps: Tensor) -> Tensor:
-        """Timestep and instrument prior of every row, [R, 8 model_channels], in float32 whatever autocast says."""
+        """Timestep and instrument prior of every row, [R, embedding_width], in float32 whatever autocast says."""
         with torch.autocast(timesteps.device.type, enabled=False):
-            time = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))  # [B, 4W]
+            time = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))
+            time = time.repeat_interleave(self.config.num_tracks, 0)  # [R, 4W]
+            if not self.config.instrument_prior:
+                return time
             code = torch.cat([self.switcher.sin(), self.switcher.cos()], dim=1)  # [S, 2S]
             prior = self.switcher_transform(code)  # [S, 4W]
-            return torch.cat([time.repeat_interleave(len(prior), 0), prior.repeat(len(time), 1)], dim=1)
+            return torch.cat([time, prior.repeat(len(timesteps), 1)], dim=1)
 
     def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
         """The noise in `latents`.
