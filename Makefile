@@ -18,7 +18,7 @@ setup: .venv/.installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.3'
 	$(BIN)/python -m pip install --quiet -c constraints.txt 'cython>=3' 'numpy>=2' 'setuptools>=77.0.3,<81'
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable . --group test
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[train]' --group test
 	@touch $@
 
 clean:

@@ -2,16 +2,26 @@
 
 import csv
 import math
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from lightning_fabric import Fabric
 from torch import nn
 
-from musicldm import noise_schedule
-from musicldm.training import TrainConfig, diffusion_loss, export, train, training_mels
+from msg_ld.network import MSGLDConfig, MSGLDUNet
+from mtbench.errors import UsageError
+from mtbench.generator import StemSet
+from musicldm import noise_schedule, training
+from musicldm.hifigan import HiFiGANConfig
+from musicldm.scoring import Scorer, rhythm
+from musicldm.training import TrainConfig, diffusion_loss, export, read_config, start_from, train, training_songs
+from musicldm.vae import VAEConfig
+from synctrack.network import ABLATIONS, SyncTrackConfig, SyncTrackUNet
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -22,33 +32,46 @@ class LineConfig:
 
 
 class Line(nn.Module):
-    def __init__(self, config: LineConfig):
+    def __init__(self, config: LineConfig = LineConfig()):
         super().__init__()
         self.config = config
         self.slope = nn.Parameter(torch.tensor([config.slope]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.slope * x
 
 
 def squared_error(network: nn.Module, songs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Songs are points on a line of slope 3."""
     x = torch.randn(len(songs), generator=generator)
-    return (network.slope * x - 3 * x).square().mean()
+    return (network(x) - 3 * x).square().mean()
 
 
 def config(work: Path, **changes) -> TrainConfig:
     return TrainConfig(**{
         "name": "line", "network": {}, "out": work / "checkpoints" / "line.pt", "work": work, "songs": 10,
-        "first_seed": 1_000_000, "validation": 2, "steps": 300, "minutes": 60, "batch": 4, "learning_rate": 0.1,
-        "warm_up": 10, "weight_decay": 0.0, "ema_decay": 0.9, "report_every": 25, **changes})
+        "first_seed": 1_000_000, "validation": 2, "steps": 300, "batch": 4, "learning_rate": 0.1, "warm_up": 10,
+        "weight_decay": 0.0, "ema_decay": 0.9, "report_every": 25, "precision": "32-true", **changes})
+
+
+def trained(network: nn.Module, asked: TrainConfig, loss=squared_error, scorer=None) -> dict:
+    fabric = Fabric(accelerator="cpu", devices=1, precision=asked.precision)
+    return train(fabric, asked, network, loss, asked.songs, scorer)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_training_learns_logs_and_exports(tmp_path):
-    network = Line(LineConfig())
-    progress = train(config(tmp_path), network, squared_error)
+    network = Line()
+    progress = trained(network, config(tmp_path))
     assert progress["step"] == 300
     assert float(network.slope.detach()) == pytest.approx(3.0, abs=0.01)
-    rows = list(csv.DictReader((tmp_path / "line" / "loss.csv").open()))
-    assert [int(row["step"]) for row in rows] == list(range(25, 301, 25))
-    assert float(rows[-1]["validation_loss"]) < 0.01 < float(rows[0]["validation_loss"])
+    logged = rows(tmp_path / "line" / "loss.csv")
+    assert [int(row["step"]) for row in logged] == list(range(25, 301, 25))
+    assert float(logged[-1]["validation_loss"]) < 0.01 < float(logged[0]["validation_loss"])
 
     export(config(tmp_path), network, progress, scale_factor=0.5)
     checkpoint = torch.load(tmp_path / "checkpoints" / "line.pt", weights_only=True)
@@ -57,10 +80,9 @@ def test_training_learns_logs_and_exports(tmp_path):
     assert checkpoint["metadata"]["steps"] == 300 and "1000000 to 1000007" in checkpoint["metadata"]["training_data"]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
-    through = Line(LineConfig())
-    train(config(tmp_path / "a", minutes=1e6), through, squared_error)
-
+def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
+    through = Line()
+    trained(through, config(tmp_path / "a"))
     calls = []
 
     def killed(*arguments):
@@ -70,20 +92,76 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
         return squared_error(*arguments)
 
     with pytest.raises(KeyboardInterrupt):
-        train(config(tmp_path / "b", minutes=1e6), Line(LineConfig()), killed)
-    resumed = Line(LineConfig())
-    train(config(tmp_path / "b", minutes=1e6), resumed, squared_error)
-    assert float(resumed.slope.detach()) == pytest.approx(float(through.slope.detach()), abs=1e-5)
+        trained(Line(), config(tmp_path / "b"), killed)
+    with (tmp_path / "b" / "line" / "loss.csv").open("a") as file:  # logged, and killed before the state was saved
+        file.write("125,1.0,9.0,9.0\r\n")
+    resumed = Line()
+    trained(resumed, config(tmp_path / "b"))
+    assert torch.equal(resumed.slope, through.slope)
+    losses = [[(row["step"], row["train_loss"], row["validation_loss"]) for row in rows(tmp_path / folder / "line" / "loss.csv")]
+              for folder in "ab"]
+    assert losses[0] == losses[1]
+
+
+def test_two_batches_accumulated_are_one_of_both(tmp_path):
+    """The gradient of a mean over 8 songs is the mean of those over two times 4."""
+    seen = []
+
+    def loss(network, songs, generator):
+        seen.append(len(songs))
+        return (network(torch.ones(1)) - 3).square().mean()
+
+    one, two = Line(), Line()
+    trained(one, config(tmp_path / "a", steps=5, batch=8), loss)
+    trained(two, config(tmp_path / "b", steps=5, batch=4, accumulate=2), loss)
+    assert torch.equal(one.slope, two.slope)
+    assert seen.count(4) >= 10 and seen.count(8) == 5
+
+
+def test_the_learning_rate_rises_and_falls_or_stays(tmp_path):
+    cosine = config(tmp_path, steps=100, warm_up=10)
+    assert training._rate(cosine, 0, 0.0) == pytest.approx(0.1)
+    assert training._rate(cosine, 50, 0.0) == pytest.approx(0.5)
+    assert training._rate(cosine, 75, 0.0) == pytest.approx(0.5 - 0.5 * math.sqrt(0.5))
+    assert training._rate(config(tmp_path, steps=100, minutes=1, warm_up=1), 0, 30.0) == pytest.approx(0.5)  # half of the time
+    assert training._rate(config(tmp_path, steps=100, schedule="constant"), 99, 0.0) == 1.0
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(tmp_path):
-    with pytest.raises(RuntimeError, match="line: the loss became nan at step 1"):
-        train(config(tmp_path), Line(LineConfig()), lambda network, *_: network.slope.sum() * math.nan)
+    with pytest.raises(RuntimeError, match="line: the loss became nan before step 25"):
+        trained(Line(), config(tmp_path), lambda network, *_: network.slope.sum() * math.nan)
+    assert not (tmp_path / "line" / "state.pt").exists()
+
+
+def test_two_processes_share_the_songs_of_a_step(tmp_path):
+    """Through the command's own launcher: each process takes half of the batch, and both end with the same weights."""
+    script = tmp_path / "two.py"
+    script.write_text(f"""
+import sys, torch
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_training import Line, config, squared_error
+from musicldm.training import launch, train
+asked = config(Path({str(tmp_path)!r}), steps=10, report_every=10, devices=2, seed=1)
+fabric = launch(asked)
+network = Line()
+seen = []
+def loss(network, songs, generator):
+    seen.append(songs.tolist())
+    return squared_error(network, songs, generator)
+train(fabric, asked, network, loss, asked.songs)
+Path({str(tmp_path)!r}, f"rank{{fabric.global_rank}}.txt").write_text(repr((float(network.slope), seen[0])))
+""")
+    subprocess.run([sys.executable, script], check=True, timeout=120, capture_output=True)
+    (slope_0, first_0), (slope_1, first_1) = (eval((tmp_path / f"rank{rank}.txt").read_text()) for rank in (0, 1))
+    assert slope_0 == slope_1 > 0.1
+    drawn = torch.randint(8, (4,), generator=training.generator_of("cpu", 1, 0, 0)).tolist()
+    assert (first_0, first_1) == (drawn[0::2], drawn[1::2])
 
 
 def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
-    mean, std = torch.zeros(3, 4, 8, 16, 4), torch.zeros(3, 4, 8, 16, 4)
-    loss, songs = diffusion_loss(mean, std, 1.0), torch.zeros(64, dtype=torch.long)
+    latents = torch.zeros(3, 2, 4, 8, 16, 4)
+    loss, songs = diffusion_loss(latents, 1.0), torch.zeros(64, dtype=torch.long)
 
     def value(network) -> float:
         return float(loss(network, songs, torch.Generator().manual_seed(0)))
@@ -94,10 +172,81 @@ def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
     assert value(lambda x, t: x / (1 - a[t]).sqrt().view(-1, 1, 1, 1, 1)) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_configs_are_read_and_wrong_ones_refused(tmp_path):
+def test_weights_to_start_from_are_those_that_fit(tmp_path, capsys):
+    source = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 5))
+    state = {f"model.diffusion_model.{name}": value for name, value in source.state_dict().items()}
+    torch.save({"state_dict": state | {"scale_factor": torch.tensor(0.25)}}, tmp_path / "other.ckpt")
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4))
+    assert start_from(network, tmp_path / "other.ckpt") == 0.25
+    assert torch.equal(network[0].weight, source[0].weight) and torch.equal(network[0].bias, source[0].bias)
+    assert "2 of 4 tensors" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="other.ckpt: none of its 5 tensors fits"):
+        start_from(nn.Conv1d(1, 1, 1), tmp_path / "other.ckpt")
+
+
+def test_scores_of_songs_that_are_the_songs(tmp_path):
+    """A perfect generator: FAD 0 but for rounding to 16 bits, and the songs' own rhythm."""
+    rng = np.random.default_rng(0)
+    clicks = np.zeros(16000 * 6, np.float32)
+    clicks[::8000] = 0.9
+    noise = [(0.2 * rng.standard_normal(len(clicks))).astype(np.float32) for _ in range(8)]
+    songs = [StemSet(str(i), {"bass": noise[i], "drums": np.convolve(clicks, np.ones(20), "same").clip(-1, 1)}, 16000)
+             for i in range(8)]
+    scorer = Scorer(lambda network, n: iter(songs[:n]), songs, 8)
+    scores = scorer(nn.Identity(), tmp_path / "samples")
+    assert scores["fad_mixture"] == pytest.approx(0.0, abs=1e-4) and scores["fad_drums"] == pytest.approx(0.0, abs=1e-4)
+    assert {key: scores[key] for key in scorer.songs_score} == pytest.approx(scorer.songs_score, nan_ok=True)
+    assert scores["drums_with_beats"] == 1.0
+    assert len(list((tmp_path / "samples" / "drums").glob("*.wav"))) == 8
+    assert rhythm([StemSet("0", {"drums": songs[0].stems["drums"]}, 16000)])["irs"] == pytest.approx(0.0, abs=0.011)
+
+
+def test_the_configs_of_the_repository_build_their_networks():
+    kinds = {"vae": VAEConfig, "vocoder": HiFiGANConfig, "msg": MSGLDConfig, "synctrack": SyncTrackConfig}
     for path in sorted(CONFIGS.glob("train-*.yaml")):
-        assert TrainConfig.read(path).name == path.stem.removeprefix("train-")
-    with pytest.raises(ValidationError, match="learning_rte"):
-        config(tmp_path, learning_rte=1.0)
-    with pytest.raises(ValueError, match="training seeds 5 to 14 are not all in band's training range"):
-        training_mels(config(tmp_path, first_seed=5))
+        asked = read_config(path)
+        assert asked.name == path.stem.removeprefix("train-")
+        kinds[asked.name.split("-")[0]](**asked.network)
+
+
+@pytest.mark.parametrize("variant", ABLATIONS)
+def test_the_ablations_differ_in_their_switches_alone(variant):
+    asked, full = (read_config(CONFIGS / f"ablation-{name}.yaml") for name in (variant, "full"))
+    assert asked.network == full.network | ABLATIONS[variant]
+    own = {"name", "out", "network"}
+    assert asked.model_dump(exclude=own) == full.model_dump(exclude=own)
+
+
+@pytest.mark.parametrize("variant", ABLATIONS)
+def test_every_ablation_takes_a_step(variant, tmp_path):
+    torch.manual_seed(0)
+    asked = read_config(CONFIGS / f"ablation-{variant}.yaml")
+    network = SyncTrackUNet(SyncTrackConfig(**asked.network | {"model_channels": 8, "num_head_channels": 8}))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    latents = torch.randn(4, 2, 4, 8, 16, 4)
+    trained(network, config(tmp_path, steps=2, songs=4, batch=2, ema_decay=0.1), diffusion_loss(latents, 1.0))
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed >= {name for name in before if name.startswith("out.")}  # the rest waits behind its zeros
+    assert "switcher" not in changed
+
+
+def test_wrong_configs_are_refused_by_name(tmp_path):
+    def written(text: str) -> Path:
+        path = tmp_path / "train.yaml"
+        path.write_text(text)
+        return path
+
+    good = (CONFIGS / "train-synctrack-band.yaml").read_text()
+    with pytest.raises(UsageError, match="train.yaml: learning_rte: Extra inputs"):
+        read_config(written(good + "learning_rte: 1.0\n"))
+    with pytest.raises(UsageError, match="train.yaml: steps: .* greater than or equal to 1"):
+        read_config(written(good.replace("steps: 9000", "steps: 0")))
+    with pytest.raises(UsageError, match="train.yaml: not valid YAML"):
+        read_config(written("name: [1\n"))
+    with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
+        read_config(tmp_path / "nowhere.yaml")
+    with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
+        read_config(written("like: nowhere.yaml\n"))
+    for changes in ({"first_seed": 5}, {"songs": 2}, {"songs": None}):
+        with pytest.raises(UsageError, match="`band` needs more songs than its validation"):
+            training_songs(config(tmp_path, **changes))

@@ -1,21 +1,17 @@
-"""Train MSG-LD on latents: python -m msg_ld.train configs/train-msg-ld-band.yaml"""
+"""Train MSG-LD on the latents of a suite's songs.
 
-import argparse
-from pathlib import Path
+    python -m msg_ld.train configs/train-msg-ld-band.yaml
 
-import torch
+The same command goes on where a training was stopped.
+"""
 
-from musicldm.training import TrainConfig, train_diffusion
 from msg_ld.network import MSGLDConfig, MSGLDUNet
+from musicldm.training import TrainConfig, command, train_diffusion
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    config = TrainConfig.read(parser.parse_args().config)
-    torch.manual_seed(config.seed)
+def train(config: TrainConfig) -> None:
     train_diffusion(config, MSGLDUNet(MSGLDConfig(**config.network)))
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, train)

@@ -5,104 +5,239 @@ SyncTrack and MSG-LD differ in their denoising network alone; their factories ha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtbench.errors import MtbenchError, UsageError
+from mtbench.errors import UsageError, unknown_name
 from mtbench.generator import StemSet
+from musicldm import published
 from musicldm.diffusion import ddim, ddim_schedule, noise_per_sample
+from musicldm.fetch import RECORDS, checked_sha256, sha256, weights_folder
 from musicldm.griffin_lim import griffin_lim
+from musicldm.hifigan import HiFiGAN, HiFiGANConfig
+from musicldm.mel import HOP, N_MELS, SAMPLE_RATE, log_mel
 from musicldm.vae import VAE, VAEConfig
 
-SAMPLE_RATE = 16000  # Hz
-SECONDS = 10.24
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the tracks in the latents
 SMALL = 20_000_000  # parameters
-EMBEDDED_VAE = Path(__file__).parent / "checkpoints" / "band-vae.pt"
+ROWS = 16  # stems decoded at once: at the published size the VAE takes 0.2 GB a row
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+EMBEDDED_VAE, EMBEDDED_VOCODER = CHECKPOINTS / "band-vae.pt", CHECKPOINTS / "band-vocoder.pt"
 
 
 class LatentDiffusion:
-    """A denoising network, its VAE and a vocoder. Samples of a batch do not influence each other."""
+    """A denoising network, its VAE and a vocoder (None: Griffin-Lim).
 
-    sample_rate, stems, tasks = SAMPLE_RATE, STEMS, frozenset({"total"})
+    latent_shape: [track, C, T, F]; samples: the length of a clip, at most what T frames of latents give (None: that).
+    mixes_samples: the network lets the samples of a batch influence each other. Batches then start at multiples of
+    batch_size and are always full, and batch_size is part of the provenance.
+
+    `on_step(done, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
+    """
+
+    sample_rate, stems, tasks = SAMPLE_RATE, STEMS, frozenset({"total", "arrangement"})
 
     def __init__(self, name: str, network: nn.Module, vae: VAE, scale_factor: float, latent_shape: Sequence[int],
-                 provenance: Mapping[str, Any], device: str, steps: int, batch_size: int):
-        self.name, self._device, self._batch_size = name, device, batch_size
+                 provenance: Mapping[str, Any], device: str, steps: int, batch_size: int, *,
+                 vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False):
+        self.name, self._device, self._batch_size, self._mixes_samples = name, device, batch_size, mixes_samples
         self._network = network.eval().to(device)
         self._vae = vae.eval().to(device, memory_format=torch.channels_last)
-        self._scale_factor, self._shape = scale_factor, tuple(latent_shape)  # [track, C, T, F]
+        self._vocoder = vocoder.eval().to(device) if vocoder else None
+        self._scale_factor, self._shape = scale_factor, tuple(latent_shape)
+        self._frames = self._shape[2] * vae.config.downsampling
+        self._samples = samples or self._frames * HOP
         self._schedule = ddim_schedule(steps)
+        self.on_step: Callable[[int, int], None] = lambda done, steps: None
         self.provenance = {**provenance, "sampler": f"DDIM, {len(self._schedule.timesteps)} steps, eta 1",
-                           "vocoder": "Griffin-Lim"}
+                           "vocoder": "HiFi-GAN" if vocoder else "Griffin-Lim"}
+        if mixes_samples:
+            self.provenance["batch_size"] = batch_size
 
-    def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
-        """Samples start ... start + n - 1; sample i is the same in any batch, up to float rounding."""
-        for first in range(start, start + n, self._batch_size):
-            numbers = range(first, min(first + self._batch_size, start + n))
+    def generate(self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0,
+                 start: int = 0) -> Iterator[StemSet]:
+        """Samples start ... start + n - 1; sample i is the same in any batch, up to float rounding, unless the network
+        mixes samples.
+
+        given[i] holds the stems of sample i to keep, of the clips' length and at 16 kHz; they come back as they are.
+        Samples that only fill a batch up take given[i mod len(given)]. Raises UsageError for what cannot be kept.
+        """
+        for stem in stems:
+            if stem not in STEMS:
+                raise unknown_name("stem", stem, STEMS)
+        if given is not None and len(given) < start + n:
+            raise UsageError(f"given holds {len(given)} samples, sample {start + n - 1} was asked for")
+        asked, B = range(start, start + n), self._batch_size
+        for first in range(start - start % B if self._mixes_samples else start, start + n, B):
+            numbers = range(first, first + B if self._mixes_samples else min(first + B, start + n))
+            kept: list[Mapping[str, np.ndarray]] = [{} for _ in numbers]
+            if given is not None:
+                kept = [self._kept(given, i if i in asked else i % len(given)) for i in numbers]
+            if full := [i for i, held in zip(numbers, kept) if i in asked and held.keys() >= set(stems)]:
+                raise UsageError(f"given[{full[0]}] holds {', '.join(given[full[0]].stems)}: nothing is left to make")
+            made = [(b, stem) for b, i in enumerate(numbers) if i in asked for stem in stems if stem not in kept[b]]
             with _threads(self._network):
-                waves = self._waveforms(self._latents(seed, numbers))  # [B, track, samples]
-            for i, wave in zip(numbers, waves):
-                yield StemSet(f"{i:05d}", {stem: wave[STEMS.index(stem)].numpy() for stem in stems}, SAMPLE_RATE)
+                latents = self._latents(seed, numbers, kept)
+                rows = torch.stack([latents[b, STEMS.index(stem)] for b, stem in made])
+                waves = dict(zip(made, self._waveforms(rows).numpy()))
+            for b, i in enumerate(numbers):
+                if i in asked:
+                    sample = {stem: waves[b, stem] if (b, stem) in waves else kept[b][stem] for stem in stems}
+                    yield StemSet(f"{i:05d}", sample, SAMPLE_RATE)
+
+    def _kept(self, given: Sequence[StemSet], i: int) -> Mapping[str, np.ndarray]:
+        """The stems of given[i]. Raises UsageError, naming it, if they cannot be kept."""
+        held = given[i]
+        where = f"given[{i}] ('{held.id}')"
+        if strange := [stem for stem in held.stems if stem not in STEMS]:
+            raise UsageError(f"{where} holds '{strange[0]}'; model '{self.name}' can be given {', '.join(STEMS)}")
+        if not held.stems:
+            raise UsageError(f"{where} holds no stem")
+        if held.sample_rate != SAMPLE_RATE:
+            raise UsageError(f"{where} is at {held.sample_rate} Hz; model '{self.name}' takes {SAMPLE_RATE} Hz")
+        for stem, wave in held.stems.items():
+            if np.shape(wave) != (self._samples,):
+                raise UsageError(f"{where}: its {stem} has the shape {list(np.shape(wave))}, not [{self._samples}]")
+            if not np.abs(wave).max() <= 1.0:
+                raise UsageError(f"{where}: its {stem} has samples outside [-1, 1], or some that are no numbers")
+        return held.stems
 
     @torch.inference_mode()
-    def _latents(self, seed: int, numbers: Sequence[int]) -> Tensor:
-        """Scaled latents [B, track, C, T, F]."""
+    def _latents(self, seed: int, numbers: Sequence[int], kept: Sequence[Mapping[str, np.ndarray]] = ()) -> Tensor:
+        """Scaled latents [B, track, C, T, F]; kept[b] holds the stems of sample b to keep."""
         draw = noise_per_sample(seed, numbers, self._shape)
         noise = lambda: draw().to(self._device)  # noqa: E731
-        for x, _ in ddim(self._network, noise(), self._schedule, noise):
-            pass
+        known, mask = self._encoded(kept, noise()) if any(kept) else (None, None)
+        steps = ddim(self._network, noise(), self._schedule, noise, known=known, mask=mask)
+        for done, (x, _) in enumerate(steps, 1):
+            self.on_step(done, len(self._schedule.timesteps))
         return x
+
+    def _encoded(self, kept: Sequence[Mapping[str, np.ndarray]], noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled posterior samples of the stems to keep [B, track, C, T, F], and their mask [B, track, 1, 1, 1]."""
+        known, mask = torch.zeros_like(noise), noise.new_zeros(*noise.shape[:2], 1, 1, 1)
+        for b, stems in enumerate(kept):
+            rows = [STEMS.index(stem) for stem in stems]
+            waves = torch.from_numpy(np.stack(list(stems.values())).astype(np.float32)).to(self._device)
+            waves = F.pad(waves, (0, self._frames * HOP - self._samples))
+            mean, logvar = self._vae.encode(log_mel(waves, self._frames)[:, None])
+            known[b, rows] = self._scale_factor * (mean + (logvar / 2).exp() * noise[b, rows])
+            mask[b, rows] = 1.0
+        return known, mask
 
     @torch.inference_mode()
     def _waveforms(self, latents: Tensor) -> Tensor:
-        """float32 [B, track, samples] on the CPU."""
-        mels = self._vae.decode(latents.flatten(0, 1) / self._scale_factor)  # [B * track, 1, 1024, 64]
-        return griffin_lim(mels[:, 0]).unflatten(0, latents.shape[:2]).clamp(-1.0, 1.0).cpu()
+        """float32 [rows, samples] on the CPU, from scaled latents [rows, C, T, F]."""
+        waves = []
+        for rows in latents.split(ROWS):
+            mels = self._vae.decode(rows / self._scale_factor)[:, 0]  # [rows, frames, 64]
+            wave = self._vocoder(mels.transpose(1, 2))[:, 0] if self._vocoder else griffin_lim(mels)
+            waves.append(wave[:, : self._samples].clamp(-1.0, 1.0).cpu())
+        return torch.cat(waves)
 
 
 def from_checkpoint(
-    name: str, path: Path, network: Callable[[Mapping[str, Any]], nn.Module], *, form: str, device: str, suite: Any,
-    steps: int, batch_size: int,
+    name: str, path: Path, *, trained: Callable[[Mapping[str, Any]], nn.Module],
+    lightning: Callable[[Mapping[str, Tensor]], nn.Module], form: Callable[[Any], str],
+    mixes_samples: Callable[[Any], bool] = lambda config: False, device: str, suite: Any, steps: int | None,
+    batch_size: int | None,
 ) -> LatentDiffusion:
-    """A generator from a checkpoint that mtbench's training wrote; `network` makes the module from its config.
+    """A generator from a checkpoint that mtbench's training wrote, or from a published Lightning file.
 
-    Raises UsageError for a file that is not there or not such a checkpoint, and for a suite of another duration.
+    trained makes the network from its config, lightning for the state dict of a published one; `form` and
+    `mixes_samples` answer for a network's config. steps: of DDIM, as a rule 200 with published weights, else 50;
+    batch_size: as a rule 16 where the samples of a batch mix, which are the published steps and batch, else 8.
+    Clips have the suite's length, rounded up in latents to what VAE and U-Net down-sample to whole numbers.
+
+    Raises UsageError for a file that is not there or neither of both, and for steps that DDIM cannot make.
     """
-    if abs(suite.n_samples / suite.sample_rate - SECONDS) > 0.005:
-        raise UsageError(f"model '{name}' makes clips of {SECONDS} s, suite '{suite.name}' wants "
-                         f"{suite.n_samples / suite.sample_rate:g} s")
-    held, vae_held = _read(name, path), _read(name, EMBEDDED_VAE)
-    vae_sha256 = sha256(EMBEDDED_VAE)
-    if held.get("vae_sha256") != vae_sha256:
-        raise MtbenchError(f"model '{name}': {path} was trained on the latents of another VAE than {EMBEDDED_VAE}")
-    try:
-        module = network(held["config"])
-        module.load_state_dict(held["state_dict"])
-        vae = VAE(VAEConfig(**vae_held["config"]))
-        vae.load_state_dict(vae_held["state_dict"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"model '{name}': {path} is no checkpoint of this network ({error})") from error
-    config, metadata = module.config, held["metadata"]
-    provenance = {
-        "weights": "/".join(path.parts[-3:]), "weights_sha256": sha256(path), "vae_sha256": vae_sha256,
-        "trained_on": "synthetic songs", "training_data": metadata["training_data"], "training_steps": metadata["steps"],
-        "training_minutes": metadata["minutes"], "form": form, "parameters": sum(p.numel() for p in module.parameters()),
-    }
-    shape = (len(STEMS), vae.config.embed_dim, config.latent_t, config.latent_f)
+    held = published.load(path)
+    if published.is_lightning(held):
+        model = published.read(path, held, lightning)
+        network, vae, vocoder, scale_factor = model.network, model.vae, model.vocoder, model.scale_factor
+        digests, origin = model.sha256, {"trained_on": "Slakh2100"}
+    else:
+        network, scale_factor, origin = _trained(name, path, held, trained)
+        vae, vocoder, digests = _first_stage(path, held.get("vae_sha256"))
+        digests = {"weights": checked_sha256(path), **digests}
+    config, factor = network.config, vae.config.downsampling
+    mixes = mixes_samples(config)
+    steps = steps if steps is not None else 200 if published.is_lightning(held) else 50
+    batch_size = batch_size if batch_size is not None else 16 if mixes else 8
     if batch_size < 1:
         raise UsageError(f"model '{name}': batch_size must be at least 1, got {batch_size}")
     try:
         ddim_schedule(steps)
     except ValueError as error:
         raise UsageError(f"model '{name}': steps: {error}") from None
-    return LatentDiffusion(name, module, vae, held["scale_factor"], shape, provenance, device, steps, batch_size)
+    samples = -(-suite.n_samples * SAMPLE_RATE // suite.sample_rate)
+    T = -(-samples // (HOP * factor * config.downsampling)) * config.downsampling
+    shape = (len(STEMS), vae.config.embed_dim, T, N_MELS // factor)
+    provenance = {
+        "weights": "/".join(path.parts[-3:]), **{f"{what}_sha256": value for what, value in digests.items()}, **origin,
+        "form": form(config), "parameters": sum(p.numel() for p in network.parameters()),
+    }
+    seconds, trained_seconds = samples / SAMPLE_RATE, config.latent_t * factor * HOP / SAMPLE_RATE
+    if seconds != trained_seconds:
+        provenance["duration"] = f"{seconds:g} s by a model trained on {trained_seconds:g} s"
+    return LatentDiffusion(name, network, vae, scale_factor, shape, provenance, device, steps, batch_size,
+                           vocoder=vocoder, samples=samples, mixes_samples=mixes)
+
+
+def load_vae(path: Path) -> VAE:
+    """A VAE that mtbench trained, or a published `vae-ckpt.ckpt`, in float32 and evaluation mode."""
+    held = published.load(path)
+    if "config" in held:
+        return published.filled(path, lambda: VAE(VAEConfig(**held["config"])), held["state_dict"])
+    return published.vae_of(path, held)
+
+
+def load_vocoder(path: Path) -> HiFiGAN:
+    """A vocoder that mtbench trained, or a published `hifigan-ckpt.ckpt`, with plain weights and in evaluation mode."""
+    held = published.load(path)
+    if "config" in held:
+        return published.vocoder_of(path, {"generator": held["state_dict"]}, HiFiGANConfig(**held["config"]))
+    return published.vocoder_of(path, held)
+
+
+def _trained(
+    name: str, path: Path, held: Mapping[str, Any], make: Callable[[Mapping[str, Any]], nn.Module]
+) -> tuple[nn.Module, float, dict[str, Any]]:
+    """Network, scale factor and provenance of a checkpoint that mtbench trained."""
+    if not {"config", "state_dict", "metadata"} <= held.keys():
+        raise UsageError(f"{path} is neither a checkpoint that mtbench trained nor a published one")
+    try:
+        network = published.filled(path, lambda: make(held["config"]), held["state_dict"])
+        metadata, data = held["metadata"], held["metadata"]["training_data"]
+        return network, float(held["scale_factor"]), {
+            "trained_on": "synthetic songs" if data.startswith("mtbench band") else data, "training_data": data,
+            "training_steps": metadata["steps"], "training_minutes": metadata["minutes"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no checkpoint of model '{name}' ({error})") from error
+
+
+def _first_stage(path: Path, vae_sha256: str | None) -> tuple[VAE, HiFiGAN | None, dict[str, str]]:
+    """The VAE on whose latents the model at `path` was trained, the vocoder beside it if there is one, and their
+    SHA-256."""
+    folders = (path.parent, *(weights_folder() / weights for weights in RECORDS))
+    places = [(EMBEDDED_VAE, EMBEDDED_VOCODER)]
+    places += [(folder / published.VAE_FILE, folder / published.VOCODER_FILE) for folder in folders]
+    for vae, vocoder in places:
+        if vae.exists() and sha256(vae) == vae_sha256:
+            digests = {"vae": vae_sha256}
+            if not vocoder.exists():
+                return load_vae(vae), None, digests
+            return load_vae(vae), load_vocoder(vocoder), digests | {"vocoder": checked_sha256(vocoder)}
+    raise UsageError(f"{path} was trained on the latents of a VAE with the SHA-256 {vae_sha256}, which is neither the "
+                     f"embedded one nor in {folders[0]} as {published.VAE_FILE} nor among the fetched weights")
 
 
 @contextmanager
@@ -116,19 +251,3 @@ def _threads(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _read(name: str, path: Path) -> Mapping[str, Any]:
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"model '{name}': no checkpoint {path}") from None
-    except Exception as error:  # torch raises what its unpickler meets
-        raise UsageError(f"model '{name}': {path} cannot be read as a checkpoint ({type(error).__name__}: {error})") from error
-    if not isinstance(held, dict) or not {"config", "state_dict", "metadata"} <= held.keys():
-        raise UsageError(f"model '{name}': {path} is no checkpoint that mtbench trained")
-    return held

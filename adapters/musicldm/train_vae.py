@@ -1,42 +1,47 @@
-"""Train the small VAE of the `band` checkpoints: python -m musicldm.train_vae configs/train-vae-band.yaml"""
+"""Train a VAE on the log-mels of a suite's songs.
 
-import argparse
-from pathlib import Path
+    python -m musicldm.train_vae configs/train-vae-band.yaml              # that of the embedded checkpoints
 
+The same command goes on where a training was stopped.
+"""
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicldm.training import TrainConfig, export, train, training_mels
+from musicldm.training import TrainConfig, command, export, launch, train, training_mels
 from musicldm.vae import VAE, VAEConfig
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    config = TrainConfig.read(parser.parse_args().config)
-    torch.manual_seed(config.seed)
-    mels = training_mels(config)
+def train_vae(config: TrainConfig) -> None:
+    fabric = launch(config)
+    if fabric.is_global_zero:
+        training_mels(config)
+    fabric.barrier()
+    mels = training_mels(config)  # [songs, S, T, F]
     vae = VAE(VAEConfig(**config.network))
     latent = (vae.config.embed_dim, config.crop // vae.config.downsampling, mels.shape[3] // vae.config.downsampling)
     # Start from the mean of the data: training then spends no step on finding the level of silence.
-    nn.init.constant_(vae.decoder.conv_out.bias, float(mels[:64].astype("float32").mean()))
+    nn.init.constant_(vae.decoder.conv_out.bias, float(mels[range(min(64, len(mels)))].float().mean()))
     # And start almost without noise (logvar -6): else the noise drowns the small means of the first steps.
-    nn.init.constant_(vae.quant_conv.bias[vae.config.embed_dim :], -6.0)
+    nn.init.constant_(vae.quant_conv.bias[vae.config.embed_dim:], -6.0)
 
     def loss(vae: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
-        stems = torch.randint(mels.shape[1], (len(songs),), generator=generator)
-        starts = torch.randint(mels.shape[2] - config.crop + 1, (len(songs),), generator=generator)
-        crops = (mels[i, s, t : t + config.crop] for i, s, t in zip(songs, stems, starts))
-        x = torch.stack([torch.from_numpy(crop.astype("float32")) for crop in crops])[:, None]  # [B, 1, crop, F]
-        noise = torch.randn(len(x), *latent, generator=generator)
+        device = generator.device
+        stems, starts = (torch.randint(stop, (len(songs),), generator=generator, device=device).tolist()
+                         for stop in (mels.shape[1], mels.shape[2] - config.crop + 1))
+        crops = [mels.song(i)[stem, start:start + config.crop] for i, stem, start in zip(songs.tolist(), stems, starts)]
+        x = torch.from_numpy(np.stack(crops))[:, None].float().to(device)  # [B, 1, crop, F]
         mean, logvar = (value.float() for value in vae.encode(x))
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
+        noise = torch.randn(len(x), *latent, generator=generator, device=device)
         decoded = vae.decode(mean + (logvar / 2).exp() * noise).float()
         return (decoded - x).abs().mean() + config.kl_weight * kl
 
-    progress = train(config, vae, loss)
-    export(config, vae, progress)
+    progress = train(fabric, config, vae, loss, len(mels))
+    if fabric.is_global_zero:
+        export(config, vae, progress)
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, train_vae)

@@ -1,263 +1,551 @@
-"""Training on a CPU: the data caches, the loop, and the export that VAE, SyncTrack and MSG-LD share.
+"""Training: what the VAE, the vocoder, SyncTrack and MSG-LD share, from a suite's songs to a checkpoint.
 
-Everything lies in one work folder: `mels-*.npy` (log-mels of the training songs), `latents-*.npz` (their posteriors),
-and `<name>/` with `state.pt` (all that going on needs) and `loss.csv`. Files are written aside and renamed, so a
-killed training goes on from its last state when the same command is run again.
+Everything lies in one work folder: the songs' log-mels, latents or waves, made once, and `<name>/` with `state.pt` (all
+that going on needs), `loss.csv`, `scores.csv` and `samples/`. Files are written aside and renamed, so a killed
+training goes on from its last state when the same command is run again.
+
+Every step draws its songs and its noise from (seed, step) alone: a run that was stopped goes on to the same weights,
+and two networks trained with one seed see the same songs with the same noise.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import csv
 import math
 import multiprocessing
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mtbench.suites import band
+from mtbench.errors import MtbenchError, UsageError
+from mtbench.generator import StemSet
+from mtbench.suites import N_SAMPLES, STEMS, Songs, band, open_suite
+from musicldm import published
 from musicldm.diffusion import TRAIN_STEPS, noise_schedule
-from musicldm.generator import sha256
-from musicldm.mel import FRAMES, N_MELS, log_mel
-from musicldm.vae import VAE, VAEConfig
+from musicldm.generator import LatentDiffusion, load_vae, sha256
+from musicldm.mel import log_mel
+from musicldm.scoring import Scorer
+from musicldm.vae import VAE
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+SHARD = 250  # songs in a file of the caches
+
+# loss(network, songs, generator): the loss of the songs with these numbers, its randomness drawn from the generator.
+Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 
 
 class TrainConfig(BaseModel):
     """A training run, as written in configs/train-*.yaml. Unknown keys are refused.
 
-    The run ends at `steps` or after `minutes` of training, whichever comes first; the learning rate rises over
-    `warm_up` steps and falls along a half cosine to zero at that end. The last `validation` of the `songs` are held
-    back to measure the loss on. `network` holds the fields of the network's config; `vae` the checkpoint whose
-    latents a diffusion model learns; `kl_weight` belongs to the VAE, and so does `crop`: the frames of a stem that it
-    sees at a time (being convolutional, it learns more from many short ones).
+    `songs` songs of the `suite`: `band` from seed `first_seed` on, of another suite the first ones (None: all); the
+    last `validation` of them are held back to measure the loss on. `network` holds the fields of the network's config,
+    `vae` the checkpoint whose latents a diffusion model learns, `initial_weights` a checkpoint to start from.
+
+    The run ends after `steps` or, where given, `minutes` of training. A step takes `accumulate` times `batch` songs,
+    in all processes together; `devices` processes, one a GPU. The learning rate rises over `warm_up` steps, then
+    falls along a half cosine to zero at the end, or stays (`schedule`). `betas` are AdamW's. Its weights are averaged
+    with `ema_decay`, at the start over fewer steps, as published.
+
+    Every `report_every` steps the losses are logged and the state is saved; with `score_every`, every so many steps,
+    at the start and at the end, `score_songs` samples are made and scored. `threads` is a CPU's.
+    `crop` belongs to the VAE and the vocoder: the frames of a stem that they see at a time (being convolutional, they
+    learn more from many short ones); `kl_weight` to the VAE: the weight of the divergence of its posterior.
+    The vocoder's discriminators have `discriminator_width` times the published channels and begin after
+    `adversarial_from` steps; `stft_weight` adds a multi-resolution STFT loss, which HiFi-GAN has not, to its losses.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: dict[str, Any]
     out: Path
     work: Path = Path("work")
-    vae: Path | None = None
-    songs: int = Field(ge=2)
-    first_seed: int
+    suite: str = "band"
+    songs: int | None = Field(default=None, ge=2)
+    first_seed: int = band.seeds("train")[0]
     validation: int = Field(default=32, ge=1)
+    vae: Path | None = None
+    initial_weights: Path | None = None
     seed: int = 0
     steps: int = Field(ge=1)
-    minutes: float = Field(gt=0)
+    minutes: float = Field(default=math.inf, gt=0)
     batch: int = Field(ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    devices: int = Field(default=1, ge=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     learning_rate: float = Field(gt=0)
     warm_up: int = Field(default=100, ge=1)
-    weight_decay: float = 0.01
+    schedule: Literal["cosine", "constant"] = "cosine"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.01, ge=0)
     ema_decay: float = Field(default=0.999, gt=0, lt=1)
-    kl_weight: float = 0.0
-    crop: int = Field(default=FRAMES, ge=1, le=FRAMES)
     report_every: int = Field(default=100, ge=1)
+    score_every: int = Field(default=0, ge=0)
+    score_songs: int = Field(default=16, ge=2)
     threads: int = Field(default=1, ge=1)
+    crop: int = Field(default=256, ge=1)
+    kl_weight: float = Field(default=0.0, ge=0)
+    discriminator_width: float = Field(default=1.0, gt=0)
+    adversarial_from: int = Field(default=0, ge=0)
+    stft_weight: float = Field(default=0.0, ge=0)
 
-    @classmethod
-    def read(cls, path: Path) -> TrainConfig:
-        return cls(**yaml.safe_load(path.read_text()))
-
-
-
-
-def _song_mels(seed: int) -> np.ndarray:
-    torch.set_num_threads(1)
-    song = band.song(seed)
-    waves = np.stack([song.stems[stem] for stem in band.STEMS])
-    return log_mel(torch.from_numpy(waves)).numpy().astype(np.float16)  # [S, T, F]
+    @property
+    def folder(self) -> Path:
+        return self.work / self.name
 
 
-def training_mels(config: TrainConfig, processes: int = 2) -> np.ndarray:
-    """Log-mels of the training songs, float16 [songs, S, 1024, 64], memory-mapped; rendered at the first call."""
-    seeds = range(config.first_seed, config.first_seed + config.songs)
-    allowed = band.seeds("train")
-    if seeds[0] not in allowed or seeds[-1] not in allowed:
-        raise ValueError(f"training seeds {seeds[0]} to {seeds[-1]} are not all in band's training range, {allowed}")
-    path = config.work / f"mels-band{band.VERSION}-{config.first_seed}-{config.songs}.npy"
-    if not path.exists():
-        config.work.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".partial.npy")
-        shape = (config.songs, len(band.STEMS), FRAMES, N_MELS)
-        mels = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float16, shape=shape)
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            for i, song in enumerate(pool.imap(_song_mels, seeds, chunksize=8)):
-                mels[i] = song
-                if (i + 1) % 250 == 0:
-                    print(f"rendered {i + 1} of {config.songs} songs", flush=True)
-        mels.flush()
-        aside.rename(path)
-    return np.load(path, mmap_mode="r")
+def read_config(path: Path) -> TrainConfig:
+    """A config file. `like: FILE` takes what this one leaves out from a file beside it, `network` key by key.
 
-
-@torch.no_grad()
-def training_latents(config: TrainConfig) -> tuple[Tensor, Tensor, float]:
-    """Posterior mean and standard deviation of every training song, float16 [songs, S, C, T, F], and the scale
-    factor: 1 / std of the sampled latents, as published."""
-    mels = training_mels(config)
-    digest = sha256(config.vae)[:12]
-    path = config.work / f"latents-{digest}-{config.first_seed}-{config.songs}.npz"
-    if not path.exists():
-        vae = load_vae(config.vae).to(memory_format=torch.channels_last)
-        posteriors: list[list[Tensor]] = []
-        for i, song in enumerate(mels):
-            with torch.autocast("cpu", torch.bfloat16):
-                posterior = vae.encode(torch.from_numpy(song[:, None].astype(np.float32)))
-            posteriors.append([value.half() for value in posterior])
-            if (i + 1) % 250 == 0:
-                print(f"encoded {i + 1} of {config.songs} songs", flush=True)
-        mean, logvar = (torch.stack(x) for x in zip(*posteriors))
-        aside = path.with_suffix(".partial.npz")
-        np.savez(aside, mean=mean.numpy(), std=(logvar.float() / 2).exp().half().numpy())
-        aside.rename(path)
-    with np.load(path) as arrays:
-        mean, std = (torch.from_numpy(arrays[key]) for key in ("mean", "std"))
-    sampled_std = (mean.float().var() + std.float().square().mean()).sqrt()
-    return mean, std, 1.0 / float(sampled_std)
-
-
-
-LossFunction = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
-
-
-def train(config: TrainConfig, network: nn.Module, loss: LossFunction) -> dict[str, Any]:
-    """Train `network`, going on from the last state in the work folder; returns a record of what was done.
-
-    `loss(network, songs, generator)` is the loss of the songs with these numbers, its randomness drawn from the
-    generator. On return the network holds the exponential moving average of its weights.
+    Raises UsageError naming the file and what is wrong with it.
     """
-    torch.set_num_threads(config.threads)
-    folder = config.work / config.name
+    try:
+        return TrainConfig(**_values(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise UsageError(f"{path}: {key}: {problem['msg']} (got {problem.get('input')!r})") from None
+
+
+def _values(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: holds {type(values).__name__}, not a mapping of keys to values")
+    if "like" not in values:
+        return values
+    base = _values(path.parent / values.pop("like"))
+    return base | values | {"network": base.get("network", {}) | values.get("network", {})}
+
+
+def training_songs(config: TrainConfig) -> Sequence[StemSet]:
+    """The songs to learn from and to validate on, each made or read when it is asked for."""
+    if config.suite != "band":
+        songs = open_suite(config.suite).reference()
+        count = len(songs) if config.songs is None else config.songs
+        if not config.validation < count <= len(songs):
+            raise UsageError(f"{config.name}: suite '{config.suite}' holds {len(songs)} songs; songs: {config.songs} with "
+                             f"validation: {config.validation} do not fit")
+        return Songs(range(count), songs.__getitem__)
+    allowed = band.seeds("train")
+    count = config.songs or 0
+    if config.first_seed not in allowed or config.first_seed + count - 1 not in allowed or count <= config.validation:
+        raise UsageError(f"{config.name}: `band` needs more songs than its validation ({config.validation}), with seeds "
+                         f"from {allowed[0]} to {allowed[-1]}; got songs: {config.songs}, first_seed: {config.first_seed}")
+    return Songs(range(config.first_seed, config.first_seed + count), _band_song)
+
+
+def _band_song(seed: int) -> StemSet:
+    song = band.song(seed)
+    return StemSet(str(seed), song.stems, band.SAMPLE_RATE)
+
+
+class Shards:
+    """An array kept in files of SHARD songs, memory-mapped: shards[numbers] is [len(numbers), ...]."""
+
+    def __init__(self, folder: Path, songs: int):
+        self._parts = [np.load(folder / f"{first:06d}.npy", mmap_mode="r") for first in range(0, songs, SHARD)]
+        self.shape = (songs, *self._parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def song(self, number: int) -> np.ndarray:
+        return self._parts[number // SHARD][number % SHARD]
+
+    def __getitem__(self, numbers: Sequence[int]) -> Tensor:
+        return torch.from_numpy(np.stack([self.song(int(i)) for i in numbers]))
+
+
+def _write_shards(folder: Path, songs: int, what: str, make: Callable[[range], np.ndarray]) -> Shards:
+    """Make the shards that are not there yet; one may hold more songs than asked for."""
     folder.mkdir(parents=True, exist_ok=True)
-    ema = copy.deepcopy(network).requires_grad_(False)
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
-    generator = torch.Generator().manual_seed(config.seed)
-    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "train_loss": math.nan, "validation_loss": math.nan}
-
-    path = folder / "state.pt"
-    if path.exists():
-        stored = torch.load(path, weights_only=True)
-        network.load_state_dict(stored["network"])
-        ema.load_state_dict(stored["ema"])
-        optimizer.load_state_dict(stored["optimizer"])
-        generator.set_state(stored["generator"])
-        state = stored["progress"]
-        print(f"{config.name}: going on from step {state['step']}", flush=True)
-
-    def save() -> None:
-        everything = {"network": network.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
-                      "generator": generator.get_state(), "progress": state}
-        torch.save(everything, folder / "state.partial.pt")
-        (folder / "state.partial.pt").rename(path)
-
-    training_songs = config.songs - config.validation
-    validation_songs = torch.arange(training_songs, config.songs)
-    recent: list[float] = []
-    begun = time.monotonic() - state["seconds"]
-    while state["step"] < config.steps and (time.monotonic() - begun) < 60 * config.minutes:
-        done = max(state["step"] / config.steps, (time.monotonic() - begun) / (60 * config.minutes))
-        rate = min((state["step"] + 1) / config.warm_up, 0.5 + 0.5 * math.cos(math.pi * min(done, 1.0)))
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate
-        songs = torch.randint(training_songs, (config.batch,), generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            value = loss(network, songs, generator)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(trainable, 1.0)
-        optimizer.step()
-        state["step"] += 1
-        decay = min(config.ema_decay, (1 + state["step"]) / (10 + state["step"]))
-        with torch.no_grad():
-            for average, parameter in zip(ema.parameters(), network.parameters()):
-                average.lerp_(parameter, 1.0 - decay)
-        recent.append(float(value.detach()))
-        if not math.isfinite(recent[-1]):
-            raise RuntimeError(f"{config.name}: the loss became {recent[-1]} at step {state['step']}")
-        state["seconds"] = time.monotonic() - begun
-        if state["step"] % config.report_every == 0:
-            _report(config, folder, state, recent, ema, loss, validation_songs)
-            save()
-            recent.clear()
-    if recent:
-        _report(config, folder, state, recent, ema, loss, validation_songs)
-        save()
-    network.load_state_dict(ema.state_dict())
-    return state
+    for first in range(0, songs, SHARD):
+        target = folder / f"{first:06d}.npy"
+        numbers = range(first, min(first + SHARD, songs))
+        if target.exists() and len(np.load(target, mmap_mode="r")) >= len(numbers):
+            continue
+        aside = folder / "partial.npy"
+        np.save(aside, make(numbers))
+        aside.rename(target)
+        print(f"{what}: {numbers.stop} of {songs} songs", flush=True)
+    return Shards(folder, songs)
 
 
-@torch.no_grad()
-def _report(config: TrainConfig, folder: Path, state: dict[str, Any], recent: list[float], ema: nn.Module,
-            loss: LossFunction, songs: Tensor) -> None:
-    """A line of the log; the validation loss is that of the averaged weights, always with the same noise."""
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    with torch.autocast("cpu", torch.bfloat16):
-        values = [float(loss(ema, part, generator)) for part in songs.split(config.batch)]
-    state["train_loss"] = float(np.mean(recent))
-    state["validation_loss"] = float(np.mean(values))
-    log = folder / "loss.csv"
-    new = not log.exists()
-    with log.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["step", "seconds", "train_loss", "validation_loss"])
-        writer.writerow([state["step"], round(state["seconds"], 1), round(state["train_loss"], 5),
-                         round(state["validation_loss"], 5)])
-    print(f"{config.name}: step {state['step']}, {state['seconds'] / 60:.1f} min, train {state['train_loss']:.4f}, "
-          f"validation {state['validation_loss']:.4f}", flush=True)
+def training_mels(config: TrainConfig, processes: int = 2) -> Shards:
+    """Log-mels of the training songs, float16 [songs, S, 1024, 64]; made at the first call."""
+    return _of_songs(config, "log-mels", "mels", _mels, processes)
 
 
+def training_waves(config: TrainConfig, processes: int = 2) -> Shards:
+    """The training songs at 16 bits, int16 [songs, S, 163840]; made at the first call."""
+    return _of_songs(config, "waves", "waves", _pcm16, processes)
 
 
-def diffusion_loss(mean: Tensor, std: Tensor, scale_factor: float) -> LossFunction:
-    """The mean squared error of the noise estimate, on scaled posterior samples.
+def _mels(waves: np.ndarray) -> np.ndarray:
+    return log_mel(torch.from_numpy(waves)).numpy().astype(np.float16)
 
-    Timesteps are spread evenly over a batch (one of each B-th of the schedule), which lowers the loss's variance.
+
+def _pcm16(waves: np.ndarray) -> np.ndarray:
+    """Rounded to the nearest: the floor of the published files would lift silent passages by half a step."""
+    waves = np.rint(32768 * waves[:, :N_SAMPLES]).clip(-32768, 32767).astype(np.int16)
+    return np.pad(waves, ((0, 0), (0, N_SAMPLES - waves.shape[1])))
+
+
+def _of_songs(config: TrainConfig, what: str, folder: str, make_one: Callable[[np.ndarray], np.ndarray],
+              processes: int) -> Shards:
+    made = _Made(training_songs(config), make_one)
+
+    def make(numbers: range) -> np.ndarray:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            return np.stack(pool.map(made, numbers, chunksize=8))
+
+    return _write_shards(config.work / f"{folder}-{_data_key(config)}", len(made.songs), what, make)
+
+
+class _Made:
+    """What `make` makes of the waves of song i, float32 [S, samples], in another process."""
+
+    def __init__(self, songs: Sequence[StemSet], make: Callable[[np.ndarray], np.ndarray]):
+        self.songs, self._make = songs, make
+
+    def __call__(self, i: int) -> np.ndarray:
+        torch.set_num_threads(1)
+        song = self.songs[i]
+        return self._make(np.stack([song.stems[stem] for stem in STEMS]))
+
+
+def training_latents(config: TrainConfig, vae: VAE, device: torch.device) -> Shards:
+    """Posterior mean and standard deviation of every song, float16 [songs, 2, S, C, T, F]; made at the first call."""
+    vae = copy.deepcopy(vae).to(device, memory_format=torch.channels_last)
+    mels = training_mels(config)
+
+    @torch.no_grad()
+    def make(numbers: range) -> np.ndarray:
+        encoded = []
+        for i in numbers:
+            with torch.autocast(device.type, torch.bfloat16):
+                mean, logvar = vae.encode(mels[[i]][0, :, None].float().to(device))
+            encoded.append(torch.stack([mean.float(), (logvar.float() / 2).exp()]).half().cpu().numpy())
+        return np.stack(encoded)
+
+    folder = config.work / f"latents-{sha256(config.vae)[:12]}-{_data_key(config)}"
+    return _write_shards(folder, len(mels), "latents", make)
+
+
+def training_reconstructions(config: TrainConfig, vae: VAE, device: torch.device) -> Shards:
+    """The songs' log-mels as the VAE gives them back, float16 [songs, S, 1024, 64]; made at the first call."""
+    vae = copy.deepcopy(vae).to(device, memory_format=torch.channels_last)
+    latents = training_latents(config, vae, device)
+
+    @torch.no_grad()
+    def make(numbers: range) -> np.ndarray:
+        means = (latents[[i]][0, 0].float().to(device) for i in numbers)  # [S, C, T, F]
+        return np.stack([vae.decode(mean)[:, 0].half().cpu().numpy() for mean in means])
+
+    folder = config.work / f"reconstructions-{sha256(config.vae)[:12]}-{_data_key(config)}"
+    return _write_shards(folder, len(latents), "reconstructions", make)
+
+
+def _data_key(config: TrainConfig) -> str:
+    if config.suite == "band":
+        return f"band{band.VERSION}-{config.first_seed}"
+    return config.suite.replace("/", "-").replace(":", "-")
+
+
+def scale_factor_of(latents: Shards) -> float:
+    """1 / std of sampled latents, as published; over the first shard."""
+    mean, std = latents[range(min(SHARD, len(latents)))].float().unbind(1)
+    return 1.0 / float((mean.var() + std.square().mean()).sqrt())
+
+
+def diffusion_loss(latents: Shards, scale_factor: float) -> Loss:
+    """The mean squared error of the noise estimate, on scaled posterior samples (Ho et al. 2020).
+
+    Timesteps are spread evenly over a batch (one in each B-th of the schedule), which lowers the loss's variance.
     """
     schedule = noise_schedule()
 
     def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
+        device = generator.device
+        mean, std = latents[songs].to(device).float().unbind(1)  # [B, S, C, T, F]
+        x0 = scale_factor * (mean + std * torch.randn(mean.shape, generator=generator, device=device))
         B = len(songs)
-        posterior_noise = torch.randn(B, *mean.shape[1:], generator=generator)
-        x0 = scale_factor * (mean[songs].float() + std[songs].float() * posterior_noise)  # [B, S, C, T, F]
-        t = (torch.arange(B) + torch.rand(B, generator=generator)) / B * TRAIN_STEPS
-        t = t.long().clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator)]
-        noise = torch.randn(x0.shape, generator=generator)
+        spread = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
+        t = (spread * TRAIN_STEPS).long().clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator, device=device)]
+        noise = torch.randn(x0.shape, generator=generator, device=device)
         return (network(schedule.add_noise(x0, noise, t), t).float() - noise).square().mean()
 
     return loss
 
 
+class Opponent(Protocol):
+    """What learns against the network, as a discriminator does: its turn comes after the network's, in every step."""
+
+    def learn(self, learning_rate: float) -> None: ...
+
+    def losses(self) -> dict[str, float]:
+        """Further columns of loss.csv, always the same: means over the steps since the last call."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class _Objective(nn.Module):
+    """A network and its loss as one module, so that a parallel strategy sees one forward a step."""
+
+    def __init__(self, network: nn.Module, loss: Loss):
+        super().__init__()
+        self.network, self._loss = network, loss
+
+    def forward(self, songs: Tensor, generator: torch.Generator) -> Tensor:
+        return self._loss(self.network, songs, generator)
+
+
+def launch(config: TrainConfig) -> Fabric:
+    """The processes and devices of a run: GPUs where torch finds one, else the CPU."""
+    try:
+        from lightning_fabric import Fabric
+    except ImportError:
+        raise UsageError("training needs lightning-fabric: pip install 'mtbench[train]'") from None
+    torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision("high")
+    fabric = Fabric(devices=config.devices, precision=config.precision)
+    fabric.launch()
+    return fabric
+
+
+def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, songs: int,
+          scorer: Scorer | None = None, *, validation_loss: Loss | None = None,
+          opponent: Opponent | None = None) -> dict[str, Any]:
+    """Train `network` on the first songs but the validation's, going on from the last state in the work folder.
+
+    validation_loss: what is measured on the validation's songs, where it is not the loss.
+    Returns a record of what was done; the network then holds the exponential moving average of its weights.
+    Raises RuntimeError if the loss is no longer a number.
+    """
+    config.folder.mkdir(parents=True, exist_ok=True)
+    ema = copy.deepcopy(network).requires_grad_(False).to(fabric.device)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=config.learning_rate, betas=config.betas,
+                                  weight_decay=config.weight_decay)
+    objective, optimizer = fabric.setup(_Objective(network, loss), optimizer)
+    progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "train_loss": math.nan, "validation_loss": math.nan}
+
+    path = config.folder / "state.pt"
+    if path.exists():
+        stored = torch.load(path, map_location=fabric.device, weights_only=True)
+        network.load_state_dict(stored["network"])
+        ema.load_state_dict(stored["ema"])
+        optimizer.load_state_dict(stored["optimizer"])
+        progress = stored["progress"]
+        if opponent:
+            opponent.load_state_dict(stored["opponent"])
+        fabric.print(f"{config.name}: going on from step {progress['step']}")
+    _forget_after(config.folder, progress["step"])
+    if scorer and progress["step"] == 0:
+        _score(fabric, config, progress, ema, scorer)
+
+    def save() -> None:
+        if fabric.is_global_zero:
+            everything = {"network": network.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
+                          "progress": progress}
+            if opponent:
+                everything["opponent"] = opponent.state_dict()
+            torch.save(everything, config.folder / "state.partial.pt")
+            (config.folder / "state.partial.pt").rename(path)
+
+    validation = torch.arange(songs - config.validation, songs)
+    per_process = max(config.batch // fabric.world_size, 1)
+    recent: list[Tensor] = []
+    begun = time.monotonic() - progress["seconds"]
+    while (step := progress["step"]) < config.steps and time.monotonic() - begun < 60 * config.minutes:
+        learning_rate = config.learning_rate * _rate(config, step, time.monotonic() - begun)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        for part in range(config.accumulate):
+            # The songs are the same in every process, each of which takes its own of them.
+            draw = generator_of("cpu", config.seed, step, part)
+            drawn = torch.randint(songs - config.validation, (per_process * fabric.world_size,), generator=draw)
+            mine = drawn[fabric.global_rank::fabric.world_size]
+            noise = generator_of(fabric.device, config.seed, step, part, fabric.global_rank)
+            with fabric.no_backward_sync(objective, enabled=part + 1 < config.accumulate), _attention(fabric.device):
+                value = objective(mine, noise)
+                fabric.backward(value / config.accumulate)
+            recent.append(value.detach())
+        fabric.clip_gradients(objective, optimizer, max_norm=1.0, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if opponent:
+            opponent.learn(learning_rate)
+        progress["step"] += 1
+        _average(ema, network, min(config.ema_decay, (1 + progress["step"]) / (10 + progress["step"])))
+        ended = progress["step"] == config.steps or time.monotonic() - begun >= 60 * config.minutes
+        if progress["step"] % config.report_every == 0 or ended:
+            progress["seconds"] = time.monotonic() - begun
+            progress["train_loss"] = float(fabric.all_reduce(torch.stack(recent).mean(), reduce_op="mean"))
+            recent.clear()
+            if not math.isfinite(progress["train_loss"]):
+                raise RuntimeError(f"{config.name}: the loss became {progress['train_loss']} before step {progress['step']}")
+            progress["validation_loss"] = _validate(fabric, config, ema, validation_loss or loss, validation)
+            _log(fabric, config, progress, opponent.losses() if opponent else {})
+            save()
+        if scorer and (ended or config.score_every and progress["step"] % config.score_every == 0):
+            paused = time.monotonic()
+            _score(fabric, config, progress, ema, scorer)
+            begun += time.monotonic() - paused  # the budget is training's alone
+    network.load_state_dict(ema.state_dict())
+    return progress
+
+
+def _attention(device: torch.device) -> AbstractContextManager:
+    """On a CPU the fused attention's backward pass takes a third of a step of a small network, and its parts half of that."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+def generator_of(device: str | torch.device, *numbers: int) -> torch.Generator:
+    """Random numbers that depend on these numbers alone."""
+    high, low = np.random.SeedSequence(numbers).generate_state(2)
+    return torch.Generator(device).manual_seed(int(high) << 31 ^ int(low))
+
+
+def _rate(config: TrainConfig, step: int, seconds: float) -> float:
+    risen = min((step + 1) / config.warm_up, 1.0)
+    if config.schedule == "constant":
+        return risen
+    done = min(max(step / config.steps, seconds / (60 * config.minutes)), 1.0)
+    return min(risen, 0.5 + 0.5 * math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def _average(ema: nn.Module, network: nn.Module, decay: float) -> None:
+    torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1.0 - decay)
+
+
+@torch.no_grad()
+def _validate(fabric: Fabric, config: TrainConfig, ema: nn.Module, loss: Loss, songs: Tensor) -> float:
+    """The loss of the averaged weights on held-back songs, always with the same noise."""
+    generator = generator_of(fabric.device, config.seed, 1 << 40)
+    with fabric.autocast():
+        parts = [(len(part), float(loss(ema, part, generator))) for part in songs.split(config.batch)]
+    return sum(count * value for count, value in parts) / len(songs)
+
+
+def _log(fabric: Fabric, config: TrainConfig, progress: dict[str, Any], more: dict[str, float]) -> None:
+    if fabric.is_global_zero:
+        _append(config.folder / "loss.csv", {
+            "step": progress["step"], "seconds": round(progress["seconds"], 1),
+            "train_loss": round(progress["train_loss"], 5), "validation_loss": round(progress["validation_loss"], 5),
+            **{name: round(value, 5) for name, value in more.items()}})
+        print(f"{config.name}: step {progress['step']} of {config.steps}, {progress['seconds'] / 60:.1f} min, "
+              f"train {progress['train_loss']:.4f}, validation {progress['validation_loss']:.4f}", flush=True)
+
+
+def _score(fabric: Fabric, config: TrainConfig, progress: dict[str, Any], ema: nn.Module, scorer: Scorer) -> None:
+    if fabric.is_global_zero:
+        scores = scorer(ema, config.folder / "samples" / f"{progress['step']:06d}")
+        _append(config.folder / "scores.csv", {"step": progress["step"], "seconds": round(progress["seconds"], 1)} | scores)
+        print(f"{config.name}: step {progress['step']}, " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()), flush=True)
+    fabric.barrier()
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _forget_after(folder: Path, step: int) -> None:
+    """Drop the lines of the logs that a killed run wrote after its last state."""
+    for path in (folder / "loss.csv", folder / "scores.csv"):
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = lines[:1] + [line for line in lines[1:] if int(line.split(",")[0]) <= step]
+            aside = path.with_suffix(".partial")
+            aside.write_text("".join(kept))
+            aside.rename(path)
+
+
 def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     """Train a denoising network on latents and export it, with the scale factor that sampling needs."""
-    mean, std, scale_factor = training_latents(config)
-    progress = train(config, network, diffusion_loss(mean, std, scale_factor))
-    export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae))
+    if config.vae is None:
+        raise UsageError(f"{config.name}: a diffusion model needs `vae`, the checkpoint whose latents it learns")
+    fabric, vae = launch(config), load_vae(config.vae)
+    if fabric.is_global_zero:
+        training_latents(config, vae, fabric.device)
+    fabric.barrier()
+    latents = training_latents(config, vae, fabric.device)
+    scale_factor = scale_factor_of(latents)
+    if config.initial_weights:
+        scale_factor = start_from(network, config.initial_weights) or scale_factor
+
+    def sample(network: nn.Module, n: int) -> Iterator[StemSet]:
+        generator = LatentDiffusion(config.name, network, vae, scale_factor, latents.shape[2:], {}, str(fabric.device),
+                                    steps=50, batch_size=config.score_songs)
+        return generator.generate(n, STEMS)
+
+    scorer = None
+    if config.score_every and fabric.is_global_zero:
+        songs = training_songs(config)
+        scorer = Scorer(sample, Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__), config.score_songs)
+        config.folder.mkdir(parents=True, exist_ok=True)
+        (config.folder / "songs.yaml").write_text(yaml.safe_dump(scorer.songs_score))
+    progress = train(fabric, config, network, diffusion_loss(latents, scale_factor), len(latents), scorer)
+    if fabric.is_global_zero:
+        export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae))
 
 
+def start_from(network: nn.Module, path: Path) -> float | None:
+    """Take the tensors of another U-Net's checkpoint whose names and shapes fit, as published (MusicLDM's).
+
+    Returns the scale factor of that checkpoint, where it has one: what latents are scaled by must stay the same.
+    """
+    held = {name.removeprefix(published.UNET): value for name, value in published.load(path)["state_dict"].items()}
+    own = network.state_dict()
+    fitting = {name: value for name, value in held.items() if name in own and value.shape == own[name].shape}
+    if not fitting:
+        raise UsageError(f"{path}: none of its {len(held)} tensors fits this network")
+    network.load_state_dict(own | fitting)
+    print(f"{len(fitting)} of {len(own)} tensors from {path}", flush=True)
+    return float(held["scale_factor"]) if "scale_factor" in held else None
 
 
 def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **more: Any) -> None:
     """Write the checkpoint that ships: float16 weights, the network's config, and how they were made."""
+    data = f"mtbench band version {band.VERSION}, seeds {config.first_seed} to " if config.suite == "band" else config.suite
+    if config.suite == "band":
+        data += str(config.first_seed + config.songs - config.validation - 1)
     checkpoint = {
         "config": asdict(network.config),
-        "state_dict": {name: value.half() for name, value in network.state_dict().items()},
+        "state_dict": {name: value.half().cpu() for name, value in network.state_dict().items()},
         **more,
         "metadata": {
-            "name": config.name,
-            "training_data": f"mtbench band version {band.VERSION}, seeds {config.first_seed} to "
-                             f"{config.first_seed + config.songs - config.validation - 1}",
-            "seed": config.seed, "batch": config.batch, "learning_rate": config.learning_rate,
+            "name": config.name, "training_data": data,
+            "seed": config.seed, "batch": config.batch * config.accumulate, "learning_rate": config.learning_rate,
             "weights": f"exponential moving average, decay {config.ema_decay}",
             "steps": progress["step"], "minutes": round(progress["seconds"] / 60, 1),
             "train_loss": progress["train_loss"], "validation_loss": progress["validation_loss"],
@@ -270,9 +558,18 @@ def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **
     print(f"{config.name}: wrote {config.out} ({config.out.stat().st_size / 2**20:.1f} MiB)", flush=True)
 
 
-def load_vae(path: Path) -> VAE:
-    """The VAE of a checkpoint that `export` wrote, in float32 and evaluation mode."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    vae = VAE(VAEConfig(**checkpoint["config"]))
-    vae.load_state_dict(checkpoint["state_dict"])
-    return vae.eval()
+def command(description: str, train_one: Callable[[TrainConfig], None]) -> None:
+    """The command line that the trainings share: configs, one after the other."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="+", type=Path, help="what to train: a YAML file, as in configs/train-*.yaml")
+    try:
+        for config in [read_config(path) for path in parser.parse_args().config]:
+            torch.manual_seed(config.seed)
+            train_one(config)
+    except MtbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last state saved", file=sys.stderr)
+        sys.exit(130)
+

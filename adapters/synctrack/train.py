@@ -1,21 +1,19 @@
-"""Train SyncTrack on latents: python -m synctrack.train configs/train-synctrack-band.yaml"""
+"""Train SyncTrack on the latents of a suite's songs.
 
-import argparse
-from pathlib import Path
+    python -m synctrack.train configs/train-synctrack-band.yaml           # the embedded checkpoint
+    python -m synctrack.train configs/ablation-*.yaml                     # the paper's Table 6, one after the other
+    python -m synctrack.train configs/train-synctrack-slakh2100.yaml      # the paper's recipe
 
-import torch
+The same command goes on where a training was stopped.
+"""
 
-from musicldm.training import TrainConfig, train_diffusion
+from musicldm.training import TrainConfig, command, train_diffusion
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    config = TrainConfig.read(parser.parse_args().config)
-    torch.manual_seed(config.seed)
+def train(config: TrainConfig) -> None:
     train_diffusion(config, SyncTrackUNet(SyncTrackConfig(**config.network)))
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, train)
