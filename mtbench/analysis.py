@@ -51,7 +51,8 @@ class Analysis:
 
 def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int | None) -> Clip:
     """A clip on disk, {stem: file}, brought to `rate` Hz and, unless None, `length` samples."""
-    return Clip(name, partial(_load_files, dict(files), rate, length))
+    files = {stem: file.absolute() for stem, file in files.items()}  # a process may have begun in another folder
+    return Clip(name, partial(_load_files, files, rate, length))
 
 
 def clip_of_song(songs: Sequence[StemSet], number: int) -> Clip:
@@ -136,7 +137,7 @@ def _embed(network, wave: Callable[[], np.ndarray], rate: int, digest: str, cach
 
 
 def _load_files(files: Mapping[str, Path], rate: int, length: int | None) -> dict[str, audio.Canonical]:
-    return {stem: audio.canonical(*audio.read(file), rate, length) for stem, file in files.items()}
+    return {stem: audio.read_canonical(file, rate, length) for stem, file in files.items()}
 
 
 def _load_song(songs: Sequence[StemSet], number: int) -> dict[str, audio.Canonical]:

@@ -56,6 +56,8 @@ def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.
             samples = file.read(expected, dtype="float32", always_2d=True)
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file") from None
+    except UnicodeEncodeError:
+        raise AudioError(f"{os.fsencode(path)!r}: its name is not in UTF-8; rename it") from None
     except (soundfile.SoundFileError, OSError, struct.error) as error:
         raise AudioError(f"{path}: cannot be read as audio ({error})") from None
     if len(samples) < expected:
@@ -115,6 +117,13 @@ def canonical(samples: np.ndarray, rate: int, to_rate: int, length: int | None =
         return Canonical(pcm, 0, 0)
     cut, padded = max(len(pcm) - length, 0), max(length - len(pcm), 0)
     return Canonical(np.pad(pcm[:length], (0, padded)), cut, padded)
+
+
+def read_canonical(
+    path: str | os.PathLike, to_rate: int, length: int | None = None, start: int = 0, frames: int = -1
+) -> Canonical:
+    """A file, or `frames` of its frames from `start` on, in canonical form. Raises AudioError as `read` does."""
+    return canonical(*read(path, start, frames), to_rate, length)
 
 
 def mix(stems: list[np.ndarray]) -> tuple[np.ndarray, float]:

@@ -1,7 +1,8 @@
 """The gate: are a run's scores worse than a baseline's by more than is tolerated?
 
 A baseline is a JSON file that reads well in a diff: a format version, the config of the run that makes it, a
-tolerance a metric, and the scores it gates, each with its whole key. Only equal keys are compared.
+tolerance a metric, and the scores it gates, each with its whole key. Only equal keys are compared, and only equal
+numbers of samples: FAD falls as they rise. Seeds may differ: that is what a rerun is for.
 """
 
 import json
@@ -20,6 +21,7 @@ from mtbench.report.tables import STANDARD
 from mtbench.scores import KEY, METRICS, SCORE_COLUMNS
 
 FORMAT = 1
+COMPARED = [*KEY, "n"]
 # How much worse a score may be: an absolute amount plus a share of the baseline's value.
 TOLERANCES = {
     "fad": (0.0, 0.10), "irs": (0.002, 0.10), "cbs": (0.01, 0.02),
@@ -36,14 +38,31 @@ class Baseline:
     scores: pd.DataFrame
 
 
+def mismatch(baseline: Baseline, scores: pd.DataFrame) -> str:
+    """Why no score of this run can be held against the baseline, or an empty text.
+
+    Both must have the same task, suite, reference and number of samples; a run may have others beside.
+    """
+    ours, theirs = _keyed(baseline.scores), _keyed(scores)
+    for column in ("task", "suite", "reference", "n"):
+        was, now = set(ours[column]), set(theirs[column])
+        if was - now:
+            return f"the baseline has {column} {_listed(was - now)}, the run {_listed(now)}"
+    return ""
+
+
+def _listed(values: set) -> str:
+    return ", ".join(sorted(str(value) for value in values if value != "")) or "none"
+
+
 def compare(baseline: Baseline, scores: pd.DataFrame) -> pd.DataFrame:
-    """Each gated score beside the run's: KEY, baseline, value, allowed, verdict.
+    """Each gated score beside the run's: COMPARED, baseline, value, allowed, verdict.
 
     allowed is the worst value that passes. verdict: ``ok``, ``better`` or ``worse`` (beyond the tolerance),
     ``missing`` where the run has no such key or no value, ``new`` where only the run has one that is gated elsewhere.
     """
-    keys = [tuple(row) for row in _keyed(baseline.scores)[KEY].itertuples(index=False)]
-    now = {tuple(row[:-1]): row[-1] for row in _keyed(scores)[[*KEY, "value"]].itertuples(index=False)}
+    keys = [tuple(row) for row in _keyed(baseline.scores)[COMPARED].itertuples(index=False)]
+    now = {tuple(row[:-1]): row[-1] for row in _keyed(scores)[[*COMPARED, "value"]].itertuples(index=False)}
     rows = []
     for key, was in zip(keys, baseline.scores["value"]):
         metric = key[KEY.index("metric")]
@@ -59,7 +78,7 @@ def compare(baseline: Baseline, scores: pd.DataFrame) -> pd.DataFrame:
     for key, value in now.items():
         if key not in gated and key[KEY.index("model")] not in models | set(CONTROLS) and _is_gated(key):
             rows.append([*key, float("nan"), value, float("nan"), "new"])
-    return pd.DataFrame(rows, columns=[*KEY, "baseline", "value", "allowed", "verdict"])
+    return pd.DataFrame(rows, columns=[*COMPARED, "baseline", "value", "allowed", "verdict"])
 
 
 def of_run(config: RunConfig, scores: pd.DataFrame) -> Baseline:
@@ -92,16 +111,24 @@ def read(path: Path) -> Baseline:
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"baseline {path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"baseline {path}: not valid JSON ({error})") from None
     if not isinstance(held, dict) or held.get("format") != FORMAT:
-        raise UsageError(f"baseline {path}: its format is not {FORMAT}; write it anew with --update")
+        raise UsageError(f"baseline {path}: its format is not {FORMAT}; if it is an old baseline, remove it, and write "
+                         "it anew with --update")
     try:
         tolerances = {name: (float(t["absolute"]), float(t["relative"])) for name, t in held["tolerances"].items()}
         scores = pd.DataFrame(held["scores"], columns=SCORE_COLUMNS)
         if unknown := set(scores["metric"]) - set(tolerances) | set(scores["metric"]) - set(METRICS):
             raise UsageError(f"baseline {path}: no tolerance or no metric for {', '.join(sorted(map(str, unknown)))}")
-        scores["value"] = scores["value"].astype(float)
+        for column in ("fps", "transition_lambda", "window", "value", "n"):
+            scores[column] = scores[column].astype(float)
+        for column in ("task", "given", "model", "suite", "reference", "version", "track", "timebase", "embedding"):
+            if not all(isinstance(value, str) for value in scores[column] if not _empty(value)):
+                raise UsageError(f"baseline {path}: the {column} of a score is no text")
+        if scores["n"].isna().any():
+            raise UsageError(f"baseline {path}: a score does not say its n, the number of samples")
+        scores["n"] = scores["n"].astype(int)
         if scores.empty or not np.isfinite(scores["value"]).all():
             raise UsageError(f"baseline {path}: holds no scores, or one without a value, so it would gate nothing")
         if not np.isfinite(list(tolerances.values())).all() or np.min(list(tolerances.values())) < 0:

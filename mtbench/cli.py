@@ -1,7 +1,9 @@
 """The commands. Each is thin: it reads options, calls one function, and prints."""
 
+import errno
 import functools
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
 )
-console = Console(highlight=False)
+# Without a terminal there is no edge at which to wrap a table.
+console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -32,11 +35,14 @@ def guarded(command: Callable) -> Callable:
         try:
             return command(*arguments, **options)
         except MtbenchError as error:
-            errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+            _say_error(error)
             raise typer.Exit(error.exit_code) from None
-        except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-            errors.print(f"[red]error:[/red] {escape(str(error.filename))}: {escape(str(error.strerror))}", soft_wrap=True)
-            raise typer.Exit(2) from None
+        except BrokenPipeError:  # who read our output has gone
+            raise
+        except OSError as error:
+            name = error.filename2 or error.filename  # where a file could not be renamed to, rather than from
+            _say_error(f"{name}: {error.strerror}" if name else error)
+            raise typer.Exit(1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2) from None
         except KeyboardInterrupt:
             errors.print("stopped; what was finished is kept, and the same command goes on from there")
             raise typer.Exit(130) from None
@@ -82,6 +88,7 @@ def run(
     _show(done)
     page = site.write([folder], folder / "site")
     console.print(f"run folder [bold]{escape(str(folder))}[/bold], page [bold]{escape(str(page))}[/bold]")
+    _fail(done.failed)
 
 
 @app.command(name="eval", epilog="Example: [bold]mtbench eval runs/demo/audio/total/synctrack --reference band[/bold]")
@@ -101,7 +108,7 @@ def evaluate(
     if embedding and not reference:
         raise UsageError("--embedding is for FAD, which needs a --reference")
     embeddings = _list(embedding, "--embedding") or ["log-mel-stats"]
-    target = out or Path("runs") / f"eval-{folder.resolve().name}"
+    target = out or runner.default_eval_folder(folder)
     done = runner.evaluate(folder, reference, grid, embeddings, target, _stage)
     _show(done)
     console.print(f"run folder [bold]{escape(str(target))}[/bold]")
@@ -149,10 +156,7 @@ def beats_of_files(
                     typer.echo(f"{time:.4f}\t{position}")
     if form == "json":
         typer.echo(json.dumps(found, indent=1))
-    for error in failed:
-        errors.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
-    if failed:
-        raise typer.Exit(1)
+    _fail(failed)
 
 
 @app.command(epilog="Example: [bold]mtbench check results/baselines/band.json[/bold]")
@@ -160,32 +164,45 @@ def beats_of_files(
 def check(
     baseline: Annotated[Path, typer.Argument(help="A baseline, JSON.")],
     run_folder: Annotated[Path | None, typer.Argument(help="A run folder. Without it the run that the baseline names "
-                                                      "is made first.", metavar="RUN")] = None,
+                                                      "is made first, in a new folder.", metavar="RUN")] = None,
     update: Annotated[bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")] = False,
 ) -> None:
     """Compare a run with a baseline: exit 1 if a score is worse than its tolerance, or missing."""
     from mtbench import check as gate
     from mtbench import config as configs
     from mtbench import runner
+    from mtbench import scores as tables
     from mtbench.store import RunFolder
 
     held = None if update and not baseline.exists() else gate.read(baseline)
+    failed = []
     if run_folder is None:
         if held is None:
             raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
-        run_folder = runner.run(held.config, runner.default_folder(held.config), "cpu", _stage).folder
+        done = runner.run(held.config, runner.check_folder(), "cpu", _stage)
+        run_folder, failed = done.folder, done.failed
+        console.print(f"run folder [bold]{escape(str(run_folder))}[/bold]")
     run = RunFolder(run_folder)
-    scores = run.read_table("scores.csv")
+    scores, config = tables.read(run), run.read_record()["config"]
     if held is not None:
-        verdicts = gate.compare(held, scores)
-        _show_verdicts(verdicts)
+        if config.get("seed", held.config.seed) != held.config.seed:
+            _note(f"the baseline was made with seed {held.config.seed}, this run with seed {config['seed']}")
+        if problem := gate.mismatch(held, scores):
+            if not update:
+                raise UsageError(f"{run_folder} cannot be held against {baseline}: {problem}")
+            _note(f"nothing to compare: {problem}")
+        else:
+            verdicts = gate.compare(held, scores)
+            _show_verdicts(verdicts)
     if update:
-        made = gate.of_run(configs.validate(run.read_yaml("run.yaml").get("config", {}), str(run_folder)), scores)
+        _fail(failed)  # a baseline without them would gate nothing of theirs
+        made = gate.of_run(configs.validate(config, str(run_folder)), scores)
         gate.write(baseline, made)
         console.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(made.scores)} scores")
         return
     counts = verdicts["verdict"].value_counts()
     console.print(", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "better", "worse", "missing", "new")))
+    _fail(failed)
     if counts.get("worse", 0) or counts.get("missing", 0):
         raise typer.Exit(1)
 
@@ -315,8 +332,8 @@ def _show(done) -> None:
     from mtbench.report.tables import run_tables
 
     for table in run_tables(done.scores, done.provenances):
-        shown = RichTable(title=f"{table.title} [dim]({escape(table.note)})[/dim]", title_justify="left", title_style="bold")
-        shown.add_column(table.of)
+        console.print(f"[bold]{escape(table.title)}[/bold] [dim]({escape(table.note)})[/dim]", soft_wrap=True)
+        shown = RichTable(table.of)
         for column in table.rows.columns:
             shown.add_column(escape(column), justify="right")
         for name, row in table.rows.iterrows():
@@ -324,7 +341,24 @@ def _show(done) -> None:
             shown.add_row(escape(name), *cells)
         console.print(shown)
     for notice in done.notices:
-        errors.print(f"[yellow]note:[/yellow] {escape(notice)}", soft_wrap=True)
+        _note(notice)
+
+
+def _note(text: str) -> None:
+    errors.print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True)
+
+
+def _say_error(error: object) -> None:
+    """One line, even where a stranger's message has many."""
+    errors.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+
+
+def _fail(failed: Sequence[object]) -> None:
+    """Exit with 1 and a line for each thing that failed, if any did."""
+    for error in failed:
+        _say_error(error)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _show_verdicts(verdicts) -> None:

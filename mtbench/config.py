@@ -1,13 +1,14 @@
 """What a run is asked to do: a YAML file, or the options of the command line, as one validated object."""
 
+import reprlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from mtbench.errors import UsageError, unknown_name
+from mtbench.store import read_yaml
 
 CONTROLS = ("heldout", "noise")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -17,6 +18,10 @@ Timebase = Annotated[Literal["true", "published"], BeforeValidator(lambda value:
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def _listed(values: Any) -> Any:
+    return values if isinstance(values, (list, tuple)) else [values]
 
 
 class Grid(Strict):
@@ -30,6 +35,8 @@ class Grid(Strict):
     transition_lambda: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (100.0,)
     window: tuple[Annotated[float, Field(ge=0.001, le=10)], ...] = (0.05, 0.10, 0.15, 0.20)
     timebase: tuple[Timebase, ...] = ("true", "published")
+
+    _one_is_a_list_of_one = field_validator("*", mode="before")(_listed)
 
     @field_validator("*")
     @classmethod
@@ -62,10 +69,12 @@ class RunConfig(Strict):
     models: tuple[Model, ...]
     suite: str = "band"
     task: Literal["total"] = "total"
-    n: Annotated[int, Field(ge=1)] = 32
-    seed: Annotated[int, Field(ge=0)] = 0
+    n: Annotated[int, Field(ge=1, le=100_000)] = 32  # their numbers have five digits
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     grid: Grid = Grid()
     embeddings: tuple[str, ...] = ("log-mel-stats",)
+
+    _one_is_a_list_of_one = field_validator("embeddings", mode="before")(_listed)
 
     @field_validator("models", mode="before")
     @classmethod
@@ -78,7 +87,9 @@ class RunConfig(Strict):
     @classmethod
     def _rows_differ_and_controls(cls, models: tuple[Model, ...]) -> tuple[Model, ...]:
         rows = [model.row for model in models]
-        for row in rows:
+        for row, model in zip(rows, models):
+            if row in CONTROLS and model.name != row:
+                raise ValueError(f"'{row}' is the name of a control; give {model.name} another label")
             if rows.count(row) > 1:
                 raise ValueError(f"'{row}' stands twice; give one of them a label")
         return models + tuple(Model(name=name) for name in CONTROLS if name not in rows)
@@ -90,21 +101,14 @@ ConfigT = TypeVar("ConfigT", bound=Strict)
 def load(path: str | Path, overrides: dict[str, Any]) -> RunConfig:
     """A RunConfig from a YAML file, with the values that the command line gave laid over it (`grid` key by key).
 
-    Where there is no such file, the config of that name that came with mtbench is taken (``configs/band.yaml``).
+    Where there is no file ``band.yaml`` or ``configs/band.yaml``, the one that came with mtbench is taken.
     Raises UsageError naming the file and the key; an unknown key is answered with the nearest known one.
     """
     path = Path(path)
     bundled = files("mtbench.configs") / path.name
-    try:
-        source = bundled if not path.exists() and bundled.is_file() else path
-        values = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"config {path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"config {path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"config {path}: holds {type(values).__name__}, not a mapping of keys to values")
-    return validate(_laid_over(values, overrides), str(path))
+    if not path.exists() and path.parent in (Path(), Path("configs")) and bundled.is_file():
+        path = Path(bundled)
+    return validate(_laid_over(read_yaml(path), overrides), str(path))
 
 
 def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig) -> ConfigT:
@@ -112,12 +116,17 @@ def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
+        problems = error.errors()
+        # A misspelt key is also missing under its right name: say the former.
+        problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = {"grid": Grid, "models": Model}[str(problem["loc"][0])] if len(problem["loc"]) > 1 else kind
             raise UsageError(f"{where}: {unknown_name('key', key.rsplit('.', 1)[-1], known.model_fields)}") from None
-        raise UsageError(f"{where}: {key or 'config'}: {problem['msg']} (got {problem.get('input')!r})") from None
+        if problem["type"] == "value_error":  # our own, which says what it got
+            raise UsageError(f"{where}: {key}: {problem['ctx']['error']}") from None
+        got = "" if problem["type"] == "missing" else f" (got {reprlib.repr(problem['input'])})"
+        raise UsageError(f"{where}: {key or 'config'}: {problem['msg']}{got}") from None
 
 
 def _laid_over(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

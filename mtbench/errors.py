@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 300  # characters of a stranger's message
+
 
 class MtbenchError(Exception):
     """Something failed that the user can act on. The command exits with 1."""
@@ -23,3 +25,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
     hint = f"Did you mean '{folded[near[0]]}'? " if near else ""
     return UsageError(f"unknown {kind} '{name}'. {hint}Known: {', '.join(known) or 'none'}.")
+
+
+def one_line(error: BaseException) -> str:
+    """A stranger's exception as one line: its type, and the first line of its text, cut at 300 characters."""
+    try:
+        text = str(error)
+    except Exception:  # it may fail at that, too
+        text = ""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in first).split())
+    kind = "" if isinstance(error, MtbenchError) else type(error).__name__
+    line = ": ".join(part for part in (kind, words) if part)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST - 3]}..."

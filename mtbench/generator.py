@@ -12,14 +12,16 @@ whose stems, sample rate and duration are wanted, `options` what the user's conf
 """
 
 import inspect
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from mtbench.errors import MtbenchError, UsageError, unknown_name
+from mtbench.errors import MtbenchError, UsageError, one_line, unknown_name
 
 GROUP = "mtbench.generators"
 
@@ -80,31 +82,55 @@ def make(
     """Make the generator installed under `name`.
 
     Raises UsageError for a name that is not installed or options that its factory refuses, MtbenchError if its
-    package cannot be imported.
+    package cannot be imported or its factory fails or returns what is no Generator.
     """
     points = installed()
     if name not in points:
         raise unknown_name("model", name, points)
     try:
         factory = points[name].load()
-    except Exception as error:  # a stranger's module may raise anything
-        raise MtbenchError(f"model '{name}': {points[name].value} cannot be imported ({error})") from error
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        raise MtbenchError(f"model '{name}': {points[name].value} cannot be imported ({one_line(error)})") from error
     arguments = dict(options or {})
     if taken := sorted(arguments.keys() & {"weights", "device", "suite"}):
         raise UsageError(f"model '{name}': {', '.join(taken)} cannot be among its options")
     arguments |= {"weights": weights, "device": device, "suite": suite}
     try:
         inspect.signature(factory).bind(**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"model '{name}' does not take these options: {error}") from error
     try:
         generator = factory(**arguments)
     except MtbenchError:
         raise
-    except Exception as error:
-        raise MtbenchError(f"model '{name}': cannot be made ({type(error).__name__}: {error})") from error
-    if not isinstance(generator, Generator):
-        missing = [field for field in ("name", "sample_rate", "stems", "tasks", "provenance", "generate")
-                   if not hasattr(generator, field)]
-        raise MtbenchError(f"model '{name}': its factory returned an object without {', '.join(missing)}")
+    except (Exception, SystemExit) as error:
+        raise MtbenchError(f"model '{name}': cannot be made ({one_line(error)})") from error
+    for field, (wanted, right) in _FIELDS.items():
+        try:
+            value = getattr(generator, field)
+        except Exception as error:  # it may be a property
+            why = f"what its factory made is without {field} ({one_line(error)})"
+            raise MtbenchError(f"model '{name}': {why}") from error
+        if not right(value):
+            raise MtbenchError(f"model '{name}': its {field} is {reprlib.repr(value)}, not {wanted}")
     return generator
+
+
+def is_rate(value: Any) -> bool:
+    """Is this a positive whole number (of Hz), of whatever numeric type?"""
+    return isinstance(value, Real) and value > 0 and value % 1 == 0
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, (tuple, list, set, frozenset)) and all(isinstance(name, str) for name in value)
+
+
+# What a generator must have: what it should be, and whether a value is that.
+_FIELDS = {
+    "name": ("a text", lambda value: isinstance(value, str) and value),
+    "sample_rate": ("a positive whole number of Hz", is_rate),
+    "stems": ("a tuple of names", _are_names),
+    "tasks": ("a set of names", _are_names),
+    "provenance": ("a mapping", lambda value: isinstance(value, Mapping)),
+    "generate": ("a method", callable),
+}

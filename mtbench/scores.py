@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from mtbench.analysis import Analysis, open_embedding
-from mtbench.metrics import cbd, cbs, fad, frames_needed, irs
+from mtbench.errors import UsageError
+from mtbench.metrics import cbd, cbs, fad, frames_needed, irs, mean_of_defined
+from mtbench.store import RunFolder
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,18 @@ class Reference:
 
     label: str
     frames: Mapping[tuple[str, str], np.ndarray]
+
+
+def read(folder: RunFolder) -> pd.DataFrame:
+    """The scores of a finished run. Raises UsageError, naming the file, if it is damaged or not one run's."""
+    table, path = folder.read_table("scores.csv", SCORE_COLUMNS), folder.path / "scores.csv"
+    if table.empty:
+        raise UsageError(f"{path}: holds no scores")
+    # The suite and the versions are the run's: with two of them a table has one cell for two scores.
+    twice = table[table.duplicated([column for column in KEY if column not in ("suite", "version")])]
+    for row in twice.itertuples():
+        raise UsageError(f"{path}: not one run's, it has the {row.metric} of {row.model} twice")
+    return table
 
 
 def pool(analyses: Sequence[Analysis], name: str, track: str) -> np.ndarray:
@@ -87,11 +101,11 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
     stems that have a value.
     """
     grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
-    table = grouped.agg(value="mean", n_scored="count").reset_index()
+    table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
     per_stem = table[table["metric"].isin(["irs", "live"])]
     over_stems = per_stem.groupby([column for column in KEY if column != "track"], dropna=False, sort=False)
-    overall = over_stems.agg(value=("value", "mean"), n_scored=("n_scored", "max")).reset_index().assign(track="all")
-    table = pd.concat([table, overall], ignore_index=True)
+    overall = over_stems.agg(value=("value", mean_of_defined), n_scored=("n_scored", "max")).reset_index()
+    table = pd.concat([table, overall.assign(track="all")], ignore_index=True)
     return table.assign(ci_low=NAN, ci_high=NAN, n=n)[SCORE_COLUMNS]
 
 

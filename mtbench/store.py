@@ -5,15 +5,17 @@ Every file appears whole or not at all. A run folder holds::
     run.yaml        the resolved config, versions, seeds, weights, git commit
     samples.csv     a row per sample, track, metric and setting
     scores.csv      the same over all samples
-    failures.csv    samples that could not be scored, and why
+    failures.csv    samples that could not be made or scored, and why
     audio/<task>/<model>/<stem>/<number>.wav
-    audio/<task>/<model>/model.yaml, conversions.csv
+    audio/<task>/<model>/model.yaml, conversions.csv, conversions/<number>.json
     beats/<task>/<model>.csv
 """
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,11 @@ import platformdirs
 import yaml
 
 from mtbench import audio
-from mtbench.errors import MtbenchError, UsageError
-from mtbench.generator import StemSet
-
+from mtbench.errors import MtbenchError, UsageError, one_line
+from mtbench.generator import StemSet, is_rate
 
 NUMBERS = ("fps", "transition_lambda", "window", "value", "ci_low", "ci_high", "time")
+COUNTS = ("n", "n_scored")
 
 
 class RunFolder:
@@ -41,13 +43,20 @@ class RunFolder:
             file.write(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        with audio.whole_file(self.path / name) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+        _write_table(self.path / name, table)
 
-    def read_yaml(self, name: str) -> dict[str, Any]:
-        return read_yaml(self.path / name)
+    def read_record(self) -> dict[str, Any]:
+        """run.yaml. Raises UsageError, naming it, unless it is what a finished run left there."""
+        path = self.path / "run.yaml"
+        record = read_yaml(path)
+        parts = [record.get(name) for name in ("config", "versions", "models")]
+        parts += parts[-1].values() if isinstance(parts[-1], dict) else ()
+        if not all(isinstance(part, dict) for part in parts) or "git_commit" not in record:
+            raise UsageError(f"{path}: not the record of a run (config, models, versions and git_commit)")
+        return record
 
-    def read_table(self, name: str) -> pd.DataFrame:
+    def read_table(self, name: str, columns: Iterable[str] = ()) -> pd.DataFrame:
+        """A table. Raises UsageError, naming it, if it is not there, none, or lacks some of `columns`."""
         path = self.path / name
         if not path.is_file():
             raise UsageError(f"{self.path}: no {name} there; is it a run folder, and did its run finish?")
@@ -55,20 +64,29 @@ class RunFolder:
         texts = {column: str for column in ("task", "given", "model", "suite", "reference", "metric", "version", "track",
                                             "timebase", "embedding", "sample", "reason")}
         # Only an empty cell is empty: a model may be called NA.
-        table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={column: [""] for column in NUMBERS})
+        empty = {column: [""] for column in NUMBERS}
+        try:
+            table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
+        except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+            raise UsageError(f"{path}: cannot be read as a table ({one_line(error)})") from None
+        if lacking := [column for column in columns if column not in table]:
+            raise UsageError(f"{path}: not such a table, it has no column {', '.join(lacking)}")
+        for column in table.columns.intersection([*NUMBERS, *COUNTS]):
+            if len(table) and not pd.api.types.is_numeric_dtype(table[column]):
+                raise UsageError(f"{path}: damaged, its column {column} holds what is no number")
         return table
 
 
 class ModelFolder:
-    """The samples of one model in a run folder."""
+    """The samples of one model in a run folder: WAVs of `length` samples at `rate` Hz."""
 
-    def __init__(self, run: RunFolder, task: str, row: str, stems: tuple[str, ...]):
-        self.path, self.stems = run.path / "audio" / task / row, stems
+    def __init__(self, run: RunFolder, task: str, row: str, stems: tuple[str, ...], rate: int, length: int):
+        self.path, self.stems, self.rate, self.length = run.path / "audio" / task / row, stems, rate, length
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Note what the samples here come from. Raises UsageError if some are there that came from something else."""
         path, identity = self.path / "model.yaml", yaml.safe_load(yaml.safe_dump(dict(identity)))
-        if path.is_file():
+        if path.is_file() and any(self.path.glob("*/*.wav")):
             held = read_yaml(path)
             if held != identity:
                 differs = sorted(key for key in held.keys() | identity.keys() if held.get(key) != identity.get(key))
@@ -83,42 +101,54 @@ class ModelFolder:
         return {stem: self.path / stem / f"{number:05d}.wav" for stem in self.stems}
 
     def has(self, number: int) -> bool:
-        return all(file.is_file() for file in self.files(number).values())
+        """Is the sample there, and whole? (A cut WAV has fewer frames than it should, or no header.)"""
+        try:
+            headers = [audio.info(file) for file in self.files(number).values()]
+        except audio.AudioError:
+            return False
+        return set(headers) == {(self.length, self.rate)} and self._conversion(number) is not None
 
-    def add(self, number: int, sample: StemSet, rate: int, length: int) -> None:
-        """Write one sample in canonical form. Raises MtbenchError, naming it, if it is not what was asked for."""
-        where = f"{self.path.name}: sample {number}"
+    def add(self, number: int, sample: StemSet) -> None:
+        """Write one sample in canonical form. Raises MtbenchError, saying why, if it is not what was asked for."""
+        if not isinstance(sample, StemSet):
+            raise MtbenchError(f"it is a {type(sample).__name__}, not a StemSet")
+        if not isinstance(sample.stems, Mapping):
+            raise MtbenchError("it is a StemSet without named stems")
         if set(sample.stems) != set(self.stems):
-            raise MtbenchError(f"{where} has the stems {', '.join(sample.stems)}, not {', '.join(self.stems)}")
-        for stem, wave in sample.stems.items():
-            wave = np.asarray(wave)
-            if wave.ndim != 1 or not len(wave) or wave.dtype.kind != "f":
-                raise MtbenchError(f"{where}: its {stem} is {wave.dtype} {list(wave.shape)}, not float [samples]")
-        rows = []
+            raise MtbenchError(f"it has the stems {', '.join(map(str, sample.stems))}, not {', '.join(self.stems)}")
+        if not is_rate(sample.sample_rate):
+            raise MtbenchError(f"its sample rate is {sample.sample_rate!r}, not a positive whole number of Hz")
+        rate, rows = int(sample.sample_rate), []
         for stem, file in self.files(number).items():
-            wave = np.asarray(sample.stems[stem], dtype=np.float32)
+            wave = _wave(stem, sample.stems[stem])
             # NaN becomes 0 in the published protocol; it is counted, since a model that makes it is broken.
-            done = audio.canonical(np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0), sample.sample_rate, rate, length)
-            audio.write_wav(file, done.samples, rate)
-            rows.append({"sample": f"{number:05d}", "stem": stem, "rate_in": sample.sample_rate, "samples_in": len(wave),
+            done = audio.canonical(np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0), rate, self.rate, self.length)
+            rows.append({"sample": f"{number:05d}", "stem": stem, "rate_in": rate, "samples_in": len(wave),
                          "cut": done.cut, "padded": done.padded, "not_finite": int((~np.isfinite(wave)).sum())})
-        table = pd.DataFrame(rows)
-        conversions = self.path / "conversions.csv"
-        if conversions.is_file():
-            held = pd.read_csv(conversions, dtype={"sample": str})
-            table = pd.concat([held[held["sample"] != f"{number:05d}"], table])
-        with audio.whole_file(conversions) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+            audio.write_wav(file, done.samples, self.rate)
+        with audio.whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
+            file.write(json.dumps(rows).encode())
 
-    def conversions(self) -> pd.DataFrame:
-        return pd.read_csv(self.path / "conversions.csv", dtype={"sample": str})
+    def conversions(self, n: int) -> pd.DataFrame:
+        """What was done to the first `n` samples, all there: a row a stem."""
+        return pd.DataFrame([row for number in range(n) for row in self._conversion(number)])
+
+    def _conversion(self, number: int) -> list[dict[str, Any]] | None:
+        try:
+            rows = json.loads(self._conversion_file(number).read_text(encoding="utf-8"))
+            return rows if [row["stem"] for row in rows] == list(self.stems) else None
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours
+            return None
+
+    def _conversion_file(self, number: int) -> Path:
+        return self.path / "conversions" / f"{number:05d}.json"
 
 
 class Cache:
     """Arrays by what they were worked out from: the audio's content, the step, its settings and its version."""
 
     def __init__(self, path: str | Path | None = None):
-        self.path = Path(path or os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench"))
+        self.path = Path(path or os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench")).absolute()
 
     def get(self, *key: object) -> np.ndarray | None:
         """The array under this key, or None. A file that cannot be read counts as absent."""
@@ -145,9 +175,39 @@ def content_hash(samples: np.ndarray, rate: int) -> str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping. Raises UsageError, naming it, if it does not."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: broken UTF-8, or the 31st of February
         raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: holds {type(values).__name__}, not a mapping of keys to values")
+    return values
+
+
+def check_writable(folder: Path, remedy: str) -> None:
+    """Make a folder, and raise UsageError if it cannot be made or nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
+
+
+def _wave(stem: str, wave: Any) -> np.ndarray:
+    """A stem as a generator gave it, as float32 [samples]. Raises MtbenchError, naming it, if it is none."""
+    try:
+        wave = np.asarray(wave)
+    except Exception as error:  # a tensor on a GPU, or anything else of a stranger's
+        raise MtbenchError(f"its {stem} is no array ({one_line(error)})") from None
+    if wave.ndim != 1 or not len(wave) or wave.dtype.kind != "f":
+        raise MtbenchError(f"its {stem} is {wave.dtype} {list(wave.shape)}, not float [samples]")
+    return wave.astype(np.float32, copy=False)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with audio.whole_file(path) as file:  # the name of a file may be no UTF-8
+        table.to_csv(file, index=False, lineterminator="\n", errors="backslashreplace")

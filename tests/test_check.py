@@ -11,13 +11,20 @@ from mtbench.config import validate
 from mtbench.errors import UsageError
 from mtbench.scores import SCORE_COLUMNS
 
+
+def written(tolerance="0", score='"value": 1, "n": 4'):
+    """A baseline of one score."""
+    return ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {"irs": {"absolute": %s, "relative": 0}}, '
+            '"scores": [{"metric": "irs", %s}]}' % (tolerance, score))
+
+
 CONFIG = validate({"models": ["synctrack"], "n": 4}, "test")
 
 
-def row(metric, value, model="m", track="all", fps=100.0, window=np.nan, timebase="true", embedding=""):
+def row(metric, value, model="m", track="all", fps=100.0, window=np.nan, timebase="true", embedding="", **more):
     held = {"task": "total", "given": "", "model": model, "suite": "band", "reference": "", "metric": metric, "version": "1",
             "track": track, "fps": fps, "transition_lambda": 100.0 if fps == fps else np.nan, "window": window,
-            "timebase": timebase, "embedding": embedding, "value": value, "n": 4, "n_scored": 4}
+            "timebase": timebase, "embedding": embedding, "value": value, "n": 4, "n_scored": 4} | more
     return {column: held.get(column, np.nan) for column in SCORE_COLUMNS}
 
 
@@ -43,6 +50,25 @@ def test_only_equal_keys_meet():
     was = row("irs", 0.02)
     assert verdicts([was], [row("irs", 0.02, timebase="published")]) == ["missing"]
     assert verdicts([was], [row("irs", 0.02, track="drums"), row("irs", 0.02)]) == ["ok"]
+
+
+@pytest.mark.parametrize("column, was, now, said", [
+    ("n", 32, 8, "the baseline has n 32, the run 8"),
+    ("suite", "band", "folder:mine", "the baseline has suite band, the run folder:mine"),
+    ("suite", "band", "", "the baseline has suite band, the run none"),
+    ("task", "total", "arrangement", "the baseline has task total, the run arrangement"),
+    ("reference", "test:64:aa", "test:64:bb", "the baseline has reference test:64:aa, the run test:64:bb"),
+])
+def test_what_no_score_can_be_held_against(column, was, now, said):
+    baseline = check.Baseline(CONFIG, {}, table(row("fad", 3.0, **{column: was})))
+    assert check.mismatch(baseline, table(row("fad", 3.0, **{column: now}))) == said
+    # A run may hold more than the baseline's part.
+    assert check.mismatch(baseline, table(row("fad", 3.0, **{column: was}), row("fad", 3.0, **{column: now}))) == ""
+
+
+def test_a_score_over_fewer_samples_is_no_equal():
+    run = [row("irs", 0.02, n=2), row("irs", 0.02, model="other", n=4)]
+    assert verdicts([row("irs", 0.02)], run)[0] == "missing"
 
 
 def test_an_undefined_score_is_missing():
@@ -73,10 +99,10 @@ def test_a_baseline_reads_back(tmp_path):
     ("{", "not valid JSON"), ('{"format": 2}', "format is not 1"), ('{"format": 1}', "not a baseline"), ("[]", "format is not 1"),
     ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {}, "scores": [{"metric": "irs", "value": 1}]}', "irs"),
     ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {}, "scores": []}', "holds no scores"),
-    ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {"irs": {"absolute": 0, "relative": 0}}, "scores": [{"metric": "irs"}]}',
-     "without a value"),
-    ('{"format": 1, "run": {"models": ["a"]}, "tolerances": {"irs": {"absolute": NaN, "relative": 0}}, '
-     '"scores": [{"metric": "irs", "value": 1}]}', "tolerance is not a finite number"),
+    (written(score='"n": 4'), "without a value"), (written(tolerance="NaN"), "tolerance is not a finite number"),
+    (written(score='"value": 1'), "does not say its n"), (written(score='"value": 1, "n": 4, "fps": "abc"'), "'abc'"),
+    (written(score='"value": 1, "n": 4, "model": ["m"]'), "the model of a score is no text"),
+    ("[" * 100_000, "not valid JSON"),
 ])
 def test_a_bad_baseline_is_named(tmp_path, text, problem):
     (tmp_path / "b.json").write_text(text)

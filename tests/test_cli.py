@@ -1,17 +1,25 @@
 """What a user types, and what comes back: exit 0 done, 1 a failed run or gate, 2 misuse."""
 
+import errno
+import json
+import shutil
+from importlib.metadata import EntryPoint
+
 import pandas as pd
 import pytest
-from conftest import write_clips
+from conftest import STEMS, write_clips
 from typer.testing import CliRunner
 
-from mtbench import cli
+from mtbench import cli, generator, runner
 
 
 def mtbench(*arguments):
     """(exit code, everything printed, on one line so that wrapped messages can be searched)."""
     done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
     return done.exit_code, " ".join((done.stdout + done.stderr).split())
+
+
+ONE_SETTING = ["--fps", "100", "--timebase", "true", "--window", "0.15"]
 
 
 @pytest.mark.parametrize("arguments, said", [
@@ -24,7 +32,13 @@ def mtbench(*arguments):
     (["run", "--models", "noise", "--fps", "fast"], "grid.fps.0"),
     (["run", "--models", "noise", "-n", "0"], "options: n"),
     (["run", "--models", "noise", "--device", "abacus"], "device 'abacus' cannot be used here"),
-    (["run", "--config", "absent.yaml"], "config absent.yaml: cannot be read"),
+    (["run", "--models", "noise", "--transition-lambda", "inf"], "grid.transition_lambda.0: Input should be a finite"),
+    (["eval", "absent/folder", "--transition-lambda", "nan"], "options: transition_lambda.0: Input should be a finite"),
+    (["beats", "absent.wav", "--transition-lambda", "inf"], "transition_lambda must be finite"),
+    (["beats", "absent.wav", "--transition-lambda", "nan"], "transition_lambda must be finite"),
+    (["beats", "absent.wav", "--fps", "inf"], "fps must be from"),
+    (["run", "--models", "noise", "-n", "1000000000000"], "options: n"),
+    (["run", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
     (["run", "--modles", "noise"], "--models"),
     (["rnu"], "run"),
     (["eval", "absent/folder", "--embedding", "vggish"], "needs a --reference"),
@@ -76,8 +90,6 @@ def test_run_prints_the_papers_tables(finished):
 
 
 def test_the_page_is_whole_and_escaped(finished, tmp_path):
-    import shutil
-
     run = shutil.copytree(finished[0], tmp_path / "run")
     scores = (run / "scores.csv").read_text()
     (run / "scores.csv").write_text(scores.replace(",noise,", ",<script>alert(1)</script>,"))
@@ -89,6 +101,79 @@ def test_the_page_is_whole_and_escaped(finished, tmp_path):
     first = (tmp_path / "page" / "index.html").read_bytes()
     mtbench("site", run, "--out", tmp_path / "again")
     assert (tmp_path / "again" / "index.html").read_bytes() == first
+
+
+def test_a_table_is_not_wrapped_where_nobody_watches(monkeypatch, tmp_path):
+    monkeypatch.setenv("MTBENCH_DATA", str(tmp_path / ("long" * 20)))
+    done = CliRunner().invoke(cli.app, ["suites"], env={"COLUMNS": "40"})
+    lines = [line.split() for line in done.stdout.splitlines() if "slakh2100/" in line]
+    assert len(lines) == 3 and all("Slakh2100," in line and "MTBENCH_DATA" in line for line in lines)
+    assert max(map(len, done.stdout.splitlines())) < 400  # nor padded to a width of its own
+
+
+def test_a_failed_model_does_not_stop_the_others(suite_folder, tmp_path, monkeypatch):
+    theirs = {"theirs": EntryPoint("theirs", "test_cli:Breaks", generator.GROUP)}
+    ours = generator.installed()
+    monkeypatch.setattr(generator, "installed", lambda: ours | theirs)
+    code, output = mtbench("run", "--models", "theirs", "--suite", f"folder:{suite_folder}", "-n", 2, *ONE_SETTING,
+                           "--out", tmp_path / "run")
+    assert code == 1
+    assert "error: theirs failed at sample 0: RuntimeError: [red]no[/red] memory (its traceback:" in output
+    assert "noise" in output and "heldout" in output and "site/index.html" in output
+    page = (tmp_path / "run" / "site" / "index.html").read_text()
+    assert "theirs, 00000: RuntimeError: [red]no[/red] memory" in page
+
+
+class Breaks:
+    name, sample_rate, stems, tasks, provenance = "theirs", 16000, STEMS, frozenset({"total"}), {}
+
+    def __init__(self, *, weights, device, suite): ...
+
+    def generate(self, n, stems, *, given=None, seed=0, start=0):
+        raise RuntimeError("[red]no[/red] memory\nbacktrace of a library")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("scores.csv", ""), ("scores.csv", "a,b\n1,2\n"), ("scores.csv", "\x00\xff\x00"), ("scores.csv", '"'),
+    ("scores.csv", None), ("run.yaml", ""), ("run.yaml", "models: []"), ("run.yaml", "a: ["),
+    ("run.yaml", "[" * 3_000), ("run.yaml", "models: {noise: 1}"), ("run.yaml", "\xff"),
+    ("failures.csv", ""), ("failures.csv", "a\n"),
+])
+def test_a_damaged_run_folder_is_named(name, text, finished, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for held in ("scores.csv", "run.yaml", "failures.csv"):
+        shutil.copy(finished[0] / held, run / held)
+    if text is None:  # rubbish in one cell
+        text = (run / name).read_text().replace(",100,", ",abc,", 1).replace(",100.0,", ",abc,", 1)
+    (run / name).write_text(text, encoding="latin-1")
+    code, output = mtbench("site", run, "--out", tmp_path / "page")
+    assert code == 2 and output.startswith("error:") and str(run / name) in output and "Traceback" not in output
+    if name != "failures.csv":  # which the gate does not need
+        code, output = mtbench("check", tmp_path / "baseline.json", run, "--update")
+        assert code == 2 and str(run / name) in output
+
+
+def test_two_runs_in_one_table_are_refused(finished, tmp_path):
+    run = shutil.copytree(finished[0], tmp_path / "run", ignore=shutil.ignore_patterns("audio"))
+    table = pd.read_csv(run / "scores.csv")
+    pd.concat([table, table.assign(suite="another")]).to_csv(run / "scores.csv", index=False)
+    code, output = mtbench("site", run, "--out", tmp_path / "page")
+    assert code == 2 and "scores.csv: not one run's" in output
+
+
+@pytest.mark.parametrize("error, code, said", [
+    (PermissionError(errno.EACCES, "Permission denied", "/some/file"), 2, "error: /some/file: Permission denied"),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory", "/some/file"), 2, "error: /some/file: No such file"),
+    (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device"),
+])
+def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
+    def refuses(*arguments):
+        raise error
+
+    monkeypatch.setattr(runner, "run", refuses)
+    exit_code, output = mtbench("run", "--models", "noise")
+    assert exit_code == code and output.startswith(said)
 
 
 def test_eval_prints_and_keeps(tmp_path):
@@ -119,9 +204,47 @@ def test_check_follows_a_run(finished, tmp_path):
     code, output = mtbench("check", baseline, copied, "--update")
     assert code == 0 and "wrote" in output
     code, output = mtbench("check", baseline, copied)
-    assert code == 0 and "0 worse, 0 missing" in output
+    assert code == 0 and "0 worse, 0 missing" in output and "note:" not in output
+    record = (copied / "run.yaml").read_text()
+    (copied / "run.yaml").write_text(record.replace("seed: 0", "seed: 7"))
+    code, output = mtbench("check", baseline, copied)
+    assert code == 0 and "note: the baseline was made with seed 0, this run with seed 7" in output
     table = pd.read_csv(copied / "scores.csv")
     table.loc[(table["metric"] == "irs") & (table["model"] == "mine"), "value"] += 0.5
     table.to_csv(copied / "scores.csv", index=False)
     code, output = mtbench("check", baseline, copied)
     assert code == 1 and "worse" in output
+    table["n"] = 3
+    table.to_csv(copied / "scores.csv", index=False)
+    code, output = mtbench("check", baseline, copied)
+    assert code == 2 and f"error: {copied} cannot be held against {baseline}: the baseline has n 4, the run 3" in output
+    held = baseline.read_text()
+    code, output = mtbench("check", baseline, copied, "--update")
+    assert code == 0 and "nothing to compare: the baseline has n 4, the run 3" in output
+    assert baseline.read_text() != held
+
+
+def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps({
+        "models": [{"name": "noise", "label": "mine"}], "suite": f"folder:{suite_folder}", "n": 4,
+        "grid": {"fps": 100, "timebase": "true", "window": 0.15}}))
+    code, output = mtbench("run", "--config", "c.yaml")
+    assert code == 0, output  # into runs/folder-..., as anyone does
+    (made,) = (tmp_path / "runs").iterdir()
+    assert mtbench("check", "baseline.json", made, "--update")[0] == 0
+    from mtbench import controls
+    monkeypatch.setattr(controls, "NOISE_LEVEL", 1e-4)  # the code changes, the provenance that it states does not
+    real = controls.Noise.__init__
+
+    def states_as_before(self, suite):
+        real(self, suite)
+        self.provenance = {"what": "white noise, standard deviation 0.1"}
+
+    monkeypatch.setattr(controls.Noise, "__init__", states_as_before)
+    code, output = mtbench("check", "baseline.json")
+    assert code == 1 and "worse" in output
+    (checked,) = (tmp_path / "runs").glob("check-*")
+    assert f"run folder runs/{checked.name}" in output
+    mtbench("check", "baseline.json")
+    assert len(list((tmp_path / "runs").glob("check-*"))) == 2

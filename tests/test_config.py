@@ -31,7 +31,18 @@ def test_settings_are_the_product():
     assert grid.settings() == [(100, 50, "true"), (100, 100, "true"), (150, 50, "true"), (150, 100, "true")]
 
 
+def test_one_value_is_a_list_of_one(tmp_path):
+    loaded = config.load(written(tmp_path, "models: [a]\nembeddings: vggish\ngrid: {fps: 100, timebase: true}"), {})
+    assert (loaded.grid.fps, loaded.grid.timebase, loaded.embeddings) == ((100,), ("true",), ("vggish",))
+
+
 @pytest.mark.parametrize("text, problem", [
+    ("modells: [a]", "unknown key 'modells'. Did you mean 'models'"),
+    ("models: [{name: a, label: noise}]", "'noise' is the name of a control; give a another label"),
+    ("models: [a]\nn: 1000000000", "n: Input should be less than or equal to 100000"),
+    ("models: [a]\nseed: 1" + 30 * "0", "seed: Input should be less than"),
+    ("models: [a]\nsuite: 2024-02-31", "not valid YAML"),
+    ("[" * 3_000, "not valid YAML"),
     ("models: [a]\nsead: 1", "unknown key 'sead'. Did you mean 'seed'"),
     ("models: [a]\ngrid: {windows: [1]}", "unknown key 'windows'. Did you mean 'window'"),
     ("models: [{name: a, weigths: b}]", "unknown key 'weigths'. Did you mean 'weights'"),
@@ -58,6 +69,22 @@ def test_a_missing_config_is_named(tmp_path):
         config.load(tmp_path / "absent.yaml", {})
 
 
-def test_the_bundled_config_is_found_from_anywhere(tmp_path, monkeypatch):
+def test_a_bad_value_is_shown_in_short(tmp_path):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{new}: &{new} [{', '.join(9 * ['*' + old])}]\n" for old, new in zip("abcdefg", "bcdefgh"))
+    with pytest.raises(UsageError) as raised:
+        config.load(written(tmp_path, bomb.replace("h: &h", "suite: &h").replace("a: &a", "n: &a")), {"models": ["a"]})
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["configs/band.yaml", "band.yaml", "./band.yaml"])
+def test_the_bundled_config_is_found_from_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [model.row for model in config.load("configs/band.yaml", {}).models] == ["synctrack", "msg-ld", "heldout", "noise"]
+    assert [model.row for model in config.load(name, {}).models] == ["synctrack", "msg-ld", "heldout", "noise"]
+
+
+@pytest.mark.parametrize("name", ["wrong/dir/band.yaml", "../band.yaml", "/configs/band.yaml", "configs/absent.yaml"])
+def test_a_path_names_its_own_file_alone(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"{name}: cannot be read"):
+        config.load(name, {})

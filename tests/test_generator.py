@@ -40,7 +40,10 @@ def test_unknown_models_and_options_are_answered():
 
 @pytest.mark.parametrize("value, problem", [
     ("absent_package:make", "absent_package:make cannot be imported"), ("math:sqrt", "does not take these options"),
-    ("test_generator:breaks", "cannot be made .FileNotFoundError: weights.pt"), ("test_generator:half", "without sample_rate, stems"),
+    ("test_generator:breaks", "cannot be made .FileNotFoundError: weights.pt"),
+    ("test_generator:half", "without sample_rate"), ("test_generator:leaves", "cannot be made .SystemExit: no weights"),
+    ("builtins:dict", "does not take these options"),
+    ("test_generator:rambles", r"cannot be made .RuntimeError: line one \[31m of a xxx+\.\.\.\)$"),
 ])
 def test_a_strangers_faults_are_named(value, problem, monkeypatch):
     point = EntryPoint("theirs", value, generator.GROUP)
@@ -51,6 +54,54 @@ def test_a_strangers_faults_are_named(value, problem, monkeypatch):
 
 def breaks(*, weights, device, suite):
     raise FileNotFoundError("weights.pt")
+
+
+def leaves(*, weights, device, suite):
+    sys.exit("no weights")
+
+
+def rambles(*, weights, device, suite):
+    raise RuntimeError("\n  line\tone\x1b[31m of a " + 1000 * "x" + "\nline two")
+
+
+class Whole:
+    name, sample_rate, stems, tasks, provenance = "whole", 44100, STEMS, frozenset({"total"}), {}
+
+    def generate(self, n, stems, *, given=None, seed=0, start=0): ...
+
+
+def with_field(*, weights, device, suite, field, value):
+    made = Whole()
+    setattr(made, field, value)
+    return made
+
+
+@pytest.mark.parametrize("field, value", [
+    ("sample_rate", np.int64(44100)), ("sample_rate", 44100.0), ("stems", ["bass", "drums"]), ("tasks", ["total"]),
+])
+def test_harmless_types_are_taken(field, value, monkeypatch):
+    assert getattr(make_with(field, value, monkeypatch), field) == value
+
+
+@pytest.mark.parametrize("field, value, said", [
+    ("name", 3, "its name is 3, not a text"), ("name", "", "its name is '', not a text"),
+    ("sample_rate", "44100", "its sample_rate is '44100', not a positive whole number of Hz"),
+    ("sample_rate", 44100.5, "its sample_rate is 44100.5"), ("sample_rate", 0, "its sample_rate is 0"),
+    ("sample_rate", float("nan"), "its sample_rate is nan"), ("sample_rate", float("inf"), "its sample_rate is inf"),
+    ("stems", "bass", "its stems is 'bass', not a tuple of names"), ("stems", None, "its stems is None"),
+    ("stems", [1, 2], r"its stems is \[1, 2\]"), ("tasks", None, "its tasks is None, not a set of names"),
+    ("tasks", "total", "its tasks is 'total'"), ("provenance", None, "its provenance is None, not a mapping"),
+    ("generate", None, "its generate is None, not a method"),
+])
+def test_attributes_of_a_wrong_type_are_named(field, value, said, monkeypatch):
+    with pytest.raises(MtbenchError, match=f"model 'theirs': {said}"):
+        make_with(field, value, monkeypatch)
+
+
+def make_with(field, value, monkeypatch):
+    point = EntryPoint("theirs", "test_generator:with_field", generator.GROUP)
+    monkeypatch.setattr(generator, "installed", lambda: {"theirs": point})
+    return generator.make("theirs", suite=open_suite("band"), options={"field": field, "value": value})
 
 
 def half(*, weights, device, suite):

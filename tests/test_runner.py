@@ -1,6 +1,7 @@
 """Runs on a folder suite with made-up generators: what is made, what is kept, what is said."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import soundfile
 from conftest import STEMS, clicks, write_clips
 
 from mtbench import config, runner
-from mtbench.errors import MtbenchError, UsageError
+from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import StemSet
 from mtbench.store import RunFolder
 
@@ -66,7 +67,7 @@ def test_a_run_leaves_a_whole_folder(suite_folder, tmp_path, monkeypatch):
     assert score(result, model="heldout", metric="fad", track="mixture") < score(result, model="noise", metric="fad", track="mixture")
     read = folder.read_table("scores.csv")
     pd.testing.assert_frame_equal(read, result.scores, check_dtype=False, check_exact=True)
-    assert folder.read_yaml("run.yaml")["models"]["fake"] == {"what": "clicks", "where": "weights.pt"}
+    assert folder.read_record()["models"]["fake"] == {"what": "clicks", "where": "weights.pt"}
     beats = folder.read_table("beats/total/fake.csv")
     assert np.diff(beats[(beats["sample"] == "00002") & (beats["track"] == "bass")]["time"]).mean() == pytest.approx(0.5, abs=0.01)
     samples = folder.read_table("samples.csv")
@@ -79,11 +80,34 @@ def test_a_stopped_run_goes_on(suite_folder, tmp_path, monkeypatch):
         run(Fake(fail_at=2), suite_folder, tmp_path / "stopped", monkeypatch)
     assert not (tmp_path / "stopped" / "scores.csv").exists()
     (tmp_path / "stopped/audio/total/fake/drums/00000.wav").unlink()  # as if the kill had come within a sample
+    assert not list((tmp_path / "stopped").rglob("failures.csv"))
     second = Fake()
     resumed = run(second, suite_folder, tmp_path / "stopped", monkeypatch)
     assert second.made == [0, 2, 3]  # sample 1 was finished
     whole = run(Fake(), suite_folder, tmp_path / "whole", monkeypatch)
     pd.testing.assert_frame_equal(resumed.scores, whole.scores)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda folder: (folder / "drums/00001.wav").write_bytes((folder / "drums/00001.wav").read_bytes()[:40000]),
+    lambda folder: (folder / "drums/00001.wav").write_bytes(b""),
+    lambda folder: soundfile.write(folder / "drums/00001.wav", np.zeros(163840), 44100),
+    lambda folder: (folder / "conversions/00001.json").unlink(),  # a kill between the last WAV and it
+    lambda folder: (folder / "conversions/00001.json").write_text(""),
+    lambda folder: (folder / "conversions/00001.json").write_text("{}"),
+], ids=["cut", "empty", "another rate", "no record", "empty record", "foreign record"])
+def test_a_damaged_sample_is_made_again(damage, suite_folder, tmp_path, monkeypatch):
+    whole = run(Fake(length=100000), suite_folder, tmp_path / "run", monkeypatch, n=3)
+    (tmp_path / "run/audio/total/fake/conversions.csv").unlink()
+    damage(tmp_path / "run/audio/total/fake")
+    again = Fake(length=100000)
+    result = run(again, suite_folder, tmp_path / "run", monkeypatch, n=3)
+    assert again.made == [1]
+    pd.testing.assert_frame_equal(result.scores, whole.scores)
+    table = pd.read_csv(tmp_path / "run/audio/total/fake/conversions.csv", dtype={"sample": str})
+    assert table["sample"].tolist() == [f"{i:05d}" for i in range(3) for _ in STEMS]
+    assert table["stem"].tolist() == 3 * list(STEMS)
+    assert set(table["padded"]) == {63840}
 
 
 def test_more_samples_extend_a_run(suite_folder, tmp_path, monkeypatch):
@@ -99,6 +123,22 @@ def test_other_weights_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch
         run(Fake(provenance={"what": "other weights"}), suite_folder, tmp_path / "run", monkeypatch, n=1)
     with pytest.raises(UsageError, match="seed differs"):
         run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1, seed=1)
+    for wav in (tmp_path / "run/audio/total/fake").glob("*/*.wav"):
+        wav.unlink()
+    other = Fake(provenance={"what": "other weights"})
+    assert not run(other, suite_folder, tmp_path / "run", monkeypatch, n=1).failed  # nothing to mix with
+
+
+def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp_path, monkeypatch):
+    knot = {}
+    knot["knot"] = knot
+    strange = {"steps": np.int64(4), "loss": float("nan"), "scale": np.float32(0.5), "parts": {"b", "a"},
+               "on": (1, True), 3: knot, "object": object()}
+    run(Fake(provenance=strange), suite_folder, tmp_path / "run", monkeypatch, n=1)
+    run(Fake(provenance=strange), suite_folder, tmp_path / "run", monkeypatch, n=1)
+    held = RunFolder(tmp_path / "run").read_record()["models"]["fake"]
+    del held["3"]
+    assert held == {"steps": 4, "loss": "nan", "scale": 0.5, "parts": ["a", "b"], "on": [1, True], "object": "object"}
 
 
 def test_lengths_are_brought_to_the_suite_and_counted(suite_folder, tmp_path, monkeypatch):
@@ -119,32 +159,168 @@ def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("change, problem", [
-    (lambda waves: {"bass": waves["bass"]}, "has the stems bass, not bass, drums, guitar, piano"),
-    (lambda waves: {**waves, "drums": waves["drums"][None]}, "its drums is float32 [1, 163840]"),
+    (lambda waves: {"bass": waves["bass"]}, "it has the stems bass, not bass, drums, guitar, piano"),
+    (lambda waves: {**waves, "drums": waves["drums"][None]}, "its drums is float32 [1, 163840], not float [samples]"),
     (lambda waves: {**waves, "drums": np.zeros(10, np.int16)}, "its drums is int16"),
+    (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "its drums is no array (ValueError: "),
+    (lambda waves: None, "it is a StemSet without named stems"),
 ])
 def test_what_a_model_yields_is_checked(suite_folder, tmp_path, monkeypatch, change, problem):
-    with pytest.raises(MtbenchError) as raised:
-        run(Fake(change=change), suite_folder, tmp_path / "run", monkeypatch)
-    assert problem in str(raised.value) and "fake: sample 0" in str(raised.value)
+    (failed,) = run(Fake(change=change), suite_folder, tmp_path / "run", monkeypatch, n=1).failed
+    assert failed.startswith(f"fake failed at sample 0: {problem}")
 
 
-def test_a_model_that_fails_is_named_and_keeps_its_samples(suite_folder, tmp_path, monkeypatch):
+SILENCE = {stem: np.zeros(9, np.float32) for stem in STEMS}
+
+
+@pytest.mark.parametrize("yielded, problem", [
+    (None, "TypeError: 'NoneType' object is not iterable"), ([{"bass": 1}], "it is a dict, not a StemSet"),
+    ([StemSet("0", SILENCE, "44100")], "its sample rate is '44100', not a positive whole number"),
+    ([StemSet("0", SILENCE, 99999989)], "99999989 Hz cannot be resampled"),
+])
+def test_what_is_no_sample_is_named(suite_folder, tmp_path, monkeypatch, yielded, problem):
+    fake = Fake()
+    fake.generate = lambda *arguments, **options: yielded
+    (failed,) = run(fake, suite_folder, tmp_path / "run", monkeypatch, n=1).failed
+    assert failed.startswith(f"fake failed at sample 0: {problem}")
+
+
+@pytest.mark.parametrize("error, said", [
+    (ZeroDivisionError("over\nand out"), "ZeroDivisionError: over"), (SystemExit(3), "SystemExit: 3"),
+    (UsageError("no weights"), "no weights"),
+])
+def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path, monkeypatch, error, said):
     def breaks(waves, made=iter(range(9))):
-        return waves if next(made) < 2 else 1 / 0
+        if next(made) == 2:
+            raise error
+        return waves
 
-    with pytest.raises(MtbenchError, match="fake failed while making sample 2: ZeroDivisionError.*error.txt"):
-        run(Fake(change=breaks), suite_folder, tmp_path / "run", monkeypatch)
-    assert "1 / 0" in (tmp_path / "run/audio/total/fake/error.txt").read_text()
+    result = run(Fake(change=breaks), suite_folder, tmp_path / "run", monkeypatch)
+    trace = tmp_path / "run/audio/total/fake/error.txt"
+    assert result.failed == [f"fake failed at sample 2: {said} (its traceback: {trace})"]
+    assert "in breaks" in trace.read_text()
     assert (tmp_path / "run/audio/total/fake/piano/00001.wav").is_file()
+    assert set(result.scores["model"]) == {"heldout", "noise"}
+    (failure,) = RunFolder(tmp_path / "run").read_table("failures.csv").to_dict("records")
+    reason = failure.pop("reason")
+    assert failure == {"task": "total", "given": "", "model": "fake", "sample": "00002",
+                       "suite": f"folder:{suite_folder}"}
+    assert reason.startswith(said)
+    mended = Fake()
+    assert run(mended, suite_folder, tmp_path / "run", monkeypatch).failed == []
+    assert mended.made == [2, 3] and not trace.exists()
+
+
+def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path, monkeypatch):
+    def no_path(loaded, *arguments):
+        if any(np.all(stems["bass"] == 1000) for _, stems, _ in loaded):
+            raise ValueError("activations admit no path")
+        return real(loaded, *arguments)
+
+    from mtbench import analysis
+    real = analysis._track
+    monkeypatch.setattr(analysis, "_track", no_path)
+    monkeypatch.setattr(runner.joblib, "cpu_count", lambda: 1)  # in this process, where the patch is
+    constant = Fake(change=lambda waves: dict.fromkeys(waves, np.full(163840, 1000 / 32768, np.float32)))
+    result = run(constant, suite_folder, tmp_path / "run", monkeypatch, n=2)
+    assert result.failed == ["fake: none of its 2 clips can be scored; the first: activations admit no path"]
+    assert RunFolder(tmp_path / "run").read_table("failures.csv")["sample"].tolist() == ["00000", "00001"]
+    assert set(result.scores["model"]) == {"heldout", "noise"}
+
+
+def test_a_killed_process_is_named(suite_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "Parallel", KilledWorkers)
+    with pytest.raises(MtbenchError, match="reference of .*: a process was killed, perhaps for want of memory"):
+        run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
+
+
+class KilledWorkers:
+    """As joblib's, of which the system killed one."""
+
+    def __init__(self, **options): ...
+
+    def __call__(self, jobs):
+        raise runner.TerminatedWorkerError
 
 
 def test_a_model_that_stops_early_is_named(suite_folder, tmp_path, monkeypatch):
     fake = Fake()
     whole = fake.generate
     fake.generate = lambda n, *arguments, **options: whole(n - 1, *arguments, **options)
-    with pytest.raises(MtbenchError, match="fake: asked for samples 0 to 3, it stopped before 3"):
-        run(fake, suite_folder, tmp_path / "run", monkeypatch)
+    result = run(fake, suite_folder, tmp_path / "run", monkeypatch)
+    assert result.failed == ["fake failed at sample 3: asked for the samples 0 to 3, it stopped before"]
+
+
+def test_a_strangers_message_is_one_line():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert one_line(ValueError("\n\n a\tb  c\r\x07d \nsecond")) == "ValueError: a b c"
+    assert one_line(ValueError("\x1b[31mred\udce9")) == "ValueError: [31mred"
+    assert one_line(Mute()) == "Mute" and one_line(KeyError()) == "KeyError"
+    assert len(one_line(ValueError(1000 * "x"))) == 300
+
+
+@pytest.mark.parametrize("n", [5, 1000, 100_000])
+def test_more_samples_than_heldout_songs_are_refused_at_once(n, suite_folder, tmp_path, monkeypatch):
+    fake = Fake()
+    with pytest.raises(UsageError, match=f"holds 4 songs outside its reference.*{n} samples.*-n 4 or less"):
+        run(fake, suite_folder, tmp_path / "run", monkeypatch, n=n)
+    assert fake.made == [] and not (tmp_path / "run").exists()
+
+
+def test_a_reference_that_cannot_be_read_is_met_before_anything_is_made(tmp_path, monkeypatch):
+    suite = write_clips(tmp_path / "suite", ["a"], seconds=1.0)
+    (suite / "drums" / "a.wav").write_text("not audio")
+    fake = Fake()
+    with pytest.raises(MtbenchError, match="reference of suite .* cannot be read: .*a.wav"):
+        run(fake, suite, tmp_path / "run", monkeypatch)
+    (suite / "drums" / "a.wav").unlink()
+    with pytest.raises(UsageError, match="no clip has all of"):
+        run(fake, suite, tmp_path / "run", monkeypatch)
+    assert fake.made == []
+
+
+@pytest.mark.parametrize("which", ["run", "cache"])
+def test_a_folder_that_cannot_be_written_is_met_before_anything_is_made(which, suite_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / which
+    file.write_text("")  # root may write into any folder, but not into a file
+    fake = Fake()
+    remedy = "--out" if which == "run" else "MTBENCH_CACHE"
+    with pytest.raises(UsageError, match=f"{file}/?.*: cannot be written .*{remedy}"):
+        run(fake, suite_folder, tmp_path / which if which == "run" else tmp_path / "run", monkeypatch, n=1)
+    with pytest.raises(UsageError, match=f"{file}/?.*: cannot be written"):
+        runner.evaluate(suite_folder / "reference", None, config.Grid(), [],
+                        file / "below" if which == "run" else tmp_path / "run", no_progress)
+    assert fake.made == []
+
+
+def test_folders_of_one_name_are_evaluated_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    a, b = (runner.default_eval_folder(Path(name)) for name in ("a/stems", "b/stems"))
+    assert a != b and a.parent == Path("runs") and a.name.startswith("eval-stems-")
+    assert runner.default_eval_folder(tmp_path / "b" / ".." / "a" / "stems") == a
+
+
+def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
+    def commit(folder):
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder)]
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "m"], check=True)
+        return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    inner = tmp_path / "theirs" / "site-packages"
+    inner.mkdir(parents=True)
+    assert runner._git_commit(inner) is None
+    commit(tmp_path / "theirs")
+    (inner / "pyproject.toml").write_text('[project]\nname = "mtbench"')
+    assert runner._git_commit(inner) is None  # a project that has mtbench somewhere below it
+    own = commit(inner)
+    assert runner._git_commit(inner) == own
+    (inner / "pyproject.toml").write_text('[project]\nname = "theirs"')
+    assert runner._git_commit(inner) is None
 
 
 def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from mtbench import scores
 from mtbench.analysis import Analysis
+from mtbench.metrics import folder_irs
 from mtbench.report.tables import paper_tables, sensitivity_tables
 
 SETTING = (100, 100.0, "true")
@@ -40,6 +41,8 @@ def test_files_first_then_stems():
     assert (drums["value"], drums["n"], drums["n_scored"]) == (pytest.approx(0.05), 2, 2)
     assert (bass["value"], bass["n_scored"]) == (pytest.approx(0.0), 1)
     assert both["value"] == pytest.approx(0.025)
+    held = samples[samples["metric"] == "irs"]
+    assert both["value"] == folder_irs([part["value"] for _, part in held.groupby("track")])
 
 
 def test_undefined_is_left_out_and_counted():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtbench.metrics import folder_irs, irs, mean_of_defined
+from mtbench.metrics import cbd, cbs, folder_irs, irs, mean_of_defined
 
 GOLDENS = json.loads((Path(__file__).parent / "data/metrics/goldens.json").read_text())
 SHARED = Path(__file__).resolve().parents[2] / "shared/metrics/goldens.json"
@@ -113,6 +113,15 @@ def test_mean_of_defined():
 def test_bad_beats(beats, reason):
     with pytest.raises(ValueError, match=f"^beats: .*{reason}"):
         irs(beats)
+
+
+@pytest.mark.parametrize("metric", [lambda tracks: cbs(tracks, 2.0, 1.0), cbd], ids=["cbs", "cbd"])
+@pytest.mark.parametrize("beats", [[float("nan")], [0.5, 0.4], [-0.1]])
+def test_bad_beats_are_named_by_track(metric, beats):
+    with pytest.raises(ValueError, match="beats of track 'drums'"):
+        metric({"bass": [0.5], "drums": beats})
+    with pytest.raises(ValueError, match="beats of track 1"):
+        metric([[0.5], beats])
 
 
 def test_input_is_left_alone():

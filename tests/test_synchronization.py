@@ -138,11 +138,3 @@ def test_invariant_under_the_order_of_tracks_and_a_common_unit_of_time_only():
 def test_bad_duration_or_window(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be a positive"):
         cbs([[0.5], [0.5]], **{"duration": 2.0, "window": 1.0, name: value})
-
-
-@pytest.mark.parametrize("beats", [[float("nan")], [0.5, 0.4], [-0.1]])
-def test_bad_beats_are_named_by_track(beats):
-    with pytest.raises(ValueError, match="beats of track 'drums'"):
-        cbs({"bass": [0.5], "drums": beats}, 2.0, 1.0)
-    with pytest.raises(ValueError, match="beats of track 1"):
-        cbs([[0.5], beats], 2.0, 1.0)

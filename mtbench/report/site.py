@@ -6,23 +6,23 @@ from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from mtbench import audio
+from mtbench import audio, scores
 from mtbench.report.tables import Table, run_tables
-from mtbench.scores import METRICS
-from mtbench.store import RunFolder
+from mtbench.store import RunFolder, check_writable
 
 
 def write(runs: Sequence[Path], out: Path) -> Path:
     """Write ``index.html`` into `out` from finished run folders; returns its path.
 
-    Raises UsageError for a folder that holds no finished run. Text from outside is escaped by the template.
+    Raises UsageError, naming the file, for a folder that holds no finished run or cannot be written. Text from outside
+    is escaped by the template.
     """
     shown = []
     for path in runs:
         folder = RunFolder(path)
-        scores, record = folder.read_table("scores.csv"), folder.read_yaml("run.yaml")
-        failures = folder.read_table("failures.csv")
-        tables = [_cells(table) for table in run_tables(scores, record["models"])]
+        held, record = scores.read(folder), folder.read_record()
+        failures = folder.read_table("failures.csv", ["model", "sample", "reason"])
+        tables = [_cells(table) for table in run_tables(held, record["models"])]
         shown.append({"name": Path(path).name, "record": record, "tables": tables, "failures": failures.to_dict("records")})
     templates = files("mtbench.leaderboard")
     # Everything is escaped, whatever the template's suffix: names and reasons come from outside.
@@ -30,7 +30,8 @@ def write(runs: Sequence[Path], out: Path) -> Path:
         loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
-    page = environment.get_template("index.html").render(runs=shown, metrics=METRICS)
+    page = environment.get_template("index.html").render(runs=shown, metrics=scores.METRICS)
+    check_writable(out, "choose another --out")
     with audio.whole_file(out / "index.html") as file:
         file.write(page.encode())
     return out / "index.html"

@@ -58,7 +58,7 @@ class Folder:
 
     def __init__(self, path: str | Path):
         self.name = f"folder:{path}"
-        self._path = Path(path)
+        self._path = Path(path).absolute()  # its songs are read by processes that may have begun in another folder
         self._split = (self._path / "reference").is_dir()
         if not self._path.is_dir():
             raise UsageError(f"{path}: no such folder")
@@ -79,8 +79,5 @@ class Folder:
 
 def _load(clip: tuple[str, dict[str, Path]]) -> StemSet:
     name, files = clip
-    waves = {}
-    for stem, file in files.items():
-        samples, rate = audio.read(file)
-        waves[stem] = audio.to_float(audio.canonical(samples, rate, SAMPLE_RATE, N_SAMPLES).samples)
-    return StemSet(name, waves, SAMPLE_RATE)
+    read = {stem: audio.read_canonical(file, SAMPLE_RATE, N_SAMPLES) for stem, file in files.items()}
+    return StemSet(name, {stem: audio.to_float(done.samples) for stem, done in read.items()}, SAMPLE_RATE)

@@ -23,7 +23,7 @@ LONGEST = 640.0  # s
 def data_folder() -> Path:
     """Where the data set is looked for: ``$MTBENCH_DATA/slakh2100``, else the user's data folder."""
     root = os.environ.get("MTBENCH_DATA") or platformdirs.user_data_dir("mtbench")
-    return Path(root) / "slakh2100"
+    return Path(root).absolute() / "slakh2100"
 
 
 class Slakh2100:
@@ -64,9 +64,10 @@ def windows(split_folder: Path) -> list[tuple[Path, int]]:
 
 def _load(window: tuple[Path, int]) -> StemSet:
     track, number = window
+    _, rate = audio.info(track / f"{STEMS[0]}.wav")  # that of every stem, or the track were not among the windows
+    start, frames = int(number * CLIP * rate), round(CLIP * rate)
     waves = {}
     for stem in STEMS:
-        _, rate = audio.info(track / f"{stem}.wav")
-        samples, rate = audio.read(track / f"{stem}.wav", start=int(number * CLIP * rate), frames=round(CLIP * rate))
-        waves[stem] = audio.to_float(audio.canonical(samples, rate, SAMPLE_RATE, N_SAMPLES).samples)
+        done = audio.read_canonical(track / f"{stem}.wav", SAMPLE_RATE, N_SAMPLES, start, frames)
+        waves[stem] = audio.to_float(done.samples)
     return StemSet(f"{track.name}-{number:03d}", waves, SAMPLE_RATE)
