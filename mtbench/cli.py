@@ -315,17 +315,17 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _stage(title: str, total: int) -> Iterator[Callable[[int], None]]:
+def _stage(title: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar; where nobody watches a terminal, a line when the stage begins and one when it ends."""
     if not errors.is_terminal:
         errors.print(f"{title}: {total} to do", markup=False)
-        yield lambda steps: None
+        yield lambda steps, detail="": None
         errors.print(f"{title}: done", markup=False)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task(escape(title), total=total)
-        yield lambda steps: progress.advance(task, steps)
+        yield lambda steps, detail="": progress.update(task, advance=steps, description=escape(f"{title} {detail}".strip()))
 
 
 def _show(done) -> None:

@@ -52,6 +52,9 @@ class Generator(Protocol):
     name: as on the command line. sample_rate: Hz, the generator's own; the harness resamples.
     stems: what it can make. tasks: those of total, arrangement and separation that it can do.
     provenance: what its samples depend on (weights' SHA-256, training data and budget, form, batch size).
+
+    A generator whose samples take long may have an attribute `on_step`, a function that it calls with (done, steps)
+    on the way to the next sample; the harness puts its own there and shows it.
     """
 
     name: str

@@ -35,8 +35,9 @@ from mtbench.suites.folder import stem_folder
 FAILURE_COLUMNS = ["task", "given", "model", "suite", "sample", "reason"]
 CLIPS_AT_ONCE = 2  # clips whose stems share a pass of the beat network: more is quicker, and coarser to interrupt
 
-# Shows a stage of work to the user: stage(title, total) gives a function to call with the steps just done.
-Stage = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+# Shows a stage of work to the user: stage(title, total) gives a function to call with the steps just done and, where
+# one takes long, a word on what goes on in it.
+Stage = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,8 @@ def _generate(
     trace.unlink(missing_ok=True)
     with stage(f"generate {folder.path.name}", config.n) as advance:
         advance(config.n - len(missing))
+        if hasattr(made, "on_step"):
+            made.on_step = lambda done, steps: advance(0, f"(step {done} of {steps})")
         for first, count in _stretches(missing):
             made_now = _samples(made, count, suite.stems, config.seed, first)
             for number in range(first, first + count):

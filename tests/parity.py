@@ -29,6 +29,10 @@ def recipe_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
     leaf = name.rsplit(".", 1)[-1]
     if leaf == "weight_g":
         return 1.0 + 0.1 * r.abs()
+    if leaf == "weights":  # MSDM's learned frequencies, and below its layer norms
+        return r
+    if leaf == "g":
+        return 1.0 + 0.1 * r
     if len(shape) >= 2:
         return r / math.sqrt(math.prod(shape[1:]))
     return 1.0 + 0.1 * r if leaf.endswith("weight") else 0.05 * r

@@ -113,7 +113,8 @@ def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path):
     assert sample.stems["bass"].shape == (10240,)
 
 
-@pytest.mark.parametrize("options, message", [({"steps": 3}, "steps"), ({"batch_size": 0}, "batch_size must be")])
+@pytest.mark.parametrize("options, message", [({"steps": 3}, "steps"), ({"batch_size": 0}, "batch_size must be"),
+                                              ({"precision": "float8"}, "precision must be one of")])
 def test_bad_options_are_refused(band, options, message):
     with pytest.raises(UsageError, match=f"model 'synctrack': {message}"):
         generator.make("synctrack", suite=band, options=options)
@@ -281,6 +282,19 @@ def test_steps_are_told(small):
     made.on_step = lambda done, steps: told.append((done, steps))
     list(made.generate(3, STEMS))
     assert told == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_lower_precision_changes_samples_a_little_and_is_told(small):
+    plain, reduced = (small_model(small, **options) for options in ({}, {"precision": "bfloat16"}))
+    assert "precision" not in plain.provenance and reduced.provenance["precision"] == "bfloat16"
+    exact, rounded = (torch.cat([model._latents(0, [i]) for i in range(4)]) for model in (plain, reduced))
+    assert 1e-4 < float((exact - rounded).norm() / exact.norm()) < 0.1
+
+
+@pytest.mark.slow
+def test_a_compiled_network_makes_the_same_samples(small):
+    plain, compiled = (small_model(small, **options)._latents(0, [0, 1]) for options in ({}, {"compile": True}))
+    assert float((plain - compiled).norm() / plain.norm()) < 1e-4
 
 
 def test_a_strange_stem_is_named(small):

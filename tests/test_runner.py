@@ -46,7 +46,7 @@ def run(fake, suite_folder, out, monkeypatch, n=4, **more):
 
 class no_progress:
     def __init__(self, title, total): ...
-    def __enter__(self): return lambda steps: None
+    def __enter__(self): return lambda steps, detail="": None
     def __exit__(self, *_): ...
 
 
@@ -73,6 +73,20 @@ def test_a_run_leaves_a_whole_folder(suite_folder, tmp_path, monkeypatch):
     samples = folder.read_table("samples.csv")
     assert len(samples[(samples["model"] == "fake") & (samples["metric"] == "irs")]) == 4 * 4
     assert soundfile.info(tmp_path / "run/audio/total/fake/bass/00003.wav").subtype == "PCM_16"
+
+
+def test_the_steps_of_a_slow_generator_are_shown(suite_folder, tmp_path, monkeypatch):
+    shown = []
+
+    class Progress(no_progress):
+        def __enter__(self): return lambda steps, detail="": shown.append(detail) if detail else None
+
+    fake = Fake()
+    fake.on_step = None  # the harness puts its own there
+    fake.change = lambda waves: fake.on_step(3, 200) or waves
+    monkeypatch.setitem(globals(), "no_progress", Progress)
+    run(fake, suite_folder, tmp_path / "run", monkeypatch, n=2)
+    assert shown == 2 * ["(step 3 of 200)"]
 
 
 def test_a_stopped_run_goes_on(suite_folder, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from musicldm.vae import VAE, VAEConfig
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the tracks in the latents
 SMALL = 20_000_000  # parameters
 ROWS = 16  # stems decoded at once: at the published size the VAE takes 0.2 GB a row
+PRECISIONS = ("float32", "tf32", "bfloat16")
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 EMBEDDED_VAE, EMBEDDED_VOCODER = CHECKPOINTS / "band-vae.pt", CHECKPOINTS / "band-vocoder.pt"
 
@@ -38,6 +39,8 @@ class LatentDiffusion:
     latent_shape: [track, C, T, F]; samples: the length of a clip, at most what T frames of latents give (None: that).
     mixes_samples: the network lets the samples of a batch influence each other. Batches then start at multiples of
     batch_size and are always full, and batch_size is part of the provenance.
+    precision: one of PRECISIONS, of the network; all but float32 change samples beyond rounding, and are part of the
+    provenance. compile: let torch compile the network, which pays where many batches follow.
 
     `on_step(done, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
     """
@@ -46,9 +49,12 @@ class LatentDiffusion:
 
     def __init__(self, name: str, network: nn.Module, vae: VAE, scale_factor: float, latent_shape: Sequence[int],
                  provenance: Mapping[str, Any], device: str, steps: int, batch_size: int, *,
-                 vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False):
+                 vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False,
+                 precision: str = "float32", compile: bool = False):
         self.name, self._device, self._batch_size, self._mixes_samples = name, device, batch_size, mixes_samples
         self._network = network.eval().to(device)
+        self._denoise = torch.compile(self._network) if compile else self._network
+        self._precision = precision
         self._vae = vae.eval().to(device, memory_format=torch.channels_last)
         self._vocoder = vocoder.eval().to(device) if vocoder else None
         self._scale_factor, self._shape = scale_factor, tuple(latent_shape)
@@ -60,6 +66,8 @@ class LatentDiffusion:
                            "vocoder": "HiFi-GAN" if vocoder else "Griffin-Lim"}
         if mixes_samples:
             self.provenance["batch_size"] = batch_size
+        if precision != "float32":
+            self.provenance["precision"] = precision
 
     def generate(self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0,
                  start: int = 0) -> Iterator[StemSet]:
@@ -115,10 +123,14 @@ class LatentDiffusion:
         draw = noise_per_sample(seed, numbers, self._shape)
         noise = lambda: draw().to(self._device)  # noqa: E731
         known, mask = self._encoded(kept, noise()) if any(kept) else (None, None)
-        steps = ddim(self._network, noise(), self._schedule, noise, known=known, mask=mask)
+        steps = ddim(self._estimated_noise, noise(), self._schedule, noise, known=known, mask=mask)
         for done, (x, _) in enumerate(steps, 1):
             self.on_step(done, len(self._schedule.timesteps))
         return x
+
+    def _estimated_noise(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        with reduced_precision(self._precision, x.device):
+            return self._denoise(x, timesteps).float()
 
     def _encoded(self, kept: Sequence[Mapping[str, np.ndarray]], noise: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled posterior samples of the stems to keep [B, track, C, T, F], and their mask [B, track, 1, 1, 1]."""
@@ -147,7 +159,7 @@ def from_checkpoint(
     name: str, path: Path, *, trained: Callable[[Mapping[str, Any]], nn.Module],
     lightning: Callable[[Mapping[str, Tensor]], nn.Module], form: Callable[[Any], str],
     mixes_samples: Callable[[Any], bool] = lambda config: False, device: str, suite: Any, steps: int | None,
-    batch_size: int | None,
+    batch_size: int | None, precision: str, compile: bool,
 ) -> LatentDiffusion:
     """A generator from a checkpoint that mtbench's training wrote, or from a published Lightning file.
 
@@ -173,6 +185,8 @@ def from_checkpoint(
     batch_size = batch_size if batch_size is not None else 16 if mixes else 8
     if batch_size < 1:
         raise UsageError(f"model '{name}': batch_size must be at least 1, got {batch_size}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"model '{name}': precision must be one of {', '.join(PRECISIONS)}, got '{precision}'")
     try:
         ddim_schedule(steps)
     except ValueError as error:
@@ -188,7 +202,7 @@ def from_checkpoint(
     if seconds != trained_seconds:
         provenance["duration"] = f"{seconds:g} s by a model trained on {trained_seconds:g} s"
     return LatentDiffusion(name, network, vae, scale_factor, shape, provenance, device, steps, batch_size,
-                           vocoder=vocoder, samples=samples, mixes_samples=mixes)
+                           vocoder=vocoder, samples=samples, mixes_samples=mixes, precision=precision, compile=compile)
 
 
 def load_vae(path: Path) -> VAE:
@@ -238,6 +252,18 @@ def _first_stage(path: Path, vae_sha256: str | None) -> tuple[VAE, HiFiGAN | Non
             return load_vae(vae), load_vocoder(vocoder), digests | {"vocoder": checked_sha256(vocoder)}
     raise UsageError(f"{path} was trained on the latents of a VAE with the SHA-256 {vae_sha256}, which is neither the "
                      f"embedded one nor in {folders[0]} as {published.VAE_FILE} nor among the fetched weights")
+
+
+@contextmanager
+def reduced_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Let a network compute in TF32 (a GPU's products of float32 with 10 bits) or, by autocast, in bfloat16."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

@@ -12,7 +12,8 @@ SWITCHES = ("cross_track_keys", "time_attention", "time_residuals", "instrument_
 
 
 def make(
-    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None
+    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
+    precision: str = "float32", compile: bool = False,
 ) -> LatentDiffusion:
     """The generator of a checkpoint.
 
@@ -20,6 +21,8 @@ def make(
     `python -m musicldm.fetch synctrack` fetched; else a file, of mtbench's training or the published Lightning file.
     steps: of DDIM; 200 with published weights, else 50. batch_size: samples denoised together, 16 with published
     weights, else 8. In the published form the samples of a batch mix, so that it changes them; in the paper's form not.
+    precision: `float32`, or `tf32` or `bfloat16`, which are faster on a GPU and change samples. compile: let torch
+    compile the network, which takes a minute at the start.
 
     Clips may have any length. What it costs grows with the square of it, since attention at down-sampling 2 spans all
     times of all tracks; and beyond the length of the training nothing tells how well the model does.
@@ -29,7 +32,7 @@ def make(
         "synctrack", path, trained=lambda config: SyncTrackUNet(SyncTrackConfig(**config)),
         lightning=lambda state: SyncTrackUNet(SyncTrackConfig.published()), form=form,
         mixes_samples=lambda config: config.cross_track_keys == "row_mod_batch", device=device, suite=suite,
-        steps=steps, batch_size=batch_size,
+        steps=steps, batch_size=batch_size, precision=precision, compile=compile,
     )
 
 

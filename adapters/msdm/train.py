@@ -1,0 +1,95 @@
+"""Train MSDM on the waves of a suite's songs.
+
+    python -m msdm.train CONFIG            # a YAML file, as configs/train-*.yaml; `network` has MSDMConfig's fields
+
+The same command goes on where a training was stopped.
+
+As published: the loss, and the levels of noise that it is taken at. Not as published: the loop's averaged weights and,
+unless the config says so, its optimiser (published: Adam with betas 0.9 and 0.99, 1e-4 throughout, 8 songs a step).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor, nn
+
+from msdm.generator import MSDM, SAMPLE_RATE, STEPS
+from msdm.network import MSDMConfig, MSDMUNet
+from msdm.sampling import denoised, scalings
+from mtbench import audio
+from mtbench.errors import UsageError
+from mtbench.generator import StemSet
+from mtbench.suites import N_SAMPLES, STEMS, Songs
+from mtbench.suites import SAMPLE_RATE as SUITE_RATE
+from musicldm import training
+from musicldm.scoring import Scorer
+from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_songs, training_waves
+
+LOG_SIGMA = (-3.0, 1.0)  # mean and standard deviation of ln(sigma) in training
+
+
+def train(config: TrainConfig) -> None:
+    try:
+        network = MSDMUNet(MSDMConfig(**config.network))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{config.name}: network: {error}") from None
+    fabric = launch(config)
+    if fabric.is_global_zero:
+        training_waves(config, rate=SAMPLE_RATE)
+    fabric.barrier()
+    waves = training_waves(config, rate=SAMPLE_RATE)
+    if config.initial_weights:
+        training.start_from(network, config.initial_weights)
+
+    def sample(network: MSDMUNet, n: int) -> Iterator[StemSet]:
+        generator = MSDM(network, {}, str(fabric.device), STEPS, config.batch, N_SAMPLES, SUITE_RATE)
+        for made in generator.generate(n, STEMS):
+            stems = {stem: audio.resample(wave, made.sample_rate, SUITE_RATE) for stem, wave in made.stems.items()}
+            yield StemSet(made.id, stems, SUITE_RATE)
+
+    scorer = None
+    if config.score_every and fabric.is_global_zero:
+        songs = training_songs(config)
+        held_back = Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__)
+        scorer = Scorer(sample, held_back, config.score_songs)
+        config.folder.mkdir(parents=True, exist_ok=True)
+        (config.folder / "songs.yaml").write_text(yaml.safe_dump(scorer.songs_score))
+    loss = denoising_loss(waves, network.config.samples)
+    progress = training.train(fabric, config, network, loss, len(waves), scorer)
+    if fabric.is_global_zero:
+        export(config, network, progress)
+
+
+def denoising_loss(waves: Shards, samples: int) -> Loss:
+    """The squared error of the denoised waves over c_out^2 (Karras et al. 2022), on stretches of so many samples.
+
+    Its sigmas are log-normal and spread evenly over a batch, which lowers the loss's variance.
+    """
+
+    def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
+        device, B = generator.device, len(songs)
+        x = stretches(waves, songs, samples, generator)  # [B, S, L]
+        spread = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
+        mean, deviation = LOG_SIGMA
+        sigma = (mean + deviation * torch.special.ndtri(spread.clamp(1e-6, 1 - 1e-6))).exp()
+        noisy = x + sigma[:, None, None] * torch.randn(x.shape, generator=generator, device=device)
+        error = (denoised(network, noisy, sigma) - x) / scalings(sigma)[1][:, None, None]
+        return error.square().mean()
+
+    return loss
+
+
+def stretches(waves: Shards, songs: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    """A stretch of each song, float32 [B, S, samples], the same of all its stems; after a short song's end, zeros."""
+    latest = max(waves.shape[2] - samples, 0)
+    starts = torch.randint(latest + 1, (len(songs),), generator=generator, device=generator.device).tolist()
+    cut = np.stack([waves.song(i)[:, start:start + samples] for i, start in zip(songs.tolist(), starts)])
+    x = torch.from_numpy(audio.to_float(cut)).to(generator.device)
+    return F.pad(x, (0, samples - x.shape[2]))
+
+
+if __name__ == "__main__":
+    command(__doc__, train)
