@@ -240,7 +240,7 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
     with pytest.raises(UsageError, match="train.yaml: learning_rte: Extra inputs"):
         read_config(written(good + "learning_rte: 1.0\n"))
     with pytest.raises(UsageError, match="train.yaml: steps: .* greater than or equal to 1"):
-        read_config(written(good.replace("steps: 9000", "steps: 0")))
+        read_config(written(good.replace("steps: 8000", "steps: 0")))
     with pytest.raises(UsageError, match="train.yaml: not valid YAML"):
         read_config(written("name: [1\n"))
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):

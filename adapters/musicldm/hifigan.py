@@ -6,6 +6,7 @@ the key `generator`) and folded (`weight`, as the Lightning checkpoints of SyncT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,14 +48,16 @@ class HiFiGANConfig:
 
 class Conv(nn.Module):
     """A 1-D (transposed) convolution whose weight may be stored as gain and direction: w = g v / ||v||, the norm
-    over all axes but the first (Salimans and Kingma 2016)."""
+    over all axes but the first (Salimans and Kingma 2016). It starts as torch's own convolutions do, like the
+    published one, whose N(0, 0.01) weight norm overwrites."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, weight_norm: bool, *,
                  stride: int = 1, dilation: int = 1, padding: int = 0, transposed: bool = False):
         super().__init__()
         shape = (in_channels, out_channels, kernel) if transposed else (out_channels, in_channels, kernel)
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        direction = torch.empty(shape).normal_(0.0, 0.01)
+        bound = 1.0 / math.sqrt(shape[1] * kernel)
+        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound))
+        direction = torch.empty(shape).uniform_(-bound, bound)
         if weight_norm:
             self.weight_g = nn.Parameter(direction.flatten(1).norm(dim=1)[:, None, None])
             self.weight_v = nn.Parameter(direction)
@@ -130,6 +133,18 @@ class HiFiGAN(nn.Module):
         state |= {name: value for name, value in self.state_dict().items() if name.endswith(".bias")}
         plain.load_state_dict(state)
         return plain.train(self.training)
+
+    @torch.no_grad()
+    def with_weight_norm(self) -> HiFiGAN:
+        """The vocoder of plain weights with weight norm, as it is trained."""
+        normed, state = HiFiGAN(self.config), {}
+        for name, value in self.state_dict().items():
+            if name.endswith(".weight"):
+                state |= {f"{name}_g": torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True), f"{name}_v": value}
+            else:
+                state[name] = value
+        normed.load_state_dict(state)
+        return normed.train(self.training)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], config: HiFiGANConfig = HiFiGANConfig()) -> HiFiGAN:

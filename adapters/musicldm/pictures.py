@@ -58,7 +58,7 @@ def curves(training: Path) -> Figure:
     first.plot(losses["step"], losses["train_loss"], color="C0", alpha=0.5, label="training")
     first.plot(losses["step"], losses["validation_loss"], color="C1", label="validation, averaged weights")
     first.set(yscale="log", title="loss", xlabel="step")
-    first.legend(frameon=False)
+    first.legend(frameon=False, fontsize="small")
     if scored:
         scores = _table(training / "scores.csv")
         songs = yaml.safe_load((training / "songs.yaml").read_text())
@@ -68,6 +68,7 @@ def curves(training: Path) -> Figure:
                 axes.axhline(songs[column], color="0.4", linestyle="--")
                 axes.annotate("songs", (0, songs[column]), xytext=(2, 3), textcoords="offset points", color="0.4")
             axes.set(title=title, xlabel="step")
+            axes.margins(y=0.12)
             if column == "fad_mixture":
                 axes.set_yscale("log")
     for axes in panels[0]:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -30,9 +31,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mtbench.audio import resample
 from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
-from mtbench.suites import N_SAMPLES, STEMS, Songs, band, open_suite
+from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, band, open_suite
 from musicldm import published
 from musicldm.diffusion import TRAIN_STEPS, noise_schedule
 from musicldm.generator import LatentDiffusion, load_vae, sha256
@@ -196,19 +198,21 @@ def training_mels(config: TrainConfig, processes: int = 2) -> Shards:
     return _of_songs(config, "log-mels", "mels", _mels, processes)
 
 
-def training_waves(config: TrainConfig, processes: int = 2) -> Shards:
-    """The training songs at 16 bits, int16 [songs, S, 163840]; made at the first call."""
-    return _of_songs(config, "waves", "waves", _pcm16, processes)
+def training_waves(config: TrainConfig, processes: int = 2, rate: int = SAMPLE_RATE) -> Shards:
+    """The training songs at 16 bits, int16 [songs, S, 10.24 rate]; made at the first call."""
+    folder = "waves" if rate == SAMPLE_RATE else f"waves-{rate}"
+    return _of_songs(config, folder, folder, partial(_pcm16, rate=rate), processes)
 
 
 def _mels(waves: np.ndarray) -> np.ndarray:
     return log_mel(torch.from_numpy(waves)).numpy().astype(np.float16)
 
 
-def _pcm16(waves: np.ndarray) -> np.ndarray:
+def _pcm16(waves: np.ndarray, rate: int) -> np.ndarray:
     """Rounded to the nearest: the floor of the published files would lift silent passages by half a step."""
-    waves = np.rint(32768 * waves[:, :N_SAMPLES]).clip(-32768, 32767).astype(np.int16)
-    return np.pad(waves, ((0, 0), (0, N_SAMPLES - waves.shape[1])))
+    waves = np.pad(waves[:, :N_SAMPLES], ((0, 0), (0, max(N_SAMPLES - waves.shape[1], 0))))
+    waves = np.stack([resample(wave, SAMPLE_RATE, rate) for wave in waves])
+    return np.rint(32768 * waves).clip(-32768, 32767).astype(np.int16)
 
 
 def _of_songs(config: TrainConfig, what: str, folder: str, make_one: Callable[[np.ndarray], np.ndarray],

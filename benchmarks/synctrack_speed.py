@@ -1,0 +1,191 @@
+"""What a forward of SyncTrack and a sample cost, beside a plain run of the same network in the same process.
+
+    python benchmarks/synctrack_speed.py                     # the published size; a table and benchmarks/results/
+    python benchmarks/synctrack_speed.py --size band         # the embedded checkpoint's
+
+- plain: float32, eager, attention written out (softmax(q k^T) v), as the published code computes it.
+- ours: the same weights through mtbench's adapter. What it adds is switched on one after the other, and each row says
+  how far its output is from the plain one (relative L2), so nothing is traded silently.
+- the peak is measured: a product of two float32 (and bfloat16) matrices of 2048 x 2048 on the same device.
+
+FLOPs are counted by torch.utils.flop_counter over one forward; times are the best of --repeats.
+"""
+
+import argparse
+import math
+import os
+import platform
+import resource
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import synctrack.network as network_module
+from musicldm.generator import reduced_precision
+from musicldm.hifigan import HiFiGAN
+from musicldm.vae import VAE
+from synctrack.network import SyncTrackConfig, SyncTrackUNet
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 10.24
+STEPS = 200  # of DDIM, as published
+BAND = dict(model_channels=32, channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(2, 4),
+            latent_t=64, latent_f=4, norm_groups=8)
+
+
+def plain_attention(q, k, v, head_width):
+    q, k, v = (x.reshape(*x.shape[:2], -1, head_width).transpose(1, 2) for x in (q, k, v))
+    weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(head_width), dim=-1)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+@contextmanager
+def plain():
+    fused, network_module.attend = network_module.attend, plain_attention
+    try:
+        yield
+    finally:
+        network_module.attend = fused
+
+
+def best(function, repeats, device):
+    """(least wall seconds, result) of some calls after a first."""
+    result, least = function(), math.inf
+    for _ in range(repeats):
+        _wait(device)
+        begun = time.perf_counter()
+        result = function()
+        _wait(device)
+        least = min(least, time.perf_counter() - begun)
+    return least, result
+
+
+def _wait(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak(dtype, device, size=2048):
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    seconds, _ = best(lambda: a @ b, 10, device)
+    return 2 * size**3 / seconds
+
+
+def memory(device):
+    """The most that this process held, GB: on a GPU its tensors, on a CPU all of it."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def relative(a, b):
+    return float((a.float() - b.float()).norm() / b.float().norm())
+
+
+@torch.inference_mode()
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("published", "band"), default="published")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    device, lines = options.device, []
+
+    def say(line=""):
+        print(line, flush=True)
+        lines.append(line)
+
+    config = SyncTrackConfig(**({} if options.size == "published" else BAND))
+    torch.manual_seed(0)
+    network = SyncTrackUNet(config).eval().to(device)
+    for parameter in network.parameters():  # a new network ends in zeros
+        if not parameter.any():
+            parameter.normal_(0, 0.02)
+    shape = (4, 8, config.latent_t, config.latent_f)
+    x, t = torch.randn(1, *shape, device=device), torch.tensor([500], device=device)
+    with plain(), FlopCounterMode(display=False) as counter:  # fused attention on a CPU is not counted
+        network(x, t)
+    flops = counter.get_total_flops()
+    float32, bfloat16 = peak(torch.float32, device), peak(torch.bfloat16, device)
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+    say(f"# What SyncTrack costs, {options.size} size")
+    say()
+    say(f"`python benchmarks/synctrack_speed.py --size {options.size} --repeats {options.repeats}`: {where}, load "
+        f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}, "
+        f"{sum(p.numel() for p in network.parameters()):,} parameters. A forward of one sample of {SECONDS} s is "
+        f"{flops / 1e9:.1f} GFLOP. Measured peaks: float32 {float32 / 1e9:.0f}, bfloat16 {bfloat16 / 1e9:.0f} GFLOP/s.")
+    say()
+    say("| one forward, batch 1 | seconds | times plain | share of its peak | relative L2 to plain |")
+    say("|---|---|---|---|---|")
+    with plain():
+        plain_seconds, reference = best(lambda: network(x, t), options.repeats, device)
+    say(f"| plain: float32, attention written out | {plain_seconds:.3f} | 1.00 | {flops / plain_seconds / float32:.0%} | 0 |")
+
+    def row(what, function, roof, precision="float32"):
+        with reduced_precision(precision, torch.device(device)):
+            seconds, out = best(function, options.repeats, device)
+        say(f"| {what} | {seconds:.3f} | {plain_seconds / seconds:.2f} | {flops / seconds / roof:.0%} | "
+            f"{relative(out, reference):.1e} |")
+
+    row("fused attention", lambda: network(x, t), float32)
+    network.to(memory_format=torch.channels_last)
+    row("and channels last (as shipped)", lambda: network(x, t), float32)
+    row("and bfloat16 (changes samples: an option)", lambda: network(x, t), bfloat16, "bfloat16")
+    if device == "cuda":
+        row("TF32 in place of bfloat16 (an option)", lambda: network(x, t), float32, "tf32")
+        compiled = torch.compile(network)
+        row("compiled, TF32 (two options)", lambda: compiled(x, t), float32, "tf32")
+        row("compiled, bfloat16 (two options)", lambda: compiled(x, t), bfloat16, "bfloat16")
+
+    say()
+    say("| growth, as shipped | seconds a forward | per 10.24 s of a sample | memory, GB |")
+    say("|---|---|---|---|")
+    for batch, length in ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4)):
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        xs = torch.randn(batch, 4, 8, length * config.latent_t, config.latent_f, device=device)
+        ts = torch.full((batch,), 500, device=device)
+        seconds, _ = best(lambda: network(xs, ts), 1, device)
+        say(f"| batch {batch}, {length * SECONDS:.2f} s | {seconds:.2f} | {seconds / batch / length:.2f} | "
+            f"{memory(device):.1f} |")
+
+    if options.size == "published":
+        first_stage(say, device, options.repeats, flops, plain_seconds)
+    target = ROOT / "benchmarks" / "results" / f"synctrack-speed-{options.size}-{device}.md"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("\n".join(lines) + "\n")
+
+
+def first_stage(say, device, repeats, flops, plain_seconds):
+    """From latents to waves: VAE decoder and HiFi-GAN, the four stems of a sample one by one and together."""
+    vae, vocoder = VAE().eval().to(device), HiFiGAN(weight_norm=False).eval().to(device)
+    latents = torch.randn(4, 8, 256, 16, device=device)
+    decode_each = lambda: torch.cat([vae.decode(z[None]) for z in latents])  # noqa: E731
+    say()
+    say("| from latents to waves, four stems | seconds | times plain | relative L2 to plain |")
+    say("|---|---|---|---|")
+    total = STEPS * plain_seconds
+    plain_decode, mels = best(decode_each, repeats, device)
+    mels = mels[:, 0].transpose(1, 2)  # [R, 64, frames]
+    plain_vocode, waves = best(lambda: torch.cat([vocoder(mel[None]) for mel in mels]), repeats, device)
+    say(f"| VAE, stem by stem | {plain_decode:.2f} | 1.00 | 0 |")
+    vae.to(memory_format=torch.channels_last)
+    seconds, out = best(lambda: vae.decode(latents), repeats, device)
+    say(f"| VAE, batched, channels last (as shipped) | {seconds:.2f} | {plain_decode / seconds:.2f} | "
+        f"{relative(out[:, 0].transpose(1, 2), mels):.1e} |")
+    say(f"| HiFi-GAN, stem by stem | {plain_vocode:.2f} | 1.00 | 0 |")
+    seconds, out = best(lambda: vocoder(mels), repeats, device)
+    say(f"| HiFi-GAN, batched (as shipped) | {seconds:.2f} | {plain_vocode / seconds:.2f} | {relative(out, waves):.1e} |")
+    total += plain_decode + plain_vocode
+    say()
+    say(f"A sample of {STEPS} DDIM steps the plain way: {total:.0f} s for {SECONDS} s of four stems, real-time factor "
+        f"{total / SECONDS:.1f}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
