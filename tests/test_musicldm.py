@@ -306,3 +306,13 @@ def test_griffin_lim_of_silence_is_silence():
 def test_griffin_lim_refuses(bad):
     with pytest.raises(ValueError, match="griffin_lim"):
         griffin_lim(bad)
+
+
+def test_constants_first_used_in_inference_serve_training():
+    mel_filters.cache_clear()
+    with torch.inference_mode():
+        log_mel(torch.zeros(1, 1600), 10)
+    wave = torch.full((1, 1600), 0.1, requires_grad=True)
+    with torch.enable_grad():
+        log_mel(wave, 10).sum().backward()
+    assert torch.isfinite(wave.grad).all()

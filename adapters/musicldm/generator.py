@@ -52,8 +52,9 @@ class LatentDiffusion:
                  vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False,
                  precision: str = "float32", compile: bool = False):
         self.name, self._device, self._batch_size, self._mixes_samples = name, device, batch_size, mixes_samples
-        # Channels last: 1.4 times as fast at the published size on a CPU.
-        self._network = network.eval().to(device, memory_format=torch.channels_last)
+        self._network = network.eval().to(device)
+        if all(parameter.ndim < 5 for parameter in network.parameters()):  # 2-D: 1.4 times as fast on a CPU
+            self._network.to(memory_format=torch.channels_last)
         self._denoise = torch.compile(self._network) if compile else self._network
         self._precision = precision
         self._vae = vae.eval().to(device, memory_format=torch.channels_last)

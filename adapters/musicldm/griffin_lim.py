@@ -19,6 +19,7 @@ INVERSION_STEPS = 16
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)
 def _mel_inverse() -> Tensor:
     return torch.linalg.pinv(mel_filters().double()).float()  # [513, 64]
 

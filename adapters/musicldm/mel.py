@@ -35,6 +35,7 @@ _LOG_6_4 = torch.log(torch.tensor(6.4, dtype=torch.float64))
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)  # what is kept must serve training, too
 def mel_filters() -> Tensor:
     """Triangular filters [64, 513] float32: each has area 1 over frequency in Hz (Slaney's normalisation)."""
     bins = torch.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.float64)
@@ -46,6 +47,7 @@ def mel_filters() -> Tensor:
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)
 def hann_window() -> Tensor:
     """The periodic Hann window [1024] float32."""
     return torch.hann_window(N_FFT, periodic=True, dtype=torch.float64).float()
