@@ -141,7 +141,7 @@ import sys, torch
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_training import Line, config, squared_error
-from musicldm.training import launch, train
+from musicldm.training import launch, leave, train
 asked = config(Path({str(tmp_path)!r}), steps=10, report_every=10, devices=2, seed=1)
 fabric = launch(asked)
 network = Line()
@@ -151,6 +151,7 @@ def loss(network, songs, generator):
     return squared_error(network, songs, generator)
 train(fabric, asked, network, loss, asked.songs)
 Path({str(tmp_path)!r}, f"rank{{fabric.global_rank}}.txt").write_text(repr((float(network.slope), seen[0])))
+leave()
 """)
     subprocess.run([sys.executable, script], check=True, timeout=120, capture_output=True)
     (slope_0, first_0), (slope_1, first_1) = (eval((tmp_path / f"rank{rank}.txt").read_text()) for rank in (0, 1))

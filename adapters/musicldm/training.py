@@ -562,6 +562,13 @@ def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **
     print(f"{config.name}: wrote {config.out} ({config.out.stat().st_size / 2**20:.1f} MiB)", flush=True)
 
 
+def leave() -> None:
+    """End the processes of a run together: one that goes while another still talks to it aborts that one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def command(description: str, train_one: Callable[[TrainConfig], None]) -> None:
     """The command line that the trainings share: configs, one after the other."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -570,6 +577,7 @@ def command(description: str, train_one: Callable[[TrainConfig], None]) -> None:
         for config in [read_config(path) for path in parser.parse_args().config]:
             torch.manual_seed(config.seed)
             train_one(config)
+            leave()
     except MtbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
