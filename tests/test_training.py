@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from msg_ld.network import MSGLDConfig, MSGLDUNet
+from msg_ld.network import MSGLDConfig
 from mtbench.errors import UsageError
 from mtbench.generator import StemSet
 from musicldm import noise_schedule, training

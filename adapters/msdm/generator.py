@@ -19,6 +19,7 @@ from mtbench.generator import StemSet
 from musicldm import published
 from musicldm.diffusion import noise_per_sample
 from musicldm.fetch import checked_sha256
+from musicldm.generator import trained_network
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the network's channels
 SAMPLE_RATE = 22050  # Hz
@@ -167,7 +168,8 @@ def make(
     if isinstance(state, dict) and any(name.startswith(UNET) for name in state):
         network, origin, counts = _of_lightning(path, state), {"trained_on": "Slakh2100"}, PUBLISHED_STEPS
     else:
-        (network, origin), counts = _trained(path, held), STEPS
+        network, origin = trained_network("msdm", path, held, lambda config: MSDMUNet(MSDMConfig(**config)))
+        counts = STEPS
     counts = counts if steps is None else dict.fromkeys(STEPS, steps)
     batch_size = 8 if batch_size is None else batch_size
     if batch_size < 1:
@@ -192,18 +194,3 @@ def _of_lightning(path: Path, state: Mapping[str, Tensor]) -> MSDMUNet:
                          f"{UNET}, or not of their shapes")
     more = {name: value for name, value in state.items() if not name.startswith((UNET, ALIAS))}
     return published.filled(path, partial(MSDMUNet, PUBLISHED), own | more)
-
-
-def _trained(path: Path, held: Mapping[str, Any]) -> tuple[MSDMUNet, dict[str, Any]]:
-    """Network and provenance of a checkpoint that mtbench trained."""
-    if not {"config", "state_dict", "metadata"} <= held.keys():
-        raise UsageError(f"{path} is neither a checkpoint that mtbench trained nor a published one")
-    try:
-        network = published.filled(path, lambda: MSDMUNet(MSDMConfig(**held["config"])), held["state_dict"])
-        metadata, data = held["metadata"], held["metadata"]["training_data"]
-        return network, {
-            "trained_on": "synthetic songs" if data.startswith("mtbench band") else data, "training_data": data,
-            "training_steps": metadata["steps"], "training_minutes": metadata["minutes"],
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path} is no checkpoint of model 'msdm' ({error})") from error

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 
 from msdm.generator import MSDM, SAMPLE_RATE, STEPS
@@ -22,11 +21,11 @@ from msdm.sampling import denoised, scalings
 from mtbench import audio
 from mtbench.errors import UsageError
 from mtbench.generator import StemSet
-from mtbench.suites import N_SAMPLES, STEMS, Songs
+from mtbench.suites import N_SAMPLES, STEMS
 from mtbench.suites import SAMPLE_RATE as SUITE_RATE
 from musicldm import training
-from musicldm.scoring import Scorer
-from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_songs, training_waves
+from musicldm.diffusion import evenly_spread
+from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_waves
 
 LOG_SIGMA = (-3.0, 1.0)  # mean and standard deviation of ln(sigma) in training
 
@@ -37,10 +36,8 @@ def train(config: TrainConfig) -> None:
     except (TypeError, ValueError) as error:
         raise UsageError(f"{config.name}: network: {error}") from None
     fabric = launch(config)
-    if fabric.is_global_zero:
-        training_waves(config, rate=SAMPLE_RATE)
-    fabric.barrier()
-    waves = training_waves(config, rate=SAMPLE_RATE)
+    with fabric.rank_zero_first():
+        waves = training_waves(config, rate=SAMPLE_RATE)
     if config.initial_weights:
         training.start_from(network, config.initial_weights)
 
@@ -50,15 +47,8 @@ def train(config: TrainConfig) -> None:
             stems = {stem: audio.resample(wave, made.sample_rate, SUITE_RATE) for stem, wave in made.stems.items()}
             yield StemSet(made.id, stems, SUITE_RATE)
 
-    scorer = None
-    if config.score_every and fabric.is_global_zero:
-        songs = training_songs(config)
-        held_back = Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__)
-        scorer = Scorer(sample, held_back, config.score_songs)
-        config.folder.mkdir(parents=True, exist_ok=True)
-        (config.folder / "songs.yaml").write_text(yaml.safe_dump(scorer.songs_score))
     loss = denoising_loss(waves, network.config.samples)
-    progress = training.train(fabric, config, network, loss, len(waves), scorer)
+    progress = training.train(fabric, config, network, loss, len(waves), training.scorer_of(fabric, config, sample))
     if fabric.is_global_zero:
         export(config, network, progress)
 
@@ -72,9 +62,8 @@ def denoising_loss(waves: Shards, samples: int) -> Loss:
     def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
         device, B = generator.device, len(songs)
         x = stretches(waves, songs, samples, generator)  # [B, S, L]
-        spread = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
         mean, deviation = LOG_SIGMA
-        sigma = (mean + deviation * torch.special.ndtri(spread.clamp(1e-6, 1 - 1e-6))).exp()
+        sigma = (mean + deviation * torch.special.ndtri(evenly_spread(B, generator).clamp(1e-6, 1 - 1e-6))).exp()
         noisy = x + sigma[:, None, None] * torch.randn(x.shape, generator=generator, device=device)
         error = (denoised(network, noisy, sigma) - x) / scalings(sigma)[1][:, None, None]
         return error.square().mean()

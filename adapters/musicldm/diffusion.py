@@ -79,14 +79,25 @@ def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
     return DDIMSchedule(timesteps, a.float(), a_prev.float(), sigmas.float())
 
 
+def generator_of(device: str | torch.device, *numbers: int) -> torch.Generator:
+    """Random numbers that depend on these numbers alone."""
+    high, low = np.random.SeedSequence(numbers).generate_state(2)
+    return torch.Generator(device).manual_seed(int(high) << 31 ^ int(low))
+
+
+def evenly_spread(n: int, generator: torch.Generator) -> Tensor:
+    """float32 [n], ascending: one number in each n-th of [0, 1]. A loss at them varies less than at n free ones."""
+    device = generator.device
+    return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
+
+
 def noise_per_sample(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Callable[[], Tensor]:
     """A source of standard normal noise [len(samples), *shape] in which row i depends on (seed, samples[i]) alone.
 
     Each call draws the next tensor of every sample from that sample's own generator, so a sample is the same
     whichever batch it is drawn in.
     """
-    words = (np.random.SeedSequence([seed, i]).generate_state(2) for i in samples)
-    generators = [torch.Generator().manual_seed(int(high) << 31 ^ int(low)) for high, low in words]
+    generators = [generator_of("cpu", seed, i) for i in samples]
     return lambda: torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 

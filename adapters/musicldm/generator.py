@@ -178,7 +178,10 @@ def from_checkpoint(
         network, vae, vocoder, scale_factor = model.network, model.vae, model.vocoder, model.scale_factor
         digests, origin = model.sha256, {"trained_on": "Slakh2100"}
     else:
-        network, scale_factor, origin = _trained(name, path, held, trained)
+        network, origin = trained_network(name, path, held, trained)
+        if not isinstance(held.get("scale_factor"), (int, float, Tensor)):
+            raise UsageError(f"{path} is no checkpoint of model '{name}' (it has no scale_factor)")
+        scale_factor = float(held["scale_factor"])
         vae, vocoder, digests = _first_stage(path, held.get("vae_sha256"))
         digests = {"weights": checked_sha256(path), **digests}
     config, factor = network.config, vae.config.downsampling
@@ -223,20 +226,20 @@ def load_vocoder(path: Path) -> HiFiGAN:
     return published.vocoder_of(path, held)
 
 
-def _trained(
+def trained_network(
     name: str, path: Path, held: Mapping[str, Any], make: Callable[[Mapping[str, Any]], nn.Module]
-) -> tuple[nn.Module, float, dict[str, Any]]:
-    """Network, scale factor and provenance of a checkpoint that mtbench trained."""
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Network and provenance of a checkpoint that mtbench trained. Raises UsageError if it is none, or another's."""
     if not {"config", "state_dict", "metadata"} <= held.keys():
         raise UsageError(f"{path} is neither a checkpoint that mtbench trained nor a published one")
     try:
         network = published.filled(path, lambda: make(held["config"]), held["state_dict"])
         metadata, data = held["metadata"], held["metadata"]["training_data"]
-        return network, float(held["scale_factor"]), {
+        return network, {
             "trained_on": "synthetic songs" if data.startswith("mtbench band") else data, "training_data": data,
             "training_steps": metadata["steps"], "training_minutes": metadata["minutes"],
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is no checkpoint of model '{name}' ({error})") from error
 
 

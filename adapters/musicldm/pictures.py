@@ -10,20 +10,19 @@ import argparse
 import sys
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 import yaml
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-from mtbench import beats  # noqa: E402
-from mtbench.audio import read, to_pcm16  # noqa: E402
-from mtbench.errors import MtbenchError, UsageError  # noqa: E402
-from mtbench.suites import STEMS  # noqa: E402
+from mtbench import beats
+from mtbench.audio import read, to_pcm16
+from mtbench.errors import MtbenchError, UsageError
+from mtbench.suites import STEMS
+from musicldm.mel import log_mel
 
 SCORES = {"fad_mixture": "FAD, mixture (lower is better)", "irs": "IRS (s, lower is better)",
           "cbs": "CBS, 0.15 s (higher is better)", "cbd_mean": "CBD, mean (lower is better)"}
@@ -96,10 +95,6 @@ def mels_with_beats(folders: dict[str, Path]) -> Figure:
 
 def draw_stem(axes: Axes, wave: np.ndarray, rate: int) -> None:
     """A log-mel spectrogram and, as lines, the beats (fps 100, transition lambda 100, true time base)."""
-    import torch
-
-    from musicldm.mel import log_mel
-
     mel = log_mel(torch.from_numpy(wave)[None])[0].numpy().T
     seconds = len(wave) / rate
     axes.imshow(mel, origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)), cmap="magma", vmin=-10, vmax=1,

@@ -15,10 +15,8 @@ from musicldm.vae import VAE, VAEConfig
 
 def train_vae(config: TrainConfig) -> None:
     fabric = launch(config)
-    if fabric.is_global_zero:
-        training_mels(config)
-    fabric.barrier()
-    mels = training_mels(config)  # [songs, S, T, F]
+    with fabric.rank_zero_first():
+        mels = training_mels(config)  # [songs, S, T, F]
     vae = VAE(VAEConfig(**config.network))
     latent = (vae.config.embed_dim, config.crop // vae.config.downsampling, mels.shape[3] // vae.config.downsampling)
     # Start from the mean of the data: training then spends no step on finding the level of silence.

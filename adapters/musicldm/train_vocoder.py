@@ -42,15 +42,9 @@ def train_vocoder(config: TrainConfig) -> None:
     vocoder = _vocoder(config)
     vae = load_vae(config.vae) if config.vae else None
     fabric = launch(config)
-
-    def data() -> tuple[Shards, Shards]:
-        mels = training_reconstructions(config, vae, fabric.device) if vae else training_mels(config)
-        return training_waves(config), mels
-
-    if fabric.is_global_zero:
-        data()
-    fabric.barrier()
-    waves, mels = data()  # [songs, S, samples], [songs, S, T, F]
+    with fabric.rank_zero_first():
+        mels = training_reconstructions(config, vae, fabric.device) if vae else training_mels(config)  # [songs, S, T, F]
+        waves = training_waves(config)  # [songs, S, samples]
     if not SHORTEST <= config.crop <= mels.shape[2]:
         raise UsageError(f"{config.name}: crop: {config.crop} frames; the vocoder learns from {SHORTEST} to "
                          f"{mels.shape[2]}")

@@ -17,7 +17,7 @@ import math
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -36,7 +36,7 @@ from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
 from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, band, open_suite
 from musicldm import published
-from musicldm.diffusion import TRAIN_STEPS, noise_schedule
+from musicldm.diffusion import TRAIN_STEPS, evenly_spread, generator_of, noise_schedule
 from musicldm.generator import LatentDiffusion, load_vae, sha256
 from musicldm.mel import log_mel
 from musicldm.scoring import Scorer
@@ -294,8 +294,7 @@ def diffusion_loss(latents: Shards, scale_factor: float) -> Loss:
         mean, std = latents[songs].to(device).float().unbind(1)  # [B, S, C, T, F]
         x0 = scale_factor * (mean + std * torch.randn(mean.shape, generator=generator, device=device))
         B = len(songs)
-        spread = (torch.arange(B, device=device) + torch.rand(B, generator=generator, device=device)) / B
-        t = (spread * TRAIN_STEPS).long().clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator, device=device)]
+        t = (evenly_spread(B, generator) * TRAIN_STEPS).long().clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator, device=device)]
         noise = torch.randn(x0.shape, generator=generator, device=device)
         return (network(schedule.add_noise(x0, noise, t), t).float() - noise).square().mean()
 
@@ -345,7 +344,8 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
           opponent: Opponent | None = None) -> dict[str, Any]:
     """Train `network` on the first songs but the validation's, going on from the last state in the work folder.
 
-    validation_loss: what is measured on the validation's songs, where it is not the loss.
+    scorer: of the first process; the others wait for it. validation_loss: what is measured on the validation's songs,
+    where it is not the loss.
     Returns a record of what was done; the network then holds the exponential moving average of its weights.
     Raises RuntimeError if the loss is no longer a number.
     """
@@ -369,7 +369,7 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
         fabric.print(f"{config.name}: going on from step {progress['step']}")
     _forget_after(config.folder, progress["step"])
     if scorer and progress["step"] == 0:
-        _score(fabric, config, progress, ema, scorer)
+        _score(config, progress, ema, scorer)
 
     def save() -> None:
         if fabric.is_global_zero:
@@ -384,8 +384,15 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     per_process = max(config.batch // fabric.world_size, 1)
     recent: list[Tensor] = []
     begun = time.monotonic() - progress["seconds"]
-    while (step := progress["step"]) < config.steps and time.monotonic() - begun < 60 * config.minutes:
-        learning_rate = config.learning_rate * _rate(config, step, time.monotonic() - begun)
+
+    def trained_for() -> float:
+        """Seconds. Where they end the training or set its rate, they are the first process's in all of them."""
+        seconds = time.monotonic() - begun
+        return seconds if math.isinf(config.minutes) else fabric.broadcast(seconds)
+
+    seconds = trained_for()
+    while (step := progress["step"]) < config.steps and seconds < 60 * config.minutes:
+        learning_rate = config.learning_rate * _rate(config, step, seconds)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         for part in range(config.accumulate):
@@ -405,9 +412,10 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             opponent.learn(learning_rate)
         progress["step"] += 1
         _average(ema, network, min(config.ema_decay, (1 + progress["step"]) / (10 + progress["step"])))
-        ended = progress["step"] == config.steps or time.monotonic() - begun >= 60 * config.minutes
+        seconds = trained_for()
+        ended = progress["step"] == config.steps or seconds >= 60 * config.minutes
         if progress["step"] % config.report_every == 0 or ended:
-            progress["seconds"] = time.monotonic() - begun
+            progress["seconds"] = seconds
             progress["train_loss"] = float(fabric.all_reduce(torch.stack(recent).mean(), reduce_op="mean"))
             recent.clear()
             if not math.isfinite(progress["train_loss"]):
@@ -417,7 +425,7 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             save()
         if scorer and (ended or config.score_every and progress["step"] % config.score_every == 0):
             paused = time.monotonic()
-            _score(fabric, config, progress, ema, scorer)
+            _score(config, progress, ema, scorer)
             begun += time.monotonic() - paused  # the budget is training's alone
     network.load_state_dict(ema.state_dict())
     return progress
@@ -426,12 +434,6 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
 def _attention(device: torch.device) -> AbstractContextManager:
     """On a CPU the fused attention's backward pass takes a third of a step of a small network, and its parts half of that."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def generator_of(device: str | torch.device, *numbers: int) -> torch.Generator:
-    """Random numbers that depend on these numbers alone."""
-    high, low = np.random.SeedSequence(numbers).generate_state(2)
-    return torch.Generator(device).manual_seed(int(high) << 31 ^ int(low))
 
 
 def _rate(config: TrainConfig, step: int, seconds: float) -> float:
@@ -466,12 +468,10 @@ def _log(fabric: Fabric, config: TrainConfig, progress: dict[str, Any], more: di
               f"train {progress['train_loss']:.4f}, validation {progress['validation_loss']:.4f}", flush=True)
 
 
-def _score(fabric: Fabric, config: TrainConfig, progress: dict[str, Any], ema: nn.Module, scorer: Scorer) -> None:
-    if fabric.is_global_zero:
-        scores = scorer(ema, config.folder / "samples" / f"{progress['step']:06d}")
-        _append(config.folder / "scores.csv", {"step": progress["step"], "seconds": round(progress["seconds"], 1)} | scores)
-        print(f"{config.name}: step {progress['step']}, " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()), flush=True)
-    fabric.barrier()
+def _score(config: TrainConfig, progress: dict[str, Any], ema: nn.Module, scorer: Scorer) -> None:
+    scores = scorer(ema, config.folder / "samples" / f"{progress['step']:06d}")
+    _append(config.folder / "scores.csv", {"step": progress["step"], "seconds": round(progress["seconds"], 1)} | scores)
+    print(f"{config.name}: step {progress['step']}, " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()), flush=True)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
@@ -499,10 +499,8 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     if config.vae is None:
         raise UsageError(f"{config.name}: a diffusion model needs `vae`, the checkpoint whose latents it learns")
     fabric, vae = launch(config), load_vae(config.vae)
-    if fabric.is_global_zero:
-        training_latents(config, vae, fabric.device)
-    fabric.barrier()
-    latents = training_latents(config, vae, fabric.device)
+    with fabric.rank_zero_first():
+        latents = training_latents(config, vae, fabric.device)
     scale_factor = scale_factor_of(latents)
     if config.initial_weights:
         scale_factor = start_from(network, config.initial_weights) or scale_factor
@@ -512,15 +510,21 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
                                     steps=50, batch_size=config.score_songs)
         return generator.generate(n, STEMS)
 
-    scorer = None
-    if config.score_every and fabric.is_global_zero:
-        songs = training_songs(config)
-        scorer = Scorer(sample, Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__), config.score_songs)
-        config.folder.mkdir(parents=True, exist_ok=True)
-        (config.folder / "songs.yaml").write_text(yaml.safe_dump(scorer.songs_score))
+    scorer = scorer_of(fabric, config, sample)
     progress = train(fabric, config, network, diffusion_loss(latents, scale_factor), len(latents), scorer)
     if fabric.is_global_zero:
         export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae))
+
+
+def scorer_of(fabric: Fabric, config: TrainConfig, sample: Callable[[nn.Module, int], Iterable[StemSet]]) -> Scorer | None:
+    """What scores samples against the held-back songs, in the first process, if the config asks for scores."""
+    if not (config.score_every and fabric.is_global_zero):
+        return None
+    songs = training_songs(config)
+    scorer = Scorer(sample, Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__), config.score_songs)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    (config.folder / "songs.yaml").write_text(yaml.safe_dump(scorer.songs_score))
+    return scorer
 
 
 def start_from(network: nn.Module, path: Path) -> float | None:
