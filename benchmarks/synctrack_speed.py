@@ -12,10 +12,10 @@ FLOPs are counted by torch.utils.flop_counter over one forward; times are the be
 """
 
 import argparse
+import copy
 import math
 import os
 import platform
-import resource
 import sys
 import time
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import synctrack.network as network_module
 from musicldm.generator import reduced_precision
 from musicldm.hifigan import HiFiGAN
+from musicldm.training import _attention, _average
 from musicldm.vae import VAE
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
@@ -75,11 +76,19 @@ def peak(dtype, device, size=2048):
     return 2 * size**3 / seconds
 
 
+def forget_memory(device):
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def memory(device):
-    """The most that this process held, GB: on a GPU its tensors, on a CPU all of it."""
+    """The most that this process held since forget_memory, GB: on a GPU its tensors, on a CPU all of it."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(held.split()[1]) / 1e6
 
 
 def relative(a, b):
@@ -146,19 +155,43 @@ def main():
     say("| growth, as shipped | seconds a forward | per 10.24 s of a sample | memory, GB |")
     say("|---|---|---|---|")
     for batch, length in ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4)):
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        forget_memory(device)
         xs = torch.randn(batch, 4, 8, length * config.latent_t, config.latent_f, device=device)
         ts = torch.full((batch,), 500, device=device)
         seconds, _ = best(lambda: network(xs, ts), 1, device)
         say(f"| batch {batch}, {length * SECONDS:.2f} s | {seconds:.2f} | {seconds / batch / length:.2f} | "
             f"{memory(device):.1f} |")
 
+    training(say, network, shape, device)
     if options.size == "published":
         first_stage(say, device, options.repeats, flops, plain_seconds)
     target = ROOT / "benchmarks" / "results" / f"synctrack-speed-{options.size}-{device}.md"
     target.parent.mkdir(exist_ok=True)
     target.write_text("\n".join(lines) + "\n")
+
+
+@torch.inference_mode(False)
+def training(say, network, shape, device):
+    """Steps as the training command makes them: forward, backward, AdamW, average; in float32 and bfloat16 mixed."""
+    with torch.enable_grad():
+        ema, optimizer = copy.deepcopy(network), torch.optim.AdamW(network.parameters())
+
+        def step(batch, precision):
+            x, t = torch.randn(batch, *shape, device=device), torch.full((batch,), 500, device=device)
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16 mixed"), _attention(torch.device(device)):
+                network(x, t).float().square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            _average(ema, network, 0.999)
+
+        say()
+        say("| a training step | seconds | per sample | memory, GB |")
+        say("|---|---|---|---|")
+        for precision in ("float32", "bfloat16 mixed"):
+            for batch in (1, 2):
+                forget_memory(device)
+                seconds, _ = best(lambda: step(batch, precision), 1, device)
+                say(f"| {precision}, batch {batch} | {seconds:.2f} | {seconds / batch:.2f} | {memory(device):.1f} |")
 
 
 def first_stage(say, device, repeats, flops, plain_seconds):

@@ -18,7 +18,7 @@ from musicldm import (
     noise_per_sample,
     noise_schedule,
 )
-from musicldm.diffusion import timestep_embedding
+from musicldm.diffusion import guided, timestep_embedding
 from musicldm.mel import hann_window, mel_filters
 from musicldm.vae import AttnBlock, ResBlock
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, recipe_tensor, relative_l2, seeded
@@ -272,6 +272,28 @@ def test_inpainting_keeps_what_is_given():
         next(ddim(lambda x, t: x, seeded(4, 1, 2, 4), schedule, lambda: torch.ones(1, 2, 4), known=known))
 
 
+
+
+def asked_of(scale: float) -> tuple[torch.Tensor, list[int]]:
+    """The guided estimate where the network answers 10 x + t + condition, and the sizes of the batches it was asked."""
+    sizes: list[int] = []
+
+    def denoise(x, timesteps, condition):
+        sizes.append(len(x))
+        return 10 * x + timesteps[:, None] + condition
+
+    x, t = torch.tensor([[1.0], [2.0]]), torch.tensor([5, 7])
+    return guided(denoise, torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0], [1.0]]), scale)(x, t), sizes
+
+
+@pytest.mark.parametrize("scale, expected, sizes", [
+    (0, [15.0, 28.0], [2]),  # e_u: 10 + 5 + 0 and 20 + 7 + 1
+    (1, [18.0, 31.0], [2]),  # e_c: the same + 3
+    (2, [21.0, 34.0], [4]),  # e_u + 2 (e_c - e_u)
+    (0.5, [16.5, 29.5], [4])])
+def test_guidance_by_hand(scale, expected, sizes):
+    estimate, asked = asked_of(scale)
+    assert estimate[:, 0].tolist() == expected and asked == sizes
 
 
 def notes() -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from msdm import MSDMConfig
 from msg_ld.network import MSGLDConfig
 from mtbench.errors import UsageError
 from mtbench.generator import StemSet
@@ -173,6 +174,32 @@ def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
     assert value(lambda x, t: x / (1 - a[t]).sqrt().view(-1, 1, 1, 1, 1)) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_diffusion_loss_shows_the_mixture_to_all_but_its_share_of_the_songs():
+    """Who takes the mixture for the noise errs by 1 where it is zeros and by 1 + its power where it is there."""
+    latents, mixtures = torch.zeros(3, 2, 4, 8, 16, 4), torch.zeros(3, 2, 1, 8, 16, 4)
+    mixtures[:, 0] = 3.0
+    shown = []
+
+    def network(x, t, mixture):
+        shown.append(mixture)
+        return mixture[:, None].expand_as(x)
+
+    loss = diffusion_loss(latents, 2.0, mixtures, without_mixture=0.25)
+    value = float(loss(network, torch.zeros(256, dtype=torch.long), torch.Generator().manual_seed(0)))
+    (mixture,) = shown
+    there = mixture.flatten(1).any(dim=1)
+    assert set(mixture.unique().tolist()) == {0.0, 6.0}  # scaled as the stems are
+    assert 0.65 < float(there.float().mean()) < 0.85
+    assert value == pytest.approx(1 + 36 * float(there.float().mean()), rel=0.02)
+
+
+def test_a_mixture_is_the_clipped_sum_of_the_stems():
+    levels = np.array([0.5, 0.25, -0.5, 0.9], np.float32)
+    mel = training._mixture_mel(np.repeat(levels[:, None], 163_840, axis=1))
+    assert mel.shape == (1, 1024, 64) and mel.dtype == np.float16
+    assert np.array_equal(mel, training._mels(np.ones((1, 163_840), np.float32)))  # the sum is 1.15
+
+
 def test_weights_to_start_from_are_those_that_fit(tmp_path, capsys):
     source = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 5))
     state = {f"model.diffusion_model.{name}": value for name, value in source.state_dict().items()}
@@ -203,7 +230,8 @@ def test_scores_of_songs_that_are_the_songs(tmp_path):
 
 
 def test_the_configs_of_the_repository_build_their_networks():
-    kinds = {"vae": VAEConfig, "vocoder": HiFiGANConfig, "msg": MSGLDConfig, "synctrack": SyncTrackConfig}
+    kinds = {"vae": VAEConfig, "vocoder": HiFiGANConfig, "msg": MSGLDConfig, "mt": MSGLDConfig, "msdm": MSDMConfig,
+             "synctrack": SyncTrackConfig}
     for path in sorted(CONFIGS.glob("train-*.yaml")):
         asked = read_config(path)
         assert asked.name == path.stem.removeprefix("train-")

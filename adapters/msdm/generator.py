@@ -19,7 +19,7 @@ from mtbench.generator import StemSet
 from musicldm import published
 from musicldm.diffusion import noise_per_sample
 from musicldm.fetch import checked_sha256
-from musicldm.generator import trained_network
+from musicldm.generator import check_given, task_of, trained_network
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the network's channels
 SAMPLE_RATE = 22050  # Hz
@@ -70,13 +70,15 @@ class MSDM:
                 raise unknown_name("stem", stem, STEMS)
         if given is not None and len(given) < start + n:
             raise UsageError(f"given holds {len(given)} samples, sample {start + n - 1} was asked for")
-        task = "total" if given is None or not n else _task(given[start])
+        task = "total" if given is None or not n else task_of(given[start])
         if task == "separation" and self._steps[task] < LEAST_STEPS:
             raise UsageError(f"model 'msdm': separation in {self._steps[task]} steps diverges; it takes {LEAST_STEPS} "
                              "or more")
         for first in range(start, start + n, self._batch_size):
             numbers = range(first, min(first + self._batch_size, start + n))
-            held = [self._checked(given[i], f"given[{i}]", task) for i in numbers] if given is not None else []
+            held = [given[i] for i in numbers] if given is not None else []
+            for i, song in zip(numbers, held):
+                check_given("msdm", self.tasks, song, f"given[{i}]", task, self._samples_at(song.sample_rate))
             kept = held if task == "arrangement" else []
             for i, song in zip(numbers, kept):
                 if song.stems.keys() >= set(stems):
@@ -93,25 +95,6 @@ class MSDM:
         """A clip's samples at this rate, rounded up."""
         samples, own_rate = self._clip
         return -(-samples * rate // own_rate)
-
-    def _checked(self, held: StemSet, where: str, task: str) -> StemSet:
-        where = f"{where} ('{held.id}')"
-        if not held.stems:
-            raise UsageError(f"{where} holds no stem")
-        if _task(held) != task:
-            raise UsageError(f"{where} holds {', '.join(held.stems)}: a call is given mixtures to separate or stems to "
-                             "keep, not both")
-        allowed = ("mixture",) if task == "separation" else STEMS
-        if strange := [stem for stem in held.stems if stem not in allowed]:
-            raise UsageError(f"{where} holds '{strange[0]}'; model 'msdm' can be given {', '.join(STEMS)}, or mixture "
-                             "alone")
-        for stem, wave in held.stems.items():
-            if np.shape(wave) != (self._samples_at(held.sample_rate),):
-                raise UsageError(f"{where}: its {stem} has the shape {list(np.shape(wave))}, not "
-                                 f"[{self._samples_at(held.sample_rate)}]")
-            if not np.abs(wave).max() <= 1.0:
-                raise UsageError(f"{where}: its {stem} has samples outside [-1, 1], or some that are no numbers")
-        return held
 
     @torch.inference_mode()
     def _waves(self, seed: int, numbers: Sequence[int], task: str, held: Sequence[StemSet]) -> Tensor:
@@ -179,10 +162,6 @@ def make(
     provenance = {"weights": "/".join(path.parts[-3:]), "weights_sha256": checked_sha256(path), **origin,
                   "form": "published", "parameters": sum(p.numel() for p in network.parameters())}
     return MSDM(network, provenance, device, counts, batch_size, suite.n_samples, suite.sample_rate)
-
-
-def _task(held: StemSet) -> str:
-    return "separation" if "mixture" in held.stems else "arrangement"
 
 
 def _of_lightning(path: Path, state: Mapping[str, Tensor]) -> MSDMUNet:

@@ -1,39 +1,126 @@
-"""MSG-LD behind the benchmark's interface: unconditional, that is with no mixture."""
+"""MSG-LD and its predecessor MT-MusicLDM behind the benchmark's interface: one network, two models.
+
+MSG-LD learns with the mixture as a condition that it often goes without, and so also separates. MT-MusicLDM learns
+without mixtures; one of its two published checkpoints is conditioned on a CLAP embedding instead.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from msg_ld.network import MSGLDConfig, MSGLDUNet
+from mtbench.audio import read
 from mtbench.errors import UsageError
+from musicldm import published
+from musicldm.fetch import sha256, trained_model
 from musicldm.generator import LatentDiffusion, from_checkpoint
 
-EMBEDDED = Path(__file__).parent / "checkpoints" / "band.pt"
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+EMBEDDED, EMBEDDED_MT = CHECKPOINTS / "band.pt", CHECKPOINTS / "mt-musicldm-band.pt"
 
 
 def make(
     *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
-    precision: str = "float32", compile: bool = False,
+    guidance_scale: float = 1.0, precision: str = "float32", compile: bool = False,
 ) -> LatentDiffusion:
-    """The generator of a checkpoint.
+    """The generator of a checkpoint of MSG-LD.
 
     weights: None for the embedded one, trained on synthetic songs; else a file, of mtbench's training or a Lightning
     file of the published code, of any width. steps: of DDIM; 200 for a Lightning file, else 50. batch_size: samples
-    denoised together, 8 as a rule; it changes no sample. precision, compile: as in SyncTrack's factory.
+    denoised together, 8 as a rule; it changes no sample. guidance_scale: of separation, how far it follows the
+    mixture: 1 as trained, more to follow it more, which doubles the cost; total generation and arrangement are without
+    a mixture. precision, compile: as in SyncTrack's factory.
 
-    Clips may have any length; what it costs grows with the square of it.
+    It separates if it was trained with mixtures. Clips may have any length; what it costs grows with the square of it.
     """
     if weights == "published":
         raise UsageError("model 'msg-ld': no weights of MSG-LD are published; name a file")
+    path = Path(weights or EMBEDDED)
+
+    def condition(held: Mapping[str, Any], config: MSGLDConfig) -> None:
+        if config.extra_film_condition_dim is not None:
+            raise UsageError(f"{path} was trained with CLAP: it is a checkpoint of model 'mt-musicldm'")
+
     return from_checkpoint(
-        "msg-ld", Path(weights or EMBEDDED), trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
-        lightning=_lightning, form=lambda config: "published", device=device, suite=suite, steps=steps,
-        batch_size=batch_size, precision=precision, compile=compile,
+        "msg-ld", path, trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
+        lightning=_lightning, form=lambda config: "published", separates=_with_mixtures, condition=condition,
+        guidance_scale=guidance_scale, device=device, suite=suite, steps=steps, batch_size=batch_size,
+        precision=precision, compile=compile,
     )
 
 
+def make_mt_musicldm(
+    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
+    prompt: str | None = None, audio: str | None = None, guidance_scale: float = 2.0, precision: str = "float32",
+    compile: bool = False,
+) -> LatentDiffusion:
+    """The generator of a checkpoint of MT-MusicLDM.
+
+    weights: None for the embedded one, trained on synthetic songs; `published` for what
+    `python -m musicldm.fetch mt-musicldm` fetched, with a prompt or audio what `mt-musicldm-clap` fetched; else a file,
+    of mtbench's training or a published Lightning file, of any width.
+    prompt, audio: a text or a file's path whose CLAP embedding all samples are conditioned on; only for a checkpoint
+    trained with CLAP, which without both generates unconditionally. guidance_scale: how far samples follow it, 2 as
+    published; any but 1 doubles the cost. The rest: as in MSG-LD's factory.
+    """
+    if prompt is not None and audio is not None:
+        raise UsageError("model 'mt-musicldm': prompt and audio cannot both be given")
+    conditional = prompt is not None or audio is not None
+    if weights is None and not EMBEDDED_MT.exists():
+        raise UsageError("model 'mt-musicldm' has no embedded checkpoint: name a file as its weights, of mtbench's "
+                         "training or a published one, or `published`")
+    if weights == "published":
+        path = trained_model("mt-musicldm-clap" if conditional else "mt-musicldm")
+    else:
+        path = Path(weights or EMBEDDED_MT)
+
+    def condition(held: Mapping[str, Any], config: MSGLDConfig) -> tuple[Tensor, dict[str, Any]] | None:
+        if held.get("mixture") is True:
+            raise UsageError(f"{path} was trained with mixtures: it is a checkpoint of model 'msg-ld'")
+        if config.extra_film_condition_dim is None:
+            if conditional:
+                raise UsageError(f"{path} was trained without CLAP: model 'mt-musicldm' takes prompt or audio with a "
+                                 "conditional checkpoint alone")
+            return None
+        return _clap_embeddings(path, held, prompt, audio)
+
+    return from_checkpoint(
+        "mt-musicldm", path, trained=lambda config: MSGLDUNet(MSGLDConfig(**config)), lightning=_lightning,
+        form=lambda config: "published", condition=condition, guidance_scale=guidance_scale if conditional else 0.0,
+        device=device, suite=suite, steps=steps, batch_size=batch_size, precision=precision, compile=compile,
+    )
+
+
+def _clap_embeddings(
+    path: Path, held: Mapping[str, Any], prompt: str | None, audio: str | None
+) -> tuple[Tensor, dict[str, Any]]:
+    """float32 [2, 512]: the embedding of no condition and that of prompt or audio; and what the provenance says."""
+    from msg_ld.clap import CLAP, weights_of
+
+    place, state, told = weights_of(path, held)
+    clap = CLAP(place, state)
+    nothing = clap.of_text("")
+    if audio is not None:
+        embedding, told["conditioned_on"] = clap.of_audio(*read(audio)), {"audio_sha256": sha256(Path(audio))}
+    elif prompt is not None:
+        embedding, told["conditioned_on"] = clap.of_text(prompt), {"prompt": prompt}
+    else:
+        embedding, told["conditioned_on"] = nothing, "nothing"
+    return torch.stack([nothing, embedding]), told
+
+
+def _with_mixtures(held: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was trained with mixtures, as the published code trains MSG-LD; ours say so."""
+    return published.is_lightning(held) or held.get("mixture") is True
+
+
 def _lightning(state: Mapping[str, Tensor]) -> MSGLDUNet:
-    first = state.get("input_blocks.0.0.weight")  # without it all is missing, and the reader says so
-    return MSGLDUNet(MSGLDConfig() if first is None else MSGLDConfig(model_channels=len(first)))
+    """The network whose width, and width of the CLAP embedding, a published state dict shows."""
+    first, film = state.get("input_blocks.0.0.weight"), state.get("film_emb.weight")
+    sizes = {} if first is None else {"model_channels": len(first)}  # without it all is missing, and the reader says so
+    if film is not None:
+        sizes["extra_film_condition_dim"] = film.shape[-1]
+    return MSGLDUNet(MSGLDConfig(**sizes))

@@ -1,7 +1,8 @@
 """The MSG-LD denoising U-Net: stems as channels of a 3-D network over (latent channel, time, mel).
 
 Parameter names are those of the published code (below `model.diffusion_model.`). Without a mixture this is also the
-unconditional U-Net of MT-MusicLDM, whose checkpoints are 192 channels wide.
+U-Net of MT-MusicLDM, whose checkpoints are 192 channels wide: the unconditional one, and with `film_emb` the one
+conditioned on a CLAP embedding.
 Shapes in comments: B samples, S stems, C channels, D latent channels (the depth axis), T time, F mel,
 N = D T F tokens, H heads.
 """
@@ -26,7 +27,8 @@ class MSGLDConfig:
     num_head_channels. Depth (z_channels) is never down-sampled. latent_t and latent_f are the size of the latents
     that the model was made for; the network takes any multiple of the down-sampling. norm_groups is the number of
     groups of every group norm; a narrow network needs fewer than the published 32, since a group of one channel loses
-    the level of a clip.
+    the level of a clip. extra_film_condition_dim is the width E of the CLAP embedding that an MT-MusicLDM is conditioned
+    on (512 in the published one), None without.
     """
 
     in_channels: int = 4
@@ -48,7 +50,7 @@ class MSGLDConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "attention_resolutions", tuple(self.attention_resolutions))
         object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
-        for name, only in {"dims": 3, "use_spatial_transformer": False, "extra_film_condition_dim": None}.items():
+        for name, only in {"dims": 3, "use_spatial_transformer": False}.items():
             if getattr(self, name) != only:
                 raise ValueError(f"MSGLDConfig: {name} must be {only!r}, got {getattr(self, name)!r}")
         if not self.in_channels == self.out_channels == self.num_stems >= 1:
@@ -57,6 +59,9 @@ class MSGLDConfig:
         for name in ("num_res_blocks", "num_head_channels", "z_channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"MSGLDConfig: {name} must be at least 1, got {getattr(self, name)}")
+        if self.extra_film_condition_dim is not None and self.extra_film_condition_dim < 1:
+            raise ValueError("MSGLDConfig: extra_film_condition_dim must be at least 1 or none, got "
+                             f"{self.extra_film_condition_dim}")
         if not self.channel_mult:
             raise ValueError("MSGLDConfig: channel_mult needs at least one level")
         factors = [2**level for level in range(len(self.channel_mult))]
@@ -164,6 +169,9 @@ class MSGLDUNet(nn.Module):
         self.config = config
         width, emb, groups = config.model_channels, 4 * config.model_channels, config.norm_groups
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        if config.extra_film_condition_dim is not None:
+            self.film_emb = nn.Linear(config.extra_film_condition_dim, emb)
+            emb *= 2  # the blocks take both, the time first
 
         def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
             block = Block([ResBlock(in_channels, emb, out_channels, groups)])
@@ -205,12 +213,14 @@ class MSGLDUNet(nn.Module):
             levels.append(F.avg_pool3d(levels[-1], (1, 2, 2)) if down else levels[-1])
         return levels
 
-    def forward(self, latents: Tensor, timesteps: Tensor, mixture: Tensor | None = None) -> Tensor:
+    def forward(self, latents: Tensor, timesteps: Tensor, mixture: Tensor | None = None,
+                embedding: Tensor | None = None) -> Tensor:
         """The noise in `latents`.
 
         latents: [B, S, D, T, F], stems in the order bass, drums, guitar, piano, scaled by the checkpoint's scale
         factor; timesteps: [B], 0 ... 999; mixture: scaled latents of the mixture [B, D, T, F] for separation, or
-        None for generation, which gives what zeros would give. Returns [B, S, D, T, F].
+        None for generation, which gives what zeros would give; embedding: CLAP's [B, E], if and only if the network is
+        conditioned on one (y of the published code). Returns [B, S, D, T, F].
         Raises ValueError for another shape, or T, F that the down-sampling does not divide.
         """
         config = self.config
@@ -222,8 +232,14 @@ class MSGLDUNet(nn.Module):
             raise ValueError(f"MSGLDUNet: expected one timestep a sample, [{len(latents)}], got {list(timesteps.shape)}")
         if mixture is not None and mixture.shape != latents[:, 0].shape:
             raise ValueError(f"MSGLDUNet: expected mixture {list(latents[:, 0].shape)}, got {list(mixture.shape)}")
+        E = config.extra_film_condition_dim
+        if (None if embedding is None else embedding.shape) != (None if E is None else (len(latents), E)):
+            raise ValueError(f"MSGLDUNet: expected {'no embedding' if E is None else f'embedding [{len(latents)}, {E}]'}"
+                             f", got {'none' if embedding is None else list(embedding.shape)}")
         with torch.autocast(timesteps.device.type, enabled=False):
             emb = self.time_embed(timestep_embedding(timesteps, config.model_channels))  # [B, 4W]
+            if embedding is not None:
+                emb = torch.cat([emb, self.film_emb(embedding)], dim=1)  # [B, 8W]
         m = None if mixture is None else self.mixture_levels(mixture)
         h, skips = latents, []
         for i, block in enumerate(self.input_blocks):

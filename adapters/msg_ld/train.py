@@ -1,6 +1,7 @@
-"""Train MSG-LD on the latents of a suite's songs.
+"""Train MSG-LD, or its predecessor MT-MusicLDM, on the latents of a suite's songs.
 
     python -m msg_ld.train configs/train-msg-ld-band.yaml
+    python -m msg_ld.train configs/train-mt-musicldm-band.yaml    without mixtures
 
 The same command goes on where a training was stopped.
 """

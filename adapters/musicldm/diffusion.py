@@ -101,6 +101,24 @@ def noise_per_sample(seed: int, samples: Sequence[int], shape: Sequence[int]) ->
     return lambda: torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 
+def guided(denoise: Callable[[Tensor, Tensor, Tensor], Tensor], condition: Tensor, nothing: Tensor,
+           scale: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Classifier-free guidance (Ho and Salimans 2021): the estimate e_u + scale (e_c - e_u) as a function of x and t.
+
+    denoise(x, timesteps, condition) predicts the noise; condition [B, ...] is what the samples follow, `nothing`
+    [B, ...] what stands for none (e_c and e_u). At scale 1 the first alone is asked, at 0 the second; else both in one
+    call on a doubled batch, [unconditional; conditional] as published.
+    """
+    def estimate(x: Tensor, timesteps: Tensor) -> Tensor:
+        if scale in (0, 1):
+            return denoise(x, timesteps, condition if scale else nothing)
+        both = denoise(torch.cat([x, x]), torch.cat([timesteps, timesteps]), torch.cat([nothing, condition]))
+        e_u, e_c = both.chunk(2)
+        return e_u + scale * (e_c - e_u)
+
+    return estimate
+
+
 def ddim(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, schedule: DDIMSchedule, noise: Callable[[], Tensor],
          *, known: Tensor | None = None, mask: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Walk from noise to latents, yielding (x_{i-1}, estimate of x_0) after each of the steps, S in all.

@@ -1,7 +1,8 @@
 """Fetch published weights: python -m musicldm.fetch synctrack
 
 The files go to $MTBENCH_WEIGHTS, else to `mtbench/weights` in the user's cache folder, in a folder of their own. A
-download that was cut goes on where it stopped (`<file>.part`), if the server still has the same file.
+download that was cut goes on where it stopped (`<file>.part`), if the server still has the same file. Of an archive the
+checkpoint is unpacked beside it that its authors' evaluation names.
 
 Nobody has published checksums for them. So the SHA-256 of the first download is shown and kept in `<file>.sha256`;
 whenever the file is fetched or loaded again it must be the same. Who knows it from elsewhere pins it with --sha256.
@@ -10,15 +11,20 @@ whenever the file is fetched or loaded again it must be the same. Who knows it f
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import os
 import re
+import shutil
 import sys
+import tarfile
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import platformdirs
@@ -31,6 +37,13 @@ RECORDS = {  # weights: the record on Zenodo, and its files, the model first
     "synctrack": (18797721, ("synctrack_slakh2100_pretrained.ckpt", "vae-ckpt.ckpt", "hifigan-ckpt.ckpt")),
     "synctrack-training": (18797721, ("musicldm-ckpt.ckpt", "vae-ckpt.ckpt")),  # what training the paper's way starts from
     "musicldm": (10643148, ("vae-ckpt.ckpt", "hifigan-ckpt.ckpt")),
+    "mt-musicldm": (13947715, ("2024-03-24T19-51-37_3_D_4_stems_slakh_uncond_ch=192_3e-05_.tar.gz",)),
+    "mt-musicldm-clap": (13947715, ("2024-03-25T00-55-31_3_D_4_stems_slakh_with_CALP_ch=192_3e-05_.tar.gz",)),
+    "clap": (10643148, ("clap-ckpt.pt",)),
+}
+ARCHIVED = {  # the checkpoint that the configs of mt-musicldm's evaluation take out of the folder of each archive's name
+    "mt-musicldm": "checkpoint-fad-0.00-global_step=199999.ckpt",
+    "mt-musicldm-clap": "last.ckpt",
 }
 TIMEOUT = 60  # s without a byte
 PAUSES = (1, 4, 16)  # s before trying again; from the start of the list after every attempt that brought something
@@ -47,18 +60,19 @@ def weights_folder() -> Path:
 def files_of(weights: str) -> dict[Path, str]:
     """{where it is kept: where it comes from} of the files of `weights`."""
     record, names = RECORDS[weights]
-    return {weights_folder() / weights / name: f"https://zenodo.org/records/{record}/files/{name}?download=1"
+    return {weights_folder() / weights / name: f"https://zenodo.org/records/{record}/files/{quote(name)}?download=1"
             for name in names}
 
 
 def trained_model(weights: str) -> Path:
     """The file that holds the trained model. Raises UsageError if it is absent: what to fetch, where to put it."""
     (path, _), *_ = files_of(weights).items()
+    path = path.with_name(ARCHIVED.get(weights, path.name))
     if not path.exists():
         record, names = RECORDS[weights]
         raise UsageError(f"no published weights of '{weights}' here: fetch them with `python -m musicldm.fetch "
                          f"{weights}`, or put {', '.join(names)} of https://zenodo.org/records/{record} into "
-                         f"{path.parent}")
+                         f"{path.parent}" + (f" and do the same, which unpacks {path.name}" if weights in ARCHIVED else ""))
     return path
 
 
@@ -106,6 +120,32 @@ def fetch(
         validator.unlink(missing_ok=True)
     _note(path).write_text(f"{found}  {path.name}\n")
     return found
+
+
+def unpack(archive: Path, name: str) -> Path:
+    """Bring the file `name` of a tar, in whatever folder it lies there, to beside the tar and note its SHA-256.
+
+    Raises MtbenchError if the tar is damaged or does not hold just one file of that name.
+    """
+    path = archive.with_name(name)
+    if path.exists():
+        return path
+    part = path.with_name(name + ".part")
+    try:
+        with tarfile.open(archive) as tar:
+            files = [member for member in tar if member.isfile()]
+            found = [member for member in files if PurePosixPath(member.name).name == name]
+            if len(found) != 1:
+                others = [member.name for member in files if member.name.endswith((".ckpt", ".pt"))]
+                raise MtbenchError(f"{archive} holds {len(found)} files {name}; its checkpoints are "
+                                   f"{', '.join(others) or 'none'}: unpack one with tar and name it as the model's weights")
+            with tar.extractfile(found[0]) as source, part.open("wb") as file:
+                shutil.copyfileobj(source, file, BLOCK)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MtbenchError(f"{archive} is no whole archive ({error}): delete it and fetch it again") from error
+    part.replace(path)
+    _note(path).write_text(f"{sha256(path)}  {name}\n")
+    return path
 
 
 def _note(path: Path) -> Path:
@@ -198,7 +238,7 @@ def _block(response: HTTPResponse) -> bytes:
 def _pins(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     pins = {}
     for text in texts:
-        name, _, digest = text.partition("=")
+        name, _, digest = text.rpartition("=")
         if name not in names:
             raise UsageError(f"--sha256 {text}: '{name}' is none of the files, {', '.join(names)}")
         if not re.fullmatch("[0-9a-fA-F]{64}", digest):
@@ -227,6 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 digest = fetch(url, path, pinned=pins.get(path.name),
                                advance=lambda done, total: progress.update(task, completed=done, total=total))
                 progress.console.print(f"{path}\n  SHA-256 {digest}", markup=False)
+                if asked.weights in ARCHIVED:
+                    progress.console.print(f"unpacked: {unpack(path, ARCHIVED[asked.weights])}", markup=False)
     except MtbenchError as error:
         console.print(f"error: {error}", markup=False)
         sys.exit(error.exit_code)

@@ -1,11 +1,13 @@
 """Latent diffusion as a Generator: noise -> DDIM -> latents -> VAE -> log-mel -> waveform.
 
-SyncTrack and MSG-LD differ in their denoising network alone; their factories hand it over.
+SyncTrack, MSG-LD and MT-MusicLDM differ in their denoising network and in what it is conditioned on; their factories
+hand both over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from mtbench.errors import UsageError, unknown_name
 from mtbench.generator import StemSet
 from musicldm import published
-from musicldm.diffusion import ddim, ddim_schedule, noise_per_sample
+from musicldm.diffusion import ddim, ddim_schedule, guided, noise_per_sample
 from musicldm.fetch import RECORDS, checked_sha256, sha256, weights_folder
 from musicldm.griffin_lim import griffin_lim
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
@@ -29,6 +31,7 @@ STEMS = ("bass", "drums", "guitar", "piano")  # the order of the tracks in the l
 SMALL = 20_000_000  # parameters
 ROWS = 16  # stems decoded at once: at the published size the VAE takes 0.2 GB a row
 PRECISIONS = ("float32", "tf32", "bfloat16")
+CONDITIONER = "cond_stage_model."  # in a Lightning file: what embeds the condition, no part of the network
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 EMBEDDED_VAE, EMBEDDED_VOCODER = CHECKPOINTS / "band-vae.pt", CHECKPOINTS / "band-vocoder.pt"
 
@@ -39,18 +42,25 @@ class LatentDiffusion:
     latent_shape: [track, C, T, F]; samples: the length of a clip, at most what T frames of latents give (None: that).
     mixes_samples: the network lets the samples of a batch influence each other. Batches then start at multiples of
     batch_size and are always full, and batch_size is part of the provenance.
+    separates: the network takes a mixture's latents as its third argument and was trained so.
+    embeddings: [2, E], for a network that takes an `embedding`: what stands for no condition, and the condition of all
+    samples. guidance_scale: how far samples follow mixture or embedding, from 0 (not) over 1 (as trained) to more.
     precision: one of PRECISIONS, of the network; all but float32 change samples beyond rounding, and are part of the
     provenance. compile: let torch compile the network, which pays where many batches follow.
 
     `on_step(done, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
     """
 
-    sample_rate, stems, tasks = SAMPLE_RATE, STEMS, frozenset({"total", "arrangement"})
+    sample_rate, stems = SAMPLE_RATE, STEMS
 
     def __init__(self, name: str, network: nn.Module, vae: VAE, scale_factor: float, latent_shape: Sequence[int],
                  provenance: Mapping[str, Any], device: str, steps: int, batch_size: int, *,
                  vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False,
+                 separates: bool = False, embeddings: Tensor | None = None, guidance_scale: float = 1.0,
                  precision: str = "float32", compile: bool = False):
+        self.tasks = frozenset({"total", "arrangement", "separation"} if separates else {"total", "arrangement"})
+        self._embeddings = None if embeddings is None else embeddings.to(device)
+        self._guidance_scale = guidance_scale
         self.name, self._device, self._batch_size, self._mixes_samples = name, device, batch_size, mixes_samples
         self._network = network.eval().to(device)
         if all(parameter.ndim < 5 for parameter in network.parameters()):  # 2-D: 1.4 times as fast on a CPU
@@ -68,6 +78,8 @@ class LatentDiffusion:
                            "vocoder": "HiFi-GAN" if vocoder else "Griffin-Lim"}
         if mixes_samples:
             self.provenance["batch_size"] = batch_size
+        if separates or embeddings is not None:
+            self.provenance["guidance_scale"] = guidance_scale
         if precision != "float32":
             self.provenance["precision"] = precision
 
@@ -76,8 +88,9 @@ class LatentDiffusion:
         """Samples start ... start + n - 1; sample i is the same in any batch, up to float rounding, unless the network
         mixes samples.
 
-        given[i] holds the stems of sample i to keep, of the clips' length and at 16 kHz; they come back as they are.
-        Samples that only fill a batch up take given[i mod len(given)]. Raises UsageError for what cannot be kept.
+        given[i] holds the stems of sample i to keep, or one stem `mixture` to separate; all of a call hold the one or
+        the other, of the clips' length and at 16 kHz. Stems to keep come back as they are. Samples that only fill a
+        batch up take given[i mod len(given)]. Raises UsageError for what cannot be kept or separated.
         """
         for stem in stems:
             if stem not in STEMS:
@@ -85,16 +98,26 @@ class LatentDiffusion:
         if given is not None and len(given) < start + n:
             raise UsageError(f"given holds {len(given)} samples, sample {start + n - 1} was asked for")
         asked, B = range(start, start + n), self._batch_size
+        task = "total" if given is None else None
         for first in range(start - start % B if self._mixes_samples else start, start + n, B):
             numbers = range(first, first + B if self._mixes_samples else min(first + B, start + n))
             kept: list[Mapping[str, np.ndarray]] = [{} for _ in numbers]
+            mixtures: list[np.ndarray] = []
             if given is not None:
-                kept = [self._kept(given, i if i in asked else i % len(given)) for i in numbers]
-            if full := [i for i, held in zip(numbers, kept) if i in asked and held.keys() >= set(stems)]:
-                raise UsageError(f"given[{full[0]}] holds {', '.join(given[full[0]].stems)}: nothing is left to make")
+                places = [i if i in asked else i % len(given) for i in numbers]
+                held = [given[i] for i in places]
+                task = task or task_of(held[0])
+                checked = [self._checked(song, f"given[{i}]", task) for i, song in zip(places, held)]
+                if task == "separation":
+                    mixtures = [waves["mixture"] for waves in checked]
+                else:
+                    kept = checked
+            for b, i in enumerate(numbers):
+                if i in asked and kept[b].keys() >= set(stems):
+                    raise UsageError(f"given[{i}] holds {', '.join(kept[b])}: nothing is left to make")
             made = [(b, stem) for b, i in enumerate(numbers) if i in asked for stem in stems if stem not in kept[b]]
             with _threads(self._network):
-                latents = self._latents(seed, numbers, kept)
+                latents = self._latents(seed, numbers, kept, mixtures)
                 rows = torch.stack([latents[b, STEMS.index(stem)] for b, stem in made])
                 waves = dict(zip(made, self._waveforms(rows).numpy()))
             for b, i in enumerate(numbers):
@@ -102,49 +125,53 @@ class LatentDiffusion:
                     sample = {stem: waves[b, stem] if (b, stem) in waves else kept[b][stem] for stem in stems}
                     yield StemSet(f"{i:05d}", sample, SAMPLE_RATE)
 
-    def _kept(self, given: Sequence[StemSet], i: int) -> Mapping[str, np.ndarray]:
-        """The stems of given[i]. Raises UsageError, naming it, if they cannot be kept."""
-        held = given[i]
-        where = f"given[{i}] ('{held.id}')"
-        if strange := [stem for stem in held.stems if stem not in STEMS]:
-            raise UsageError(f"{where} holds '{strange[0]}'; model '{self.name}' can be given {', '.join(STEMS)}")
-        if not held.stems:
-            raise UsageError(f"{where} holds no stem")
+    def _checked(self, held: StemSet, where: str, task: str) -> Mapping[str, np.ndarray]:
         if held.sample_rate != SAMPLE_RATE:
-            raise UsageError(f"{where} is at {held.sample_rate} Hz; model '{self.name}' takes {SAMPLE_RATE} Hz")
-        for stem, wave in held.stems.items():
-            if np.shape(wave) != (self._samples,):
-                raise UsageError(f"{where}: its {stem} has the shape {list(np.shape(wave))}, not [{self._samples}]")
-            if not np.abs(wave).max() <= 1.0:
-                raise UsageError(f"{where}: its {stem} has samples outside [-1, 1], or some that are no numbers")
+            raise UsageError(f"{where} ('{held.id}') is at {held.sample_rate} Hz; model '{self.name}' takes "
+                             f"{SAMPLE_RATE} Hz")
+        check_given(self.name, self.tasks, held, where, task, self._samples)
         return held.stems
 
     @torch.inference_mode()
-    def _latents(self, seed: int, numbers: Sequence[int], kept: Sequence[Mapping[str, np.ndarray]] = ()) -> Tensor:
-        """Scaled latents [B, track, C, T, F]; kept[b] holds the stems of sample b to keep."""
+    def _latents(self, seed: int, numbers: Sequence[int], kept: Sequence[Mapping[str, np.ndarray]] = (),
+                 mixtures: Sequence[np.ndarray] = ()) -> Tensor:
+        """Scaled latents [B, track, C, T, F]; kept[b] holds the stems of sample b to keep, mixtures[b] what to part."""
         draw = noise_per_sample(seed, numbers, self._shape)
         noise = lambda: draw().to(self._device)  # noqa: E731
         known, mask = self._encoded(kept, noise()) if any(kept) else (None, None)
-        steps = ddim(self._estimated_noise, noise(), self._schedule, noise, known=known, mask=mask)
+        if mixtures:
+            posterior = noise()[:, 0]
+            m = torch.cat([self._posterior(wave[None], posterior[b, None]) for b, wave in enumerate(mixtures)])
+            denoise = guided(self._estimated_noise, m, torch.zeros_like(m), self._guidance_scale)
+        elif self._embeddings is not None:
+            nothing, condition = (row.expand(len(numbers), -1) for row in self._embeddings)
+            denoise = guided(lambda x, timesteps, embedding: self._estimated_noise(x, timesteps, embedding=embedding),
+                             condition, nothing, self._guidance_scale)
+        else:
+            denoise = self._estimated_noise
+        steps = ddim(denoise, noise(), self._schedule, noise, known=known, mask=mask)
         for done, (x, _) in enumerate(steps, 1):
             self.on_step(done, len(self._schedule.timesteps))
         return x
 
-    def _estimated_noise(self, x: Tensor, timesteps: Tensor) -> Tensor:
+    def _estimated_noise(self, x: Tensor, timesteps: Tensor, *mixture: Tensor, **embedding: Tensor) -> Tensor:
         with reduced_precision(self._precision, x.device):
-            return self._denoise(x, timesteps).float()
+            return self._denoise(x, timesteps, *mixture, **embedding).float()
 
     def _encoded(self, kept: Sequence[Mapping[str, np.ndarray]], noise: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled posterior samples of the stems to keep [B, track, C, T, F], and their mask [B, track, 1, 1, 1]."""
         known, mask = torch.zeros_like(noise), noise.new_zeros(*noise.shape[:2], 1, 1, 1)
         for b, stems in enumerate(kept):
             rows = [STEMS.index(stem) for stem in stems]
-            waves = torch.from_numpy(np.stack(list(stems.values())).astype(np.float32)).to(self._device)
-            waves = F.pad(waves, (0, self._frames * HOP - self._samples))
-            mean, logvar = self._vae.encode(log_mel(waves, self._frames)[:, None])
-            known[b, rows] = self._scale_factor * (mean + (logvar / 2).exp() * noise[b, rows])
+            known[b, rows] = self._posterior(np.stack(list(stems.values())), noise[b, rows])
             mask[b, rows] = 1.0
         return known, mask
+
+    def _posterior(self, waves: np.ndarray, noise: Tensor) -> Tensor:
+        """Scaled posterior samples [rows, C, T, F] of waves [rows, samples], made with this noise."""
+        padded = F.pad(torch.from_numpy(waves.astype(np.float32)), (0, self._frames * HOP - self._samples))
+        mean, logvar = self._vae.encode(log_mel(padded.to(self._device), self._frames)[:, None])
+        return self._scale_factor * (mean + (logvar / 2).exp() * noise)
 
     @torch.inference_mode()
     def _waveforms(self, latents: Tensor) -> Tensor:
@@ -160,21 +187,27 @@ class LatentDiffusion:
 def from_checkpoint(
     name: str, path: Path, *, trained: Callable[[Mapping[str, Any]], nn.Module],
     lightning: Callable[[Mapping[str, Tensor]], nn.Module], form: Callable[[Any], str],
-    mixes_samples: Callable[[Any], bool] = lambda config: False, device: str, suite: Any, steps: int | None,
-    batch_size: int | None, precision: str, compile: bool,
+    mixes_samples: Callable[[Any], bool] = lambda config: False,
+    separates: Callable[[Mapping[str, Any]], bool] = lambda held: False,
+    condition: Callable[[Mapping[str, Any], Any], tuple[Tensor, dict[str, Any]] | None] = lambda held, config: None,
+    guidance_scale: float = 1.0, device: str, suite: Any, steps: int | None, batch_size: int | None, precision: str,
+    compile: bool,
 ) -> LatentDiffusion:
     """A generator from a checkpoint that mtbench's training wrote, or from a published Lightning file.
 
     trained makes the network from its config, lightning for the state dict of a published one; `form` and
-    `mixes_samples` answer for a network's config. steps: of DDIM, as a rule 200 with published weights, else 50;
-    batch_size: as a rule 16 where the samples of a batch mix, which are the published steps and batch, else 8.
+    `mixes_samples` answer for a network's config, `separates` for what the file holds; condition gives, for both, the
+    embeddings of LatentDiffusion and what the provenance says of them. steps: of DDIM, as a
+    rule 200 with published weights, else 50; batch_size: as a rule 16 where the samples of a batch mix, which are the
+    published steps and batch, else 8.
     Clips have the suite's length, rounded up in latents to what VAE and U-Net down-sample to whole numbers.
 
     Raises UsageError for a file that is not there or neither of both, and for steps that DDIM cannot make.
     """
     held = published.load(path)
     if published.is_lightning(held):
-        model = published.read(path, held, lightning)
+        state = {name: value for name, value in held["state_dict"].items() if not name.startswith(CONDITIONER)}
+        model = published.read(path, {"state_dict": state}, lightning)
         network, vae, vocoder, scale_factor = model.network, model.vae, model.vocoder, model.scale_factor
         digests, origin = model.sha256, {"trained_on": "Slakh2100"}
     else:
@@ -192,6 +225,8 @@ def from_checkpoint(
         raise UsageError(f"model '{name}': batch_size must be at least 1, got {batch_size}")
     if precision not in PRECISIONS:
         raise UsageError(f"model '{name}': precision must be one of {', '.join(PRECISIONS)}, got '{precision}'")
+    if not (isinstance(guidance_scale, (int, float)) and math.isfinite(guidance_scale) and guidance_scale >= 0):
+        raise UsageError(f"model '{name}': guidance_scale must be a number from 0 on, got {guidance_scale!r}")
     try:
         ddim_schedule(steps)
     except ValueError as error:
@@ -203,11 +238,41 @@ def from_checkpoint(
         "weights": "/".join(path.parts[-3:]), **{f"{what}_sha256": value for what, value in digests.items()}, **origin,
         "form": form(config), "parameters": sum(p.numel() for p in network.parameters()),
     }
+    embeddings, told = condition(held, config) or (None, {})
+    provenance |= told
     seconds, trained_seconds = samples / SAMPLE_RATE, config.latent_t * factor * HOP / SAMPLE_RATE
     if seconds != trained_seconds:
         provenance["duration"] = f"{seconds:g} s by a model trained on {trained_seconds:g} s"
     return LatentDiffusion(name, network, vae, scale_factor, shape, provenance, device, steps, batch_size,
-                           vocoder=vocoder, samples=samples, mixes_samples=mixes, precision=precision, compile=compile)
+                           vocoder=vocoder, samples=samples, mixes_samples=mixes, separates=separates(held),
+                           embeddings=embeddings, guidance_scale=guidance_scale, precision=precision, compile=compile)
+
+
+def task_of(held: StemSet) -> str:
+    """What is to be done with what a call is given."""
+    return "separation" if "mixture" in held.stems else "arrangement"
+
+
+def check_given(name: str, tasks: Collection[str], held: StemSet, where: str, task: str, samples: int) -> None:
+    """Raise UsageError, naming `where`, unless model `name`, which can do `tasks`, can do `task` with `held`.
+
+    samples: the length that its waves must have at held.sample_rate.
+    """
+    where = f"{where} ('{held.id}')"
+    if not held.stems:
+        raise UsageError(f"{where} holds no stem")
+    if "separation" in tasks and task_of(held) != task:
+        raise UsageError(f"{where} holds {', '.join(held.stems)}: a call is given mixtures to separate or stems to "
+                         "keep, not both")
+    allowed = ("mixture",) if task == "separation" and "separation" in tasks else STEMS
+    if strange := [stem for stem in held.stems if stem not in allowed]:
+        others = ", or mixture alone" if "separation" in tasks else ""
+        raise UsageError(f"{where} holds '{strange[0]}'; model '{name}' can be given {', '.join(STEMS)}{others}")
+    for stem, wave in held.stems.items():
+        if np.shape(wave) != (samples,):
+            raise UsageError(f"{where}: its {stem} has the shape {list(np.shape(wave))}, not [{samples}]")
+        if not np.abs(wave).max() <= 1.0:
+            raise UsageError(f"{where}: its {stem} has samples outside [-1, 1], or some that are no numbers")
 
 
 def load_vae(path: Path) -> VAE:

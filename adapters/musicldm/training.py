@@ -14,7 +14,6 @@ import argparse
 import copy
 import csv
 import math
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import torch
 import yaml
+from joblib import Parallel, delayed
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -67,6 +67,8 @@ class TrainConfig(BaseModel):
     at the start and at the end, `score_songs` samples are made and scored. `threads` is a CPU's.
     `crop` belongs to the VAE and the vocoder: the frames of a stem that they see at a time (being convolutional, they
     learn more from many short ones); `kl_weight` to the VAE: the weight of the divergence of its posterior.
+    `without_mixture` belongs to MSG-LD: the share of the songs that it learns without their mixture, as the published
+    one does a tenth; 1: all, so that there is no separation.
     The vocoder's discriminators have `discriminator_width` times the published channels and begin after
     `adversarial_from` steps; `stft_weight` adds a multi-resolution STFT loss, which HiFi-GAN has not, to its losses.
     """
@@ -102,6 +104,7 @@ class TrainConfig(BaseModel):
     threads: int = Field(default=1, ge=1)
     crop: int = Field(default=256, ge=1)
     kl_weight: float = Field(default=0.0, ge=0)
+    without_mixture: float = Field(default=1.0, gt=0, le=1)
     discriminator_width: float = Field(default=1.0, gt=0)
     adversarial_from: int = Field(default=0, ge=0)
     stft_weight: float = Field(default=0.0, ge=0)
@@ -193,15 +196,24 @@ def _write_shards(folder: Path, songs: int, what: str, make: Callable[[range], n
     return Shards(folder, songs)
 
 
-def training_mels(config: TrainConfig, processes: int = 2) -> Shards:
+def training_mels(config: TrainConfig) -> Shards:
     """Log-mels of the training songs, float16 [songs, S, 1024, 64]; made at the first call."""
-    return _of_songs(config, "log-mels", "mels", _mels, processes)
+    return _of_songs(config, "log-mels", "mels", _mels)
 
 
-def training_waves(config: TrainConfig, processes: int = 2, rate: int = SAMPLE_RATE) -> Shards:
+def training_waves(config: TrainConfig, rate: int = SAMPLE_RATE) -> Shards:
     """The training songs at 16 bits, int16 [songs, S, 10.24 rate]; made at the first call."""
     folder = "waves" if rate == SAMPLE_RATE else f"waves-{rate}"
-    return _of_songs(config, folder, folder, partial(_pcm16, rate=rate), processes)
+    return _of_songs(config, folder, folder, partial(_pcm16, rate=rate))
+
+
+def training_mixture_mels(config: TrainConfig) -> Shards:
+    """Log-mels of the songs' mixtures, float16 [songs, 1, 1024, 64]; made at the first call."""
+    return _of_songs(config, "log-mels of mixtures", "mixture-mels", _mixture_mel)
+
+
+def _mixture_mel(waves: np.ndarray) -> np.ndarray:
+    return _mels(waves.sum(axis=0, keepdims=True).clip(-1.0, 1.0))
 
 
 def _mels(waves: np.ndarray) -> np.ndarray:
@@ -215,13 +227,11 @@ def _pcm16(waves: np.ndarray, rate: int) -> np.ndarray:
     return np.rint(32768 * waves).clip(-32768, 32767).astype(np.int16)
 
 
-def _of_songs(config: TrainConfig, what: str, folder: str, make_one: Callable[[np.ndarray], np.ndarray],
-              processes: int) -> Shards:
+def _of_songs(config: TrainConfig, what: str, folder: str, make_one: Callable[[np.ndarray], np.ndarray]) -> Shards:
     made = _Made(training_songs(config), make_one)
 
     def make(numbers: range) -> np.ndarray:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            return np.stack(pool.map(made, numbers, chunksize=8))
+        return np.stack(Parallel(n_jobs=-1)(delayed(made)(i) for i in numbers))
 
     return _write_shards(config.work / f"{folder}-{_data_key(config)}", len(made.songs), what, make)
 
@@ -239,9 +249,17 @@ class _Made:
 
 
 def training_latents(config: TrainConfig, vae: VAE, device: torch.device) -> Shards:
-    """Posterior mean and standard deviation of every song, float16 [songs, 2, S, C, T, F]; made at the first call."""
+    """Posterior mean and standard deviation of every stem, float16 [songs, 2, S, C, T, F]; made at the first call."""
+    return _latents(config, training_mels(config), "latents", vae, device)
+
+
+def training_mixture_latents(config: TrainConfig, vae: VAE, device: torch.device) -> Shards:
+    """The same of every mixture, float16 [songs, 2, 1, C, T, F]."""
+    return _latents(config, training_mixture_mels(config), "mixture-latents", vae, device)
+
+
+def _latents(config: TrainConfig, mels: Shards, what: str, vae: VAE, device: torch.device) -> Shards:
     vae = copy.deepcopy(vae).to(device, memory_format=torch.channels_last)
-    mels = training_mels(config)
 
     @torch.no_grad()
     def make(numbers: range) -> np.ndarray:
@@ -252,8 +270,8 @@ def training_latents(config: TrainConfig, vae: VAE, device: torch.device) -> Sha
             encoded.append(torch.stack([mean.float(), (logvar.float() / 2).exp()]).half().cpu().numpy())
         return np.stack(encoded)
 
-    folder = config.work / f"latents-{sha256(config.vae)[:12]}-{_data_key(config)}"
-    return _write_shards(folder, len(mels), "latents", make)
+    folder = config.work / f"{what}-{sha256(config.vae)[:12]}-{_data_key(config)}"
+    return _write_shards(folder, len(mels), what, make)
 
 
 def training_reconstructions(config: TrainConfig, vae: VAE, device: torch.device) -> Shards:
@@ -282,21 +300,30 @@ def scale_factor_of(latents: Shards) -> float:
     return 1.0 / float((mean.var() + std.square().mean()).sqrt())
 
 
-def diffusion_loss(latents: Shards, scale_factor: float) -> Loss:
+def diffusion_loss(latents: Shards, scale_factor: float, mixtures: Shards | None = None,
+                   without_mixture: float = 0.0) -> Loss:
     """The mean squared error of the noise estimate, on scaled posterior samples (Ho et al. 2020).
 
     Timesteps are spread evenly over a batch (one in each B-th of the schedule), which lowers the loss's variance.
+    mixtures: latents of the songs' mixtures, the network's third argument; a song has zeros in its stead with the
+    probability `without_mixture`, so that guidance can do without it (Ho and Salimans 2022).
     """
     schedule = noise_schedule()
 
+    def sampled(shards: Shards, songs: Tensor, generator: torch.Generator) -> Tensor:
+        mean, std = shards[songs].to(generator.device).float().unbind(1)  # [B, S, C, T, F]
+        return scale_factor * (mean + std * torch.randn(mean.shape, generator=generator, device=generator.device))
+
     def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        mean, std = latents[songs].to(device).float().unbind(1)  # [B, S, C, T, F]
-        x0 = scale_factor * (mean + std * torch.randn(mean.shape, generator=generator, device=device))
-        B = len(songs)
+        device, B = generator.device, len(songs)
+        x0 = sampled(latents, songs, generator)
         t = (evenly_spread(B, generator) * TRAIN_STEPS).long().clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator, device=device)]
         noise = torch.randn(x0.shape, generator=generator, device=device)
-        return (network(schedule.add_noise(x0, noise, t), t).float() - noise).square().mean()
+        given = []
+        if mixtures is not None:
+            kept = torch.rand(B, generator=generator, device=device) >= without_mixture
+            given = [sampled(mixtures, songs, generator)[:, 0] * kept[:, None, None, None]]
+        return (network(schedule.add_noise(x0, noise, t), t, *given).float() - noise).square().mean()
 
     return loss
 
@@ -501,6 +528,7 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     fabric, vae = launch(config), load_vae(config.vae)
     with fabric.rank_zero_first():
         latents = training_latents(config, vae, fabric.device)
+        mixtures = training_mixture_latents(config, vae, fabric.device) if config.without_mixture < 1 else None
     scale_factor = scale_factor_of(latents)
     if config.initial_weights:
         scale_factor = start_from(network, config.initial_weights) or scale_factor
@@ -511,9 +539,11 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
         return generator.generate(n, STEMS)
 
     scorer = scorer_of(fabric, config, sample)
-    progress = train(fabric, config, network, diffusion_loss(latents, scale_factor), len(latents), scorer)
+    loss = diffusion_loss(latents, scale_factor, mixtures, config.without_mixture)
+    progress = train(fabric, config, network, loss, len(latents), scorer)
     if fabric.is_global_zero:
-        export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae))
+        export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae),
+               mixture=mixtures is not None)
 
 
 def scorer_of(fabric: Fabric, config: TrainConfig, sample: Callable[[nn.Module, int], Iterable[StemSet]]) -> Scorer | None:

@@ -1,0 +1,147 @@
+"""CLAP embeddings of audio and of text, as MT-MusicLDM is conditioned on (Wu et al. 2023; HTSAT-base and RoBERTa-base).
+
+The weights are MusicLDM's `clap-ckpt.pt`, a copy of which a published conditional checkpoint carries below
+`cond_stage_model.model.`. The network and the log-mels are those of the library transformers, the optional extra `clap`;
+the weights' names are translated to its names. As in the published code the model is the unfused one, embeddings have
+length 1, audio passes through 16 kHz on its way to 48 kHz without being rounded to 16 bits, and what stands for no
+condition is the embedding of the empty text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtbench import audio
+from mtbench.errors import UsageError
+from musicldm import published
+from musicldm.fetch import checked_sha256, weights_folder
+from musicldm.generator import CONDITIONER
+
+CARRIED = CONDITIONER + "model."  # what a Lightning file lists CLAP's tensors below
+FILE = "clap-ckpt.pt"
+RATE, SAMPLES = 48000, 480000  # Hz; 10 s
+EMPTY = (0, 2)  # RoBERTa's tokens of the empty text: its start and its end
+TOKENS = 512  # at most
+AUDIO = {"depths": [2, 2, 12, 2], "patch_embeds_hidden_size": 128, "hidden_size": 1024}  # HTSAT-base
+TEXT = {"layer_norm_eps": 1e-5}  # RoBERTa-base
+UNUSED = ("audio_branch.spectrogram_extractor.", "audio_branch.logmel_extractor.", "audio_branch.tscam_conv.",
+          "audio_branch.head.", "audio_transform.", "text_transform.", "text_branch.embeddings.position_ids",
+          "text_branch.embeddings.token_type_ids")
+RENAMED = (  # a pattern of the published names, and what stands in its place in those of transformers
+    (r"^text_branch\.", "text_model."),
+    (r"^(audio|text)_projection\.0\.", r"\1_projection.linear1."),
+    (r"^(audio|text)_projection\.2\.", r"\1_projection.linear2."),
+    (r"^audio_branch\.bn0\.", "audio_branch.batch_norm."),
+    (r"^(audio_branch\..*)\.norm1\.", r"\1.layernorm_before."),
+    (r"^(audio_branch\..*)\.norm2\.", r"\1.layernorm_after."),
+    (r"^(audio_branch\..*)\.attn\.proj\.", r"\1.attention.output.dense."),
+    (r"^(audio_branch\..*)\.attn\.", r"\1.attention.self."),
+    (r"^(audio_branch\..*)\.mlp\.fc1\.", r"\1.intermediate.dense."),
+    (r"^(audio_branch\..*)\.mlp\.fc2\.", r"\1.output.dense."),
+    (r"^audio_branch\.", "audio_model.audio_encoder."),
+)
+
+
+class CLAP:
+    """The model with the published weights of `state`, which came from `path`. Embeddings are float32 [512].
+
+    Raises UsageError if transformers is not installed or `state` holds other weights.
+    """
+
+    def __init__(self, path: Path, state: Mapping[str, Tensor]):
+        try:
+            from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+        except ImportError as error:
+            raise UsageError('conditioning on CLAP needs the package transformers: pip install "mtbench[clap]" '
+                             f"({error})") from None
+        self._path = path
+        self._model = ClapModel(ClapConfig(audio_config=AUDIO, text_config=TEXT, projection_dim=512)).eval()
+        try:
+            missing, unexpected = self._model.load_state_dict(translated(state), strict=False)
+        except RuntimeError as error:  # shapes
+            raise UsageError(f"{path} does not hold the expected CLAP: {' '.join(str(error).split())[:200]}") from None
+        missing = [name for name in missing if not name.endswith(("position_ids", "token_type_ids"))]  # constants
+        if missing or unexpected:
+            raise UsageError(f"{path} does not hold the expected CLAP: {len(missing)} missing {missing[:3]}, "
+                             f"{len(unexpected)} unexpected {unexpected[:3]}")
+        self._mels = ClapFeatureExtractor(sampling_rate=RATE, frequency_min=50, frequency_max=14000,
+                                          truncation="rand_trunc", padding="repeatpad")
+
+    def of_audio(self, samples: np.ndarray, rate: int) -> Tensor:
+        """The embedding of float32 [n] at `rate` Hz: of its first 10 s (of some 10 s as published, which chance
+        chooses), or of as many whole repeats as fit into 10 s."""
+        wave = audio.resample(audio.resample(samples, rate, 16000), 16000, RATE)[:SAMPLES]
+        mels = self._mels(wave, sampling_rate=RATE, return_tensors="pt")["input_features"].float()  # [1, 1, 1001, 64]
+        with torch.inference_mode():
+            return _unit(self._model.audio_projection(self._model.audio_model(input_features=mels).pooler_output))
+
+    def of_text(self, text: str) -> Tensor:
+        """The embedding of a text.
+
+        RoBERTa's vocabulary is read from the folder `roberta-base` beside the weights, or else is what transformers
+        finds or fetches under that name. Raises UsageError if there is none; the empty text needs none.
+        """
+        if text == "":
+            return self._of_tokens(EMPTY)
+        from transformers import RobertaTokenizer
+
+        folder = self._path.parent / "roberta-base"
+        try:
+            tokenizer = RobertaTokenizer.from_pretrained(str(folder) if folder.exists() else folder.name)
+            found = len(tokenizer)
+        except (OSError, ValueError):
+            found = 0
+        if found != self._model.config.text_config.vocab_size:  # without files transformers makes one of a few tokens
+            raise UsageError("a prompt needs RoBERTa's vocabulary: put vocab.json and merges.txt of "
+                             f"https://huggingface.co/FacebookAI/roberta-base into {folder}")
+        return self._of_tokens(tokenizer(text, truncation=True, max_length=TOKENS)["input_ids"])
+
+    def _of_tokens(self, tokens: tuple[int, ...] | list[int]) -> Tensor:
+        ids = torch.tensor([list(tokens)])
+        with torch.inference_mode():
+            hidden = self._model.text_model(input_ids=ids, attention_mask=torch.ones_like(ids)).pooler_output
+            return _unit(self._model.text_projection(hidden))
+
+
+def weights_of(path: Path, held: Mapping[str, Any]) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
+    """The file that has the CLAP of the checkpoint `held`, which was read from `path`; its published weights; and its
+    SHA-256 if it is another file: `clap-ckpt.pt` beside the checkpoint or as fetched. Raises UsageError for none."""
+    carried = {name.removeprefix(CARRIED): value for name, value in held["state_dict"].items() if name.startswith(CARRIED)}
+    if carried:
+        return path, carried, {}
+    for place in (path.parent / FILE, weights_folder() / "clap" / FILE):
+        if place.exists():
+            other = published.load(place)
+            state = {name.removeprefix("module."): value for name, value in other.get("state_dict", other).items()}
+            return place, state, {"clap_sha256": checked_sha256(place)}
+    raise UsageError(f"{path} does not carry its CLAP, and there is no {FILE} beside it: fetch it with `python -m "
+                     f"musicldm.fetch clap`, or put it there")
+
+
+def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published weights by the names of transformers, the joint matrices of query, key and value parted in three."""
+    made = {}
+    for name, value in state.items():
+        if name.startswith(UNUSED) or name.endswith(".attn_mask"):
+            continue
+        parts = {name: value}
+        if name.startswith("audio_branch.") and ".attn.qkv." in name:
+            parts = {name.replace(".qkv.", f".{part}."): rows
+                     for part, rows in zip(("query", "key", "value"), value.chunk(3))}
+        for part, rows in parts.items():
+            for pattern, replacement in RENAMED:
+                part = re.sub(pattern, replacement, part)
+            made[part] = rows
+    return made
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows, dim=-1)[0].clone()

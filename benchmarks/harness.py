@@ -1,0 +1,78 @@
+"""What each adapter takes for a second of music, and what the harness adds to its networks.
+
+    python benchmarks/harness.py                              # the embedded checkpoints, 16 samples each
+    python benchmarks/harness.py --models synctrack --n 32
+
+One process makes the samples as `mtbench run` does (generate, convert, write) and clocks, within that, the calls of the
+networks and the vocoder. The rest is the harness's: sampler arithmetic, noise, conversion to the canonical form, WAVs.
+The real-time factor is seconds of work a second of a sample's four stems.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+import musicldm.generator
+from mtbench import generator, runner
+from mtbench.config import Model, RunConfig
+from mtbench.store import ModelFolder, RunFolder
+from mtbench.suites import open_suite
+
+
+class Clock:
+    """Seconds spent in the functions that it wraps."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def around(self, function):
+        def clocked(*arguments, **options):
+            begun = time.perf_counter()
+            result = function(*arguments, **options)
+            self.seconds += time.perf_counter() - begun
+            return result
+
+        return clocked
+
+
+@contextmanager
+def stage(title, total):
+    yield lambda *done: None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="synctrack,msg-ld,mt-musicldm,msdm")
+    parser.add_argument("--n", type=int, default=16)
+    options = parser.parse_args()
+    suite = open_suite("band")
+    seconds = suite.n_samples / suite.sample_rate
+    print(f"{options.n} samples of {seconds:g} s, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the "
+          "start\n")
+    print("| model | seconds a sample | real-time factor | networks | harness | harness adds |")
+    print("|---|---|---|---|---|---|")
+    for name in options.models.split(","):
+        config = RunConfig(models=(Model(name=name),), n=options.n)
+        made, clock = generator.make(name, suite=suite, device="cpu"), Clock()
+        made._network.forward = clock.around(made._network.forward)
+        if hasattr(made, "_vae"):
+            made._vae.decode = clock.around(made._vae.decode)
+        vocoder = clock.around(musicldm.generator.griffin_lim)
+        with tempfile.TemporaryDirectory() as folder, patch.object(musicldm.generator, "griffin_lim", vocoder):
+            target = ModelFolder(RunFolder(Path(folder)), "total", name, suite.stems, suite.sample_rate, suite.n_samples)
+            begun = time.perf_counter()
+            failure = runner._generate(made, target, suite, config, stage)
+            total = time.perf_counter() - begun
+        assert failure is None, failure
+        print(f"| {name} | {total / options.n:.2f} | {total / options.n / seconds:.3f} | {clock.seconds:.1f} s | "
+              f"{total - clock.seconds:.1f} s | {total / clock.seconds - 1:.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
