@@ -13,6 +13,7 @@ import numpy as np
 from mtbench import audio, beats
 from mtbench.errors import MtbenchError
 from mtbench.generator import StemSet
+from mtbench.metrics import tuning
 from mtbench.metrics.embeddings import embedding
 from mtbench.store import Cache, content_hash
 
@@ -34,8 +35,8 @@ class Analysis:
 
     cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {setting: {stem:
     float64 [n, 2]}}, a beat's time in s and its position in the bar. embeddings: {embedding: {track: float32 [frames,
-    dimension]}}, the stems and ``mixture``. clipped: share of the mixture's samples beyond full scale. digest: SHA-256
-    of each stem.
+    dimension]}}, the stems, ``mixture`` and the sums asked for. tuning: {stem: cents}. clipped: share of the mixture's
+    samples beyond full scale. digest: SHA-256 of each stem.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Analysis:
     duration: float = float("nan")
     beats: dict[Setting, dict[str, np.ndarray]] = field(default_factory=dict)
     embeddings: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    tuning: dict[str, float] = field(default_factory=dict)
     clipped: float = float("nan")
     digest: str = ""
 
@@ -61,11 +63,13 @@ def clip_of_song(songs: Sequence[StemSet], number: int) -> Clip:
 
 
 def analyse(
-    clips: Sequence[Clip], rate: int, settings: Sequence[Setting], embeddings: Sequence[str], cache: Cache
+    clips: Sequence[Clip], rate: int, settings: Sequence[Setting], embeddings: Sequence[str],
+    sums: Mapping[str, Sequence[str]], cache: Cache,
 ) -> list[Analysis]:
     """Analyse some clips whose stems are at `rate` Hz; their stems go through the beat network together.
 
-    A clip that cannot be read becomes an Analysis with its error; the others are not touched by it.
+    sums: {track: stems} to embed beside the stems and their mixture, clipped as the mixture is. A clip that cannot be
+    read becomes an Analysis with its error; the others are not touched by it.
     """
     results, loaded = [], []
     for clip in clips:
@@ -92,14 +96,25 @@ def analyse(
                 one[0].error = str(error)
     for result, stems, hashes in loaded:
         mixture, result.clipped = audio.mix(list(stems.values()))
+        mixed = {"mixture": mixture} | {
+            track: audio.mix([stems[stem] for stem in parts])[0] for track, parts in sums.items() if embeddings
+        }
+        result.tuning = {stem: _tuning(pcm, rate, hashes[stem], cache) for stem, pcm in stems.items()}
+        hashes |= {track: content_hash(wave, rate) for track, wave in mixed.items() if embeddings}
         for name in embeddings:
             network = open_embedding(name)
-            waves = {stem: partial(audio.to_float, pcm) for stem, pcm in stems.items()} | {"mixture": lambda: mixture}
+            waves = {stem: partial(audio.to_float, pcm) for stem, pcm in stems.items()}
+            waves |= {track: partial(np.asarray, wave) for track, wave in mixed.items()}
             result.embeddings[name] = {
-                track: _embed(network, wave, rate, hashes.get(track) or content_hash(mixture, rate), cache)
-                for track, wave in waves.items()
+                track: _embed(network, wave, rate, hashes[track], cache) for track, wave in waves.items()
             }
     return results
+
+
+def _tuning(pcm: np.ndarray, rate: int, digest: str, cache: Cache) -> float:
+    if (held := cache.get("tuning", digest, tuning.VERSION)) is None:
+        held = cache.put(np.array(tuning.tuning(audio.to_float(pcm), rate)), "tuning", digest, tuning.VERSION)
+    return float(held)
 
 
 def _track(loaded: list, rate: int, settings: Sequence[Setting], cache: Cache) -> None:

@@ -1,17 +1,23 @@
 """What a run is asked to do: a YAML file, or the options of the command line, as one validated object."""
 
+import re
 import reprlib
+from collections.abc import Sequence
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mtbench.errors import UsageError, unknown_name
+from mtbench.generator import FOLDER
 from mtbench.store import read_yaml
 
-CONTROLS = ("heldout", "noise")
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+CONTROLS = ("heldout", "shuffled", "noise")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+ModelName = Annotated[str, Field(pattern=f"^({FOLDER}.+|{NAME})$")]
 # YAML reads a bare `true` as a boolean, and `timebase: true` is the natural thing to write.
 Timebase = Annotated[Literal["true", "published"], BeforeValidator(lambda value: "true" if value is True else value)]
 
@@ -51,48 +57,90 @@ class Grid(Strict):
 
 
 class Model(Strict):
-    """One row of the tables. name: the installed generator; label: what the row is called, when not the name."""
+    """One row of the tables. name: the installed generator, or ``folder:PATH``; label: what the row is called, when
+    not the name (of the folder)."""
 
-    name: Name
+    name: ModelName
     label: Name | None = None
     weights: str | None = None
     options: dict[str, Any] = {}
 
     @property
     def row(self) -> str:
+        if self.label is None and self.name.startswith(FOLDER):
+            return Path(self.name.removeprefix(FOLDER)).resolve().name
         return self.label or self.name
 
 
 class RunConfig(Strict):
-    """Everything that decides a run's numbers. The two controls join the models unless they are there."""
+    """Everything that decides a run's numbers. The task's controls join the models unless they are there.
 
+    subsets: of the task arrangement, what to make beside the stems that are given, each as `generated_stems` takes it.
+    """
+
+    task: Literal["total", "arrangement"] = "total"  # before what depends on it
     models: tuple[Model, ...]
     suite: str = "band"
-    task: Literal["total"] = "total"
+    subsets: tuple[str | tuple[str, ...], ...] = ()
     n: Annotated[int, Field(ge=1, le=100_000)] = 32  # their numbers have five digits
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     grid: Grid = Grid()
     embeddings: tuple[str, ...] = ("log-mel-stats",)
 
-    _one_is_a_list_of_one = field_validator("embeddings", mode="before")(_listed)
+    _one_is_a_list_of_one = field_validator("embeddings", "subsets", mode="before")(_listed)
 
     @field_validator("models", mode="before")
     @classmethod
     def _names_are_models(cls, models: Any) -> Any:
         if not isinstance(models, (list, tuple)):
             raise ValueError("is a list of names, or of mappings with a name")
-        return tuple({"name": model} if isinstance(model, str) else model for model in models)
+        return tuple(_named(model) if isinstance(model, str) else model for model in models)
 
     @field_validator("models")
     @classmethod
-    def _rows_differ_and_controls(cls, models: tuple[Model, ...]) -> tuple[Model, ...]:
+    def _rows_differ_and_controls(cls, models: tuple[Model, ...], info: ValidationInfo) -> tuple[Model, ...]:
         rows = [model.row for model in models]
         for row, model in zip(rows, models):
-            if row in CONTROLS and model.name != row:
+            if not re.fullmatch(NAME, row):
+                raise ValueError(f"'{row}', the name of the folder of {model.name}, cannot name a row; give it a label")
+            if row == "shuffled" and info.data.get("task") != "arrangement":
+                raise ValueError("the control 'shuffled' is one of the task arrangement")
+            if row in CONTROLS and model.name != row and model != Model(**_named(row)):
                 raise ValueError(f"'{row}' is the name of a control; give {model.name} another label")
             if rows.count(row) > 1:
                 raise ValueError(f"'{row}' stands twice; give one of them a label")
-        return models + tuple(Model(name=name) for name in CONTROLS if name not in rows)
+        joining = [row for row in CONTROLS if row != "shuffled" or info.data.get("task") == "arrangement"]
+        return models + tuple(Model(**_named(row)) for row in joining if row not in rows)
+
+    @field_validator("subsets")
+    @classmethod
+    def _subsets_are_of_an_arrangement(cls, subsets: tuple, info: ValidationInfo) -> tuple:
+        if subsets and info.data.get("task") != "arrangement":
+            raise ValueError("only the task arrangement has subsets")
+        return subsets
+
+
+def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]) -> list[tuple[str, ...]]:
+    """The stems that each subset of an arrangement run generates, in the order of `stems`.
+
+    A subset is a list of names, a text of names joined by ``+``, or a text of their initials: ``BP`` is bass and piano.
+    None at all stand for every subset there is, the smallest first; of four stems they are the 14 of MT-MusicLDM's
+    Table 3 and the total generation of SyncTrack's Table A5. Raises UsageError, naming it, for one that is none.
+    """
+    if not subsets:
+        return [subset for size in range(1, len(stems) + 1) for subset in combinations(stems, size)]
+    initials = [stem[0].upper() for stem in stems]
+    found = []
+    for subset in subsets:
+        names = subset
+        if isinstance(subset, str):
+            by_initial = len(set(initials)) == len(stems) and set(subset) <= set(initials)
+            names = [stems[initials.index(letter)] for letter in subset] if by_initial else subset.split("+")
+        if not names or len(set(names)) < len(names) or not set(names) <= set(stems):
+            raise UsageError(f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': give stems to generate "
+                             f"by their initials ({', '.join(initials)}) or by name, as in {'+'.join(stems[:2])}")
+        found.append(tuple(stem for stem in stems if stem in names))
+    return list(dict.fromkeys(found))
 
 
 ConfigT = TypeVar("ConfigT", bound=Strict)
@@ -127,6 +175,11 @@ def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig
             raise UsageError(f"{where}: {key}: {problem['ctx']['error']}") from None
         got = "" if problem["type"] == "missing" else f" (got {reprlib.repr(problem['input'])})"
         raise UsageError(f"{where}: {key or 'config'}: {problem['msg']}{got}") from None
+
+
+def _named(row: str) -> dict[str, Any]:
+    """The Model that a mere name stands for. The control `shuffled` is the control `heldout` with other songs."""
+    return {"name": "heldout", "label": row, "options": {"shuffled": True}} if row == "shuffled" else {"name": row}
 
 
 def _laid_over(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

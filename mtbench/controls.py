@@ -1,4 +1,4 @@
-"""The two controls that bound every table: songs that a perfect generator could have made, and noise."""
+"""The controls that bound every table: songs that a perfect generator could have made, and noise."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,23 +13,30 @@ NOISE_LEVEL = 0.1
 
 
 class Heldout:
-    """Songs of the suite that its reference does not hold: what a perfect generator would score."""
+    """Songs of the suite that its reference does not hold: what a perfect generator would score.
+
+    In arrangement, sample i is the song whose stems are given. shuffled: it is another one, as far away as can be since
+    neighbours may be parts of one piece: each stem by itself is perfect, and in time with what is given by chance alone.
+    """
 
     name = "heldout"
-    tasks = frozenset({"total"})
 
-    def __init__(self, suite: Suite):
+    def __init__(self, suite: Suite, shuffled: bool = False):
         self._songs = suite.heldout()
-        if not len(self._songs):
-            raise UsageError(f"suite '{suite.name}' holds no songs outside its reference, so it has no 'heldout' control")
+        if len(self._songs) < 1 + shuffled:
+            row, few = ("shuffled", "fewer than two") if shuffled else ("heldout", "no")
+            raise UsageError(f"suite '{suite.name}' holds {few} songs outside its reference, so it has no '{row}' control")
         self.sample_rate, self.stems = suite.sample_rate, tuple(suite.stems)
-        self.provenance: Mapping[str, Any] = {"what": "held-out songs of the suite", "songs": len(self._songs)}
+        self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
+        self._shift = len(self._songs) // 2 if shuffled else 0
+        what = "stems of another held-out song than the given ones" if shuffled else "held-out songs of the suite"
+        self.provenance: Mapping[str, Any] = {"what": what, "songs": len(self._songs)}
 
     def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
         if start + n > len(self._songs):
             raise UsageError(f"'heldout' has {len(self._songs)} songs; sample {start + n - 1} does not exist")
         for i in range(start, start + n):
-            song = self._songs[i]
+            song = self._songs[(i + self._shift) % len(self._songs)]
             yield StemSet(song.id, {stem: song.stems[stem] for stem in stems}, song.sample_rate)
 
 
@@ -37,7 +44,7 @@ class Noise:
     """White Gaussian noise at a level like that of music, independent in every stem."""
 
     name = "noise"
-    tasks = frozenset({"total"})
+    tasks = frozenset({"total", "arrangement"})
 
     def __init__(self, suite: Suite):
         self.sample_rate, self.stems, self._length = suite.sample_rate, tuple(suite.stems), suite.n_samples
@@ -52,8 +59,8 @@ class Noise:
             yield StemSet(f"{i:05d}", waves, self.sample_rate)
 
 
-def make_heldout(*, weights: str | None, device: str, suite: Suite) -> Heldout:
-    return Heldout(suite)
+def make_heldout(*, weights: str | None, device: str, suite: Suite, shuffled: bool = False) -> Heldout:
+    return Heldout(suite, shuffled)
 
 
 def make_noise(*, weights: str | None, device: str, suite: Suite) -> Noise:

@@ -9,6 +9,7 @@ A package adds a model by naming a factory in its entry points, group ``mtbench.
 
 `weights` is a path or None (the generator's own default), `device` a torch device name, `suite` the Suite
 whose stems, sample rate and duration are wanted, `options` what the user's config says under `options:`.
+A folder of audio needs no package: it is the model ``folder:PATH``. docs/adding-a-model.md has the whole of it.
 """
 
 import inspect
@@ -24,6 +25,7 @@ import numpy as np
 from mtbench.errors import MtbenchError, UsageError, one_line, unknown_name
 
 GROUP = "mtbench.generators"
+FOLDER = "folder:"  # begins the name of a model that is a folder of audio
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Generator(Protocol):
     provenance: what its samples depend on (weights' SHA-256, training data and budget, form, batch size).
 
     A generator whose samples take long may have an attribute `on_step`, a function that it calls with (done, steps)
-    on the way to the next sample; the harness puts its own there and shows it.
+    on the way to the next sample; the harness puts its own there and shows it. One that has only so many samples may
+    say in an attribute `available` how many, and a run that asks for more is refused before anything is made.
     """
 
     name: str
@@ -82,14 +85,20 @@ def installed() -> dict[str, EntryPoint]:
 def make(
     name: str, *, suite: Any, weights: str | None = None, device: str = "cpu", options: Mapping[str, Any] | None = None
 ) -> Generator:
-    """Make the generator installed under `name`.
+    """Make the generator installed under `name`, or that of ``folder:PATH``.
 
     Raises UsageError for a name that is not installed or options that its factory refuses, MtbenchError if its
     package cannot be imported or its factory fails or returns what is no Generator.
     """
+    if name.startswith(FOLDER) and name != FOLDER:
+        from mtbench.folder import FolderModel  # imports what is here
+
+        if weights or options:
+            raise UsageError(f"model '{name}' takes neither weights nor options")
+        return FolderModel(name.removeprefix(FOLDER), suite)
     points = installed()
     if name not in points:
-        raise unknown_name("model", name, points)
+        raise unknown_name("model", name, [*points, f"{FOLDER}PATH"])
     try:
         factory = points[name].load()
     except (Exception, SystemExit) as error:  # a stranger's module may raise anything

@@ -8,7 +8,7 @@ import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import isfinite
@@ -25,11 +25,11 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 import mtbench
 from mtbench import analysis, audio, beats, generator, scores
 from mtbench.analysis import Analysis, Clip, open_embedding
-from mtbench.config import Grid, Model, RunConfig
+from mtbench.config import CONTROLS, Grid, Model, RunConfig, generated_stems
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import Generator, StemSet
 from mtbench.store import Cache, ModelFolder, RunFolder, check_writable
-from mtbench.suites import SAMPLE_RATE, Suite, open_suite
+from mtbench.suites import SAMPLE_RATE, STEMS, Songs, Suite, open_suite
 from mtbench.suites.folder import stem_folder
 
 FAILURE_COLUMNS = ["task", "given", "model", "suite", "sample", "reason"]
@@ -41,14 +41,36 @@ Stage = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 
 
 @dataclass(frozen=True)
+class Part:
+    """What models are asked for: the stems `made` beside those `given`. With none given it is total generation."""
+
+    made: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        return "arrangement" if self.given else "total"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.task}-{'+'.join(self.given)}" if self.given else self.task
+
+    def named(self, row: str) -> str:
+        """A model in what is said to the user."""
+        return f"{row} ({'+'.join(self.made)} beside {'+'.join(self.given)})" if self.given else row
+
+
+@dataclass(frozen=True)
 class Result:
-    """What a run leaves: its folder, its scores (SCORE_COLUMNS), what its models are, what the user should know.
+    """What a run leaves: its folder, its scores (SCORE_COLUMNS) and their comparisons (COMPARISON_COLUMNS), what its
+    models are, what the user should know.
 
     failed: a line a model that has no scores, because it or all of its samples failed.
     """
 
     folder: Path
     scores: pd.DataFrame
+    comparisons: pd.DataFrame
     provenances: Mapping[str, Mapping[str, Any]]
     notices: list[str]
     failed: list[str]
@@ -80,58 +102,77 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
     if the reference cannot be read or every model failed.
     """
     suite = open_suite(config.suite)
+    parts = _parts(config, suite)
     for name in config.embeddings:
         open_embedding(name)
     _check_device(device)
-    songs, spare = suite.reference(), len(suite.heldout())
-    wanted = [model for model in config.models if model.name != "heldout" or spare]
-    if spare < config.n and "heldout" in [model.name for model in wanted]:
-        raise UsageError(f"suite '{suite.name}' holds {spare} songs outside its reference for the control 'heldout', "
-                         f"and {config.n} samples a model are asked for: give -n {spare} or less")
-    models = [(model, _make(model, suite, device)) for model in wanted]
+    reference_songs, heldout = suite.reference(), suite.heldout()
+    wanted = [model for model in config.models if len(heldout) >= _songs_needed(model)]
+    arranging = any(part.given for part in parts)
+    if len(heldout) < config.n and (arranging or any(map(_songs_needed, wanted))):
+        use = "to be given" if arranging else "for the control 'heldout'"
+        raise UsageError(f"suite '{suite.name}' holds {len(heldout)} songs outside its reference {use}, and {config.n} "
+                         f"samples a model are asked for: give -n {len(heldout)} or less")
+    models = [(model, _make(model, suite, parts, config.n, device)) for model in wanted]
     target, cache = RunFolder(folder), Cache()
     _check_writable(target, cache)
-    folders, form = {}, (suite.stems, suite.sample_rate, suite.n_samples)
-    for model, made in models:
-        folders[model.row] = ModelFolder(target, config.task, model.row, *form)
-        folders[model.row].claim({
-            "model": model.name, "task": config.task, "suite": suite.name, "suite_version": suite.version,
-            "seed": config.seed,
-            "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
-            "generator_sample_rate": int(made.sample_rate), "provenance": _plain(made.provenance),
-        })
+    audio_folder, form = target.path / "audio", (suite.stems, suite.sample_rate, suite.n_samples)
+    origin = {"suite": suite.name, "suite_version": suite.version}
+    given_songs = ModelFolder(audio_folder / "songs", *form)
+    if arranging:
+        given_songs.claim({"songs": "held out", **origin})
+    folders = {}
+    for part in parts:
+        for model, made in models:
+            if part.task not in made.tasks:  # a control, or it would have been refused
+                continue
+            held = ModelFolder(audio_folder / part.folder / model.row, *form, given_songs, part.given)
+            held.claim({
+                "model": model.name, "task": part.task, **origin, "seed": config.seed,
+                "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
+                "generator_sample_rate": int(made.sample_rate), "provenance": _plain(made.provenance),
+            })
+            folders[part, model.row] = held
 
-    reference = _reference(suite, songs, config.embeddings, cache, stage)
-    tables, samples, failures, notices, failed = [], [], [], [], []
-    for model, made in models:
-        if failure := _generate(made, folders[model.row], suite, config, stage):
+    # A sum of stems is its stems' names; where one stem is made alone, its own embedding is there.
+    sums = {"+".join(part.made): part.made for part in parts if part.given and len(part.made) > 1}
+    reference = _reference(suite, reference_songs, sums, config.embeddings, cache, stage)
+    if arranging:
+        _keep_songs(heldout, given_songs, config.n, stage)
+    done, failures, notices, failed = [], [], [], []
+    makers = {model.row: made for model, made in models}
+    for (part, row), held in list(folders.items()):
+        if failure := _generate(makers[row], held, part.named(row), config, stage):
             number, reason = failure
-            failed.append(f"{model.row} failed at sample {number}: {reason}")
-            del folders[model.row]
-            failures.append(_failures([(f"{number:05d}", reason)], _shared(config.task, model.row, suite)))
+            failed.append(f"{part.named(row)} failed at sample {number}: {reason}")
+            del folders[part, row]
+            failures.append(_failures([(f"{number:05d}", reason)], _shared(part, row, suite)))
 
-    if len(wanted) < len(config.models):
-        notices.append(f"suite '{suite.name}' holds no songs outside its reference, so there is no control 'heldout'")
-    for row, made_by in folders.items():
+    for model in config.models:
+        if model not in wanted:
+            few = "no songs" if not len(heldout) else "one song"
+            notices.append(f"suite '{suite.name}' holds {few} outside its reference, so there is no control '{model.row}'")
+    for (part, row), held in folders.items():
         clips = [
-            analysis.clip_of_files(f"{i:05d}", made_by.files(i), suite.sample_rate, suite.n_samples)
+            analysis.clip_of_files(f"{i:05d}", held.files(i), suite.sample_rate, suite.n_samples)
             for i in range(config.n)
         ]
-        settings = config.grid.settings()
-        analyses = list(_analyse(f"analyse {row}", clips, suite.sample_rate, settings, config.embeddings, cache, stage))
-        part = _score(analyses, reference, _shared(config.task, row, suite), config.grid, target)
-        failures.append(part.failures)
-        conversions = made_by.conversions(config.n)
-        target.write_table(f"audio/{config.task}/{row}/conversions.csv", conversions)
-        notices += part.notices + _conversion_notices(row, conversions)
-        if part.scores.empty:
-            failed.append(_nothing_scored(part.failures))
+        analyses = list(_analyse(
+            f"analyse {part.named(row)}", clips, suite.sample_rate, config.grid.settings(), config.embeddings,
+            {"generated": part.made} if part.given else {}, cache, stage,
+        ))
+        scored = _score(analyses, _reference_of(reference, part), part, row, suite, config.grid, target)
+        failures.append(scored.failures)
+        conversions = held.conversions(config.n)
+        target.write_table(f"audio/{part.folder}/{row}/conversions.csv", conversions)
+        notices += scored.notices + _conversion_notices(part.named(row), conversions)
+        if scored.scores.empty:
+            failed.append(_nothing_scored(part.named(row), scored.failures))
             continue
-        samples.append(part.samples)
-        tables.append(part.scores)
+        done.append(scored)
     provenances = {model.row: _plain(made.provenance) for model, made in models}
     target.write_yaml("run.yaml", _record(config.model_dump(mode="json"), config.embeddings, provenances))
-    return _finish(target, samples, tables, failures, provenances, notices, failed)
+    return _finish(target, done, failures, provenances, list(dict.fromkeys(notices)), failed)
 
 
 def evaluate(
@@ -155,29 +196,30 @@ def evaluate(
     _check_writable(target, cache)
     row = Path(path).resolve().name
     clips = [analysis.clip_of_files(name, files, rate, length) for name, files in found.clips.items()]
-    held = _reference(suite, suite.reference(), embeddings, cache, stage) if suite else None
-    shared = _shared("total", row, suite)
-    analyses = list(_analyse(f"analyse {row}", clips, rate, grid.settings(), embeddings, cache, stage))
-    part = _score(analyses, held, shared, grid, target)
-    if part.scores.empty:
-        raise MtbenchError(_nothing_scored(part.failures))
-    notices = part.notices + _length_notices(row, sum(done.cut for done in analyses), sum(done.padded for done in analyses))
+    held = _reference(suite, suite.reference(), {}, embeddings, cache, stage) if suite else None
+    part = Part(STEMS)
+    analyses = list(_analyse(f"analyse {row}", clips, rate, grid.settings(), embeddings, {}, cache, stage))
+    scored = _score(analyses, held, part, row, suite, grid, target)
+    if scored.scores.empty:
+        raise MtbenchError(_nothing_scored(row, scored.failures))
+    notices = scored.notices + _length_notices(row, sum(done.cut for done in analyses), sum(done.padded for done in analyses))
     if found.incomplete:
         notices.insert(0, f"{len(found.incomplete)} incomplete clip(s) left out: {_incomplete(found.incomplete)}")
     asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
     provenances = {row: {"what": "a folder of audio"}}
     target.write_yaml("run.yaml", _record(asked, embeddings, provenances))
     incomplete = [(name, f"no {', '.join(lacks)}") for name, lacks in found.incomplete.items()]
-    failures = [part.failures, _failures(incomplete, shared)]
-    return _finish(target, [part.samples], [part.scores], failures, provenances, notices, [])
+    failures = [scored.failures, _failures(incomplete, _shared(part, row, suite))]
+    return _finish(target, [scored], failures, provenances, notices, [])
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Scored:
     samples: pd.DataFrame
     scores: pd.DataFrame
     failures: pd.DataFrame
     notices: list[str]
+    fad_per_clip: pd.DataFrame
 
 
 def _short_hash(text: str) -> str:
@@ -196,28 +238,59 @@ def _check_device(device: str) -> None:
         raise UsageError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from None
 
 
-def _make(model: Model, suite: Suite, device: str) -> Generator:
+def _parts(config: RunConfig, suite: Suite) -> list[Part]:
+    if config.task == "total":
+        return [Part(suite.stems)]
+    subsets = generated_stems(config.subsets, suite.stems)
+    return [Part(made, tuple(stem for stem in suite.stems if stem not in made)) for made in subsets]
+
+
+def _songs_needed(model: Model) -> int:
+    """Held-out songs without which there is no such control."""
+    return 0 if model.name != "heldout" else 2 if model.options.get("shuffled") else 1
+
+
+def _make(model: Model, suite: Suite, parts: Sequence[Part], n: int, device: str) -> Generator:
     made = generator.make(model.name, suite=suite, weights=model.weights, device=device, options=model.options)
-    if missing := [stem for stem in suite.stems if stem not in made.stems]:
+    needed = {stem for part in parts for stem in part.made}
+    if missing := [stem for stem in suite.stems if stem in needed and stem not in made.stems]:
         raise UsageError(f"model '{model.row}' cannot make the stems {', '.join(missing)} of suite '{suite.name}'")
-    if "total" not in made.tasks:
-        raise UsageError(f"model '{model.row}' cannot do the task 'total' (it does {', '.join(sorted(made.tasks))})")
+    lacking = {part.task for part in parts} - set(made.tasks)
+    if lacking and model.row not in CONTROLS:
+        arranging = any(part.given for part in parts)
+        remedy = "; leave the subset of all stems out with --subsets" if arranging and lacking == {"total"} else ""
+        raise UsageError(f"model '{model.row}' cannot do the task '{min(lacking)}' (it does "
+                         f"{', '.join(sorted(made.tasks))}){remedy}")
+    available = getattr(made, "available", n)
+    if n > available:
+        raise UsageError(f"model '{model.row}' has {available} samples, and {n} are asked for: give -n {available} or less")
     return made
 
 
+def _keep_songs(songs: Sequence[StemSet], folder: ModelFolder, n: int, stage: Stage) -> None:
+    """Write the songs whose stems are given that are not there yet: every subset and model reads them."""
+    missing = [i for i in range(n) if not folder.has(i)]
+    with stage("given songs", n) as advance:
+        advance(n - len(missing))
+        for i in missing:
+            folder.add(i, songs[i])
+            advance(1)
+
+
 def _generate(
-    made: Generator, folder: ModelFolder, suite: Suite, config: RunConfig, stage: Stage
+    made: Generator, folder: ModelFolder, title: str, config: RunConfig, stage: Stage
 ) -> tuple[int, str] | None:
     """Make the samples that are missing. Returns the number of the first that could not be made, and why."""
     missing = [i for i in range(config.n) if not folder.has(i)]
     trace = folder.path / "error.txt"
     trace.unlink(missing_ok=True)
-    with stage(f"generate {folder.path.name}", config.n) as advance:
+    given = Songs(range(config.n), folder.read_given) if folder.given else None
+    with stage(f"generate {title}", config.n) as advance:
         advance(config.n - len(missing))
         if hasattr(made, "on_step"):
             made.on_step = lambda done, steps: advance(0, f"(step {done} of {steps})")
         for first, count in _stretches(missing):
-            made_now = _samples(made, count, suite.stems, config.seed, first)
+            made_now = _samples(made, count, folder.made, given, config.seed, first)
             for number in range(first, first + count):
                 try:
                     sample = next(made_now)
@@ -235,9 +308,11 @@ def _generate(
     return None
 
 
-def _samples(made: Generator, n: int, stems: Sequence[str], seed: int, start: int) -> Iterator[StemSet]:
+def _samples(
+    made: Generator, n: int, stems: Sequence[str], given: Sequence[StemSet] | None, seed: int, start: int
+) -> Iterator[StemSet]:
     # It is called within next(), so that all it raises is met there.
-    yield from made.generate(n, stems, seed=seed, start=start)
+    yield from made.generate(n, stems, given=given, seed=seed, start=start)
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -250,28 +325,41 @@ def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _reference(
-    suite: Suite, songs: Sequence[StemSet], embeddings: Sequence[str], cache: Cache, stage: Stage
+    suite: Suite, songs: Sequence[StemSet], sums: Mapping[str, Sequence[str]], embeddings: Sequence[str], cache: Cache,
+    stage: Stage,
 ) -> scores.Reference:
     clips = [analysis.clip_of_song(songs, i) for i in range(len(songs))]
-    analyses = list(_analyse(f"reference of {suite.name}", clips, suite.sample_rate, (), embeddings, cache, stage))
+    analyses = list(_analyse(f"reference of {suite.name}", clips, suite.sample_rate, (), embeddings, sums, cache, stage))
     if broken := [done for done in analyses if done.error]:
         raise MtbenchError(f"the reference of suite '{suite.name}' cannot be read: {broken[0].error}")
     digest = hashlib.sha256("\n".join(done.digest for done in analyses).encode()).hexdigest()
     frames = {
-        (name, track): scores.pool(analyses, name, track) for name in embeddings for track in ("mixture", *suite.stems)
+        (name, track): scores.pool(analyses, name, track)
+        for name in embeddings for track in ("mixture", *suite.stems, *sums)
     }
     return scores.Reference(f"{suite.split}:{len(songs)}:{digest[:8]}", frames)
 
 
+def _reference_of(reference: scores.Reference, part: Part) -> scores.Reference:
+    """The tracks of a reference that models are measured on: the mixture, where stems are given the sum of those made
+    (`generated`), and each stem made."""
+    tracks = {"mixture": "mixture"} | ({"generated": "+".join(part.made)} if part.given else {})
+    tracks |= {stem: stem for stem in part.made}
+    names = dict.fromkeys(name for name, _ in reference.frames)
+    frames = {(name, track): reference.frames[name, source] for name in names for track, source in tracks.items()}
+    return replace(reference, frames=frames)
+
+
 def _analyse(
-    title: str, clips: list[Clip], rate: int, settings: Sequence, embeddings: Sequence[str], cache: Cache, stage: Stage
+    title: str, clips: list[Clip], rate: int, settings: Sequence, embeddings: Sequence[str],
+    sums: Mapping[str, Sequence[str]], cache: Cache, stage: Stage,
 ) -> Iterable[Analysis]:
     """Analyse clips in processes of one thread each, in order, with progress; few are in memory at once."""
     parts = [clips[i : i + CLIPS_AT_ONCE] for i in range(0, len(clips), CLIPS_AT_ONCE)]
     with stage(title, len(clips)) as advance:
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
             workers = Parallel(n_jobs=min(joblib.cpu_count(), len(parts)), return_as="generator", batch_size=1)
-            jobs = (delayed(analysis.analyse)(part, rate, settings, embeddings, cache) for part in parts)
+            jobs = (delayed(analysis.analyse)(part, rate, settings, embeddings, sums, cache) for part in parts)
             try:
                 for part in workers(jobs):
                     advance(len(part))
@@ -282,41 +370,43 @@ def _analyse(
 
 
 def _score(
-    analyses: list[Analysis], reference: scores.Reference | None, shared: Mapping[str, str], grid: Grid,
+    analyses: list[Analysis], reference: scores.Reference | None, part: Part, row: str, suite: Suite | None, grid: Grid,
     target: RunFolder,
-) -> _Part:
+) -> _Scored:
     """The tables of one model's clips; `scores` is empty if none can be scored."""
-    row = shared["model"]
+    shared = _shared(part, row, suite)
     failures = _failures([(done.id, done.error) for done in analyses if done.error], shared)
     if len(failures) == len(analyses):
-        return _Part(pd.DataFrame(), pd.DataFrame(), failures, [])
-    notices = [f"{row}: clip {done.id} not scored: {done.error}" for done in analyses if done.error]
+        return _Scored(pd.DataFrame(), pd.DataFrame(), failures, [], pd.DataFrame())
+    notices = [f"{part.named(row)}: clip {done.id} not scored: {done.error}" for done in analyses if done.error]
     samples = scores.sample_table(analyses, grid.window, shared)
-    table = scores.score_table(samples, len(analyses))
+    table, fad_per_clip = scores.score_table(samples, len(analyses)), pd.DataFrame()
     if reference:
-        distances, few = scores.fad_table(analyses, reference, shared)
+        distances, fad_per_clip, few = scores.fad_table(analyses, reference, shared)
         table = pd.concat([distances, table], ignore_index=True)
         notices += [f"{row}: {notice}" for notice in few]
-    target.write_table(f"beats/{shared['task']}/{row}.csv", scores.beat_table([d for d in analyses if not d.error]))
-    return _Part(samples, table, failures, notices)
+    target.write_table(f"beats/{part.folder}/{row}.csv", scores.beat_table([d for d in analyses if not d.error]))
+    return _Scored(samples, table, failures, notices, fad_per_clip)
 
 
 def _finish(
-    target: RunFolder, samples: list, tables: list, failures: list, provenances: Mapping, notices: list[str],
-    failed: list[str],
+    target: RunFolder, done: Sequence[_Scored], failures: list, provenances: Mapping, notices: list[str], failed: list[str],
 ) -> Result:
     target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
-    if not tables:
+    if not done:
         raise MtbenchError(f"no model could be scored: {'; '.join(failed)}")
-    table = pd.concat(tables, ignore_index=True)
-    target.write_table("samples.csv", pd.concat(samples, ignore_index=True))
+    table = pd.concat([one.scores for one in done], ignore_index=True)
+    samples = pd.concat([part for one in done for part in (one.samples, one.fad_per_clip)], ignore_index=True)
+    comparisons = scores.comparison_table(samples)
+    target.write_table("samples.csv", samples)
+    target.write_table("comparisons.csv", comparisons)
     target.write_table("scores.csv", table)
-    return Result(target.path, table, provenances, notices, failed)
+    return Result(target.path, table, comparisons, provenances, notices, failed)
 
 
-def _shared(task: str, row: str, suite: Suite | None) -> dict[str, str]:
-    """The part of the key that all scores of a model share."""
-    return {"task": task, "given": "", "model": row, "suite": suite.name if suite else ""}
+def _shared(part: Part, row: str, suite: Suite | None) -> dict[str, str]:
+    """What the keys of all scores of a model have in common."""
+    return {"task": part.task, "given": "+".join(part.given), "model": row, "suite": suite.name if suite else ""}
 
 
 def _failures(rows: Sequence[tuple[str, str]], shared: Mapping[str, str]) -> pd.DataFrame:
@@ -325,22 +415,21 @@ def _failures(rows: Sequence[tuple[str, str]], shared: Mapping[str, str]) -> pd.
     return pd.DataFrame(named, columns=FAILURE_COLUMNS)
 
 
-def _nothing_scored(failures: pd.DataFrame) -> str:
-    first = failures.iloc[0]
-    return f"{first['model']}: none of its {len(failures)} clips can be scored; the first: {first['reason']}"
+def _nothing_scored(named: str, failures: pd.DataFrame) -> str:
+    return f"{named}: none of its {len(failures)} clips can be scored; the first: {failures.iloc[0]['reason']}"
 
 
-def _conversion_notices(row: str, table: pd.DataFrame) -> list[str]:
+def _conversion_notices(named: str, table: pd.DataFrame) -> list[str]:
     counts = {column: int((table[column] > 0).sum()) for column in ("cut", "padded", "not_finite")}
-    notices = _length_notices(row, counts["cut"], counts["padded"])
+    notices = _length_notices(named, counts["cut"], counts["padded"])
     if counts["not_finite"]:
-        notices.append(f"{row}: {counts['not_finite']} stems held NaN or infinite samples, made 0 or full scale")
+        notices.append(f"{named}: {counts['not_finite']} stems held NaN or infinite samples, made 0 or full scale")
     return notices
 
 
-def _length_notices(row: str, cut: int, padded: int) -> list[str]:
+def _length_notices(named: str, cut: int, padded: int) -> list[str]:
     whats = ((cut, "stems longer than the suite's clip were cut"), (padded, "shorter stems were zero-padded"))
-    return [f"{row}: {count} {what}" for count, what in whats if count]
+    return [f"{named}: {count} {what}" for count, what in whats if count]
 
 
 def _incomplete(incomplete: Mapping[str, Sequence[str]]) -> str:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from mtbench import stats
 from mtbench.analysis import Analysis, open_embedding
 from mtbench.errors import UsageError
-from mtbench.metrics import cbd, cbs, fad, frames_needed, irs, mean_of_defined
+from mtbench.metrics import cbd, cbs, fad, frames_needed, irs, mean_of_defined, tuning
 from mtbench.store import RunFolder
 
 
@@ -30,14 +32,19 @@ METRICS = {
     "cbd_mean": Metric("CBD mean", "", -1, "1", "Mean distance of matched beats of two tracks, in half inter-beat intervals"),
     "cbd_std": Metric("CBD std", "", -1, "1", "Standard deviation of those distances"),
     "cbd_median": Metric("CBD median", "", -1, "1", "Median of those distances"),
+    "tuning": Metric("Tuning", "cents", -1, tuning.VERSION, "Distance of a track's partials from equal temperament at A = 440 Hz"),
     "live": Metric("Live stems", "", 0, "1", "Share of stems in which a beat was found"),
     "clipped": Metric("Clipped", "", 0, "1", "Share of the mixture's samples beyond full scale"),
 }
 
 KEY = ["task", "given", "model", "suite", "reference", "metric", "version", "track",
        "fps", "transition_lambda", "window", "timebase", "embedding"]
-SCORE_COLUMNS = [*KEY, "value", "ci_low", "ci_high", "n", "n_scored"]
+SCORE_COLUMNS = [*KEY, "value", "se", "ci_low", "ci_high", "n", "n_scored"]
 SAMPLE_COLUMNS = [*KEY, "sample", "value"]
+COLUMN = [column for column in KEY if column != "model"]  # what the scores of a column of a table share
+COMPARISON_COLUMNS = [*COLUMN, "model_a", "model_b", "difference", "ci_low", "ci_high", "p", "p_adjusted", "paired"]
+UNPITCHED = ("drums",)  # stems without a tuning
+OVER_STEMS = ("irs", "live")  # metrics of a stem, whose row `all` is the mean over stems
 NAN = float("nan")
 
 
@@ -50,8 +57,13 @@ class Reference:
 
 
 def read(folder: RunFolder) -> pd.DataFrame:
-    """The scores of a finished run. Raises UsageError, naming the file, if it is damaged or not one run's."""
-    table, path = folder.read_table("scores.csv", SCORE_COLUMNS), folder.path / "scores.csv"
+    """The scores of a finished run. Raises UsageError, naming the file, if it is damaged or not one run's.
+
+    Where a run's code knew no standard errors, `se` is NaN.
+    """
+    needed = [column for column in SCORE_COLUMNS if column != "se"]
+    table, path = folder.read_table("scores.csv", needed), folder.path / "scores.csv"
+    table = table.reindex(columns=[*SCORE_COLUMNS, *table.columns.difference(SCORE_COLUMNS)])
     if table.empty:
         raise UsageError(f"{path}: holds no scores")
     # The suite and the versions are the run's: with two of them a table has one cell for two scores.
@@ -59,6 +71,13 @@ def read(folder: RunFolder) -> pd.DataFrame:
     for row in twice.itertuples():
         raise UsageError(f"{path}: not one run's, it has the {row.metric} of {row.model} twice")
     return table
+
+
+def read_comparisons(folder: RunFolder) -> pd.DataFrame:
+    """The comparisons of a run (COMPARISON_COLUMNS): without rows where it has one model, or its code made none."""
+    if not (folder.path / "comparisons.csv").is_file():
+        return pd.DataFrame(columns=COMPARISON_COLUMNS)
+    return folder.read_table("comparisons.csv", COMPARISON_COLUMNS)
 
 
 def pool(analyses: Sequence[Analysis], name: str, track: str) -> np.ndarray:
@@ -69,9 +88,11 @@ def pool(analyses: Sequence[Analysis], name: str, track: str) -> np.ndarray:
 def sample_table(analyses: Sequence[Analysis], windows: Sequence[float], shared: Mapping[str, str]) -> pd.DataFrame:
     """A row per clip, track, metric and setting (SAMPLE_COLUMNS). `shared` holds task, given, model and suite.
 
+    The given stems, which no model made, count in what is measured across stems, and have neither IRS nor tuning.
+
     Clips with an error have no row. NaN is "not defined here".
     """
-    rows = []
+    rows, given = [], shared["given"].split("+")
     for done in analyses:
         if done.error:
             continue
@@ -80,10 +101,14 @@ def sample_table(analyses: Sequence[Analysis], windows: Sequence[float], shared:
             rows.append((metric, METRICS[metric].version, track, fps, tl, window, timebase, done.id, value))
 
         add("clipped", "mixture", done.clipped)
+        for stem, cents in done.tuning.items():
+            if stem not in (*given, *UNPITCHED):
+                add("tuning", stem, cents)
         for setting, tracked in done.beats.items():
             times = {stem: beats[:, 0] for stem, beats in tracked.items()}
             for stem, beat_times in times.items():
-                add("irs", stem, irs(beat_times), *setting[:2], timebase=setting[2])
+                if stem not in given:
+                    add("irs", stem, irs(beat_times), *setting[:2], timebase=setting[2])
                 add("live", stem, float(len(beat_times) > 0), *setting[:2], timebase=setting[2])
             for statistic, value in cbd(times)._asdict().items():
                 add(f"cbd_{statistic}", "all", value, *setting[:2], timebase=setting[2])
@@ -95,42 +120,112 @@ def sample_table(analyses: Sequence[Analysis], windows: Sequence[float], shared:
 
 
 def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Means of a sample table over its clips (SCORE_COLUMNS), of which there were `n`.
+    """Means of a sample table over its clips (SCORE_COLUMNS), of which there were `n`, with 95% intervals.
 
     Files first, then stems, as published: the row `all` of IRS (and of live stems) is the plain mean over the
-    stems that have a value.
+    stems that have a value. se and interval as `stats.interval` has them.
     """
     grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
     table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
-    per_stem = table[table["metric"].isin(["irs", "live"])]
-    over_stems = per_stem.groupby([column for column in KEY if column != "track"], dropna=False, sort=False)
+    table[["se", "ci_low", "ci_high"]] = [_spread(values.to_numpy()) for _, values in grouped]
+    without_track = [column for column in KEY if column != "track"]
+    per_stem = table[table["metric"].isin(OVER_STEMS)]
+    over_stems = per_stem.groupby(without_track, dropna=False, sort=False)
     overall = over_stems.agg(value=("value", mean_of_defined), n_scored=("n_scored", "max")).reset_index()
+    of_stems = samples[samples["metric"].isin(OVER_STEMS)].groupby(without_track, dropna=False, sort=False)
+    overall[["se", "ci_low", "ci_high"]] = np.reshape(
+        [_spread(part.pivot(index="sample", columns="track", values="value").to_numpy()) for _, part in of_stems], (-1, 3))
     table = pd.concat([table, overall.assign(track="all")], ignore_index=True)
-    return table.assign(ci_low=NAN, ci_high=NAN, n=n)[SCORE_COLUMNS]
+    return table.assign(n=n)[SCORE_COLUMNS]
 
 
 def fad_table(
     analyses: Sequence[Analysis], reference: Reference, shared: Mapping[str, str]
-) -> tuple[pd.DataFrame, list[str]]:
-    """FAD rows (SCORE_COLUMNS) of each embedding and track that the reference has, and notices to the user.
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """FAD rows (SCORE_COLUMNS) of each embedding and track that the reference has, what each clip does to them
+    (SAMPLE_COLUMNS, see `stats.fad_per_clip`), and notices to the user.
 
     With too few frames for the embedding's dimension the value is NaN, and a notice says how many it takes.
     """
     scored = [done for done in analyses if not done.error]
-    rows, notices = [], []
+    rows, parts, notices = [], [pd.DataFrame(columns=SAMPLE_COLUMNS)], []
     for (name, track), frames in reference.frames.items():
-        pooled = pool(scored, name, track) if scored else np.empty((0, frames.shape[1]), np.float32)
-        needed = frames_needed(frames.shape[1])
-        few = [f"{side} {count}" for side, count in (("the model has", len(pooled)), ("the reference has", len(frames)))
-               if count < needed]
+        clips = [done.embeddings[name][track] for done in scored]
+        count, needed = sum(map(len, clips)), frames_needed(frames.shape[1])
+        few = [f"{side} {held}" for side, held in (("the model has", count), ("the reference has", len(frames)))
+               if held < needed]
         if few:
             notices.append(f"FAD ({name}) needs at least {needed} frames on each side, {' and '.join(few)}: left empty")
-        rows.append({**shared, "reference": reference.label, "metric": "fad", "version": METRICS["fad"].version,
-                     "track": track, "fps": NAN, "transition_lambda": NAN, "window": NAN, "timebase": "",
-                     "embedding": f"{name}@{open_embedding(name).version}", "ci_low": NAN, "ci_high": NAN,
-                     "value": NAN if few else fad(pooled, frames),
+        key = {**shared, "reference": reference.label, "metric": "fad", "version": METRICS["fad"].version, "track": track,
+               "fps": NAN, "transition_lambda": NAN, "window": NAN, "timebase": "",
+               "embedding": f"{name}@{open_embedding(name).version}"}
+        value, spread = NAN, (NAN, NAN, NAN)
+        if not few:
+            per_clip = stats.fad_per_clip(clips, frames)
+            value, spread = fad(np.concatenate(clips), frames), _spread(per_clip)
+            parts.append(pd.DataFrame({**key, "sample": [done.id for done in scored], "value": per_clip})[SAMPLE_COLUMNS])
+        rows.append({**key, "value": value, **dict(zip(("se", "ci_low", "ci_high"), spread)),
                      "n": len(analyses), "n_scored": 0 if few else len(scored)})
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS), list(dict.fromkeys(notices))
+    per_clip = pd.concat(parts[1:] or parts, ignore_index=True)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS), per_clip, list(dict.fromkeys(notices))
+
+
+def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of models under every key (COMPARISON_COLUMNS): model_a minus model_b, with interval and p-value.
+
+    `samples` are sample tables of all models, and what each clip does to FAD. In arrangement the samples of a number
+    have the same stems given and are paired; in total generation they share nothing. p_adjusted is Holm's correction
+    over the pairs of one key.
+    """
+    per_stem = samples[samples["metric"].isin(OVER_STEMS)]
+    samples = pd.concat([samples.assign(stem=""), per_stem.assign(stem=per_stem["track"], track="all")], ignore_index=True)
+    tables = []
+    for key, part in samples.groupby(COLUMN, dropna=False, sort=False):
+        held = dict(zip(COLUMN, key))
+        clips = part.pivot(index="sample", columns=["model", "stem"], values="value")
+        models, paired = list(dict.fromkeys(part["model"])), held["task"] == "arrangement"
+        of_model = {model: clips[model].to_numpy() for model in models}
+        if paired:
+            differences = [stats.paired_difference(of_model[a], of_model[b]) for a, b in combinations(models, 2)]
+        else:
+            resampled = {model: stats.resample(values) for model, values in of_model.items()}
+            differences = [stats.difference(resampled[a], resampled[b]) for a, b in combinations(models, 2)]
+        table = pd.DataFrame(differences, columns=["difference", "ci_low", "ci_high", "p"])
+        table["model_a"], table["model_b"] = zip(*combinations(models, 2)) if differences else ((), ())
+        tables.append(table.assign(**held, p_adjusted=stats.holm(table["p"]), paired=paired)[COMPARISON_COLUMNS])
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COMPARISON_COLUMNS)
+
+
+def rank(table: pd.DataFrame, comparisons: pd.DataFrame) -> pd.Series:
+    """The rank of each row of `table` (SCORE_COLUMNS, of the models to be ranked) under its key: `stats.ranks`.
+
+    NaN where a model has no value, no other to be compared with, or a metric no better side.
+    """
+    given = pd.Series(NAN, index=table.index)
+    decided = {_plain(key): pairs for key, pairs in comparisons.groupby(COLUMN, dropna=False, sort=False)}
+    for key, part in table.groupby(COLUMN, dropna=False, sort=False):
+        direction, models = METRICS[part["metric"].iloc[0]].direction, {model: i for i, model in enumerate(part["model"])}
+        if not direction or len(models) < 2 or _plain(key) not in decided:
+            continue
+        p = np.full((len(models), len(models)), NAN)
+        for pair in decided[_plain(key)].itertuples(index=False):
+            if pair.model_a in models and pair.model_b in models:
+                a, b = models[pair.model_a], models[pair.model_b]
+                p[a, b] = p[b, a] = pair.p_adjusted
+        given[part.index] = stats.ranks(part["value"], p, direction)
+    return given
+
+
+def _plain(key: Sequence) -> tuple:
+    """A key whose empty cells equal themselves."""
+    return tuple("" if part != part else part for part in key)
+
+
+def _spread(clips: np.ndarray) -> tuple[float, float, float]:
+    """se, ci_low and ci_high of the score of [n] or [n, stems]."""
+    resampled = stats.resample(clips)
+    return resampled.se, *stats.interval(resampled)
 
 
 def beat_table(analyses: Sequence[Analysis]) -> pd.DataFrame:

@@ -4,11 +4,16 @@ Every file appears whole or not at all. A run folder holds::
 
     run.yaml        the resolved config, versions, seeds, weights, git commit
     samples.csv     a row per sample, track, metric and setting
-    scores.csv      the same over all samples
+    scores.csv      the same over all samples, with standard errors and intervals
+    comparisons.csv every two models' difference under every key, with interval and p-value
     failures.csv    samples that could not be made or scored, and why
-    audio/<task>/<model>/<stem>/<number>.wav
-    audio/<task>/<model>/model.yaml, conversions.csv, conversions/<number>.json
-    beats/<task>/<model>.csv
+    audio/<task>[-<given>]/<model>/<stem>/<number>.wav
+    audio/<task>[-<given>]/<model>/model.yaml, conversions.csv, conversions/<number>.json
+    audio/songs/<stem>/<number>.wav   in arrangement, the held-out songs whose stems are given
+    beats/<task>[-<given>]/<model>.csv
+
+<given> names the given stems as in ``drums+guitar``. Their files are those of the songs under a second name, if the disk
+can do that.
 """
 
 import hashlib
@@ -28,7 +33,7 @@ from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import StemSet, is_rate
 
-NUMBERS = ("fps", "transition_lambda", "window", "value", "ci_low", "ci_high", "time")
+NUMBERS = ("fps", "transition_lambda", "window", "value", "se", "ci_low", "ci_high", "difference", "p", "p_adjusted", "time")
 COUNTS = ("n", "n_scored")
 
 
@@ -61,8 +66,8 @@ class RunFolder:
         if not path.is_file():
             raise UsageError(f"{self.path}: no {name} there; is it a run folder, and did its run finish?")
         # An empty cell of a text column is an empty text; of a number, "not defined here".
-        texts = {column: str for column in ("task", "given", "model", "suite", "reference", "metric", "version", "track",
-                                            "timebase", "embedding", "sample", "reason")}
+        texts = {column: str for column in ("task", "given", "model", "model_a", "model_b", "suite", "reference", "metric",
+                                            "version", "track", "timebase", "embedding", "sample", "reason")}
         # Only an empty cell is empty: a model may be called NA.
         empty = {column: [""] for column in NUMBERS}
         try:
@@ -78,10 +83,16 @@ class RunFolder:
 
 
 class ModelFolder:
-    """The samples of one model in a run folder: WAVs of `length` samples at `rate` Hz."""
+    """The samples of one model in a run folder: WAVs of `length` samples at `rate` Hz.
 
-    def __init__(self, run: RunFolder, task: str, row: str, stems: tuple[str, ...], rate: int, length: int):
-        self.path, self.stems, self.rate, self.length = run.path / "audio" / task / row, stems, rate, length
+    songs: where samples of the same numbers hold the stems `given`, which stand beside those that the model makes.
+    """
+
+    def __init__(self, path: Path, stems: tuple[str, ...], rate: int, length: int,
+                 songs: "ModelFolder | None" = None, given: tuple[str, ...] = ()):
+        self.path, self.stems, self.rate, self.length, self.given = path, stems, rate, length, given
+        self.made = tuple(stem for stem in stems if stem not in given)
+        self._songs = songs
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Note what the samples here come from. Raises UsageError if some are there that came from something else."""
@@ -97,7 +108,7 @@ class ModelFolder:
             file.write(yaml.safe_dump(identity, sort_keys=False, allow_unicode=True).encode())
 
     def files(self, number: int) -> dict[str, Path]:
-        """{stem: WAV} of a sample, there or not."""
+        """{stem: WAV} of a sample, there or not, the given stems among them."""
         return {stem: self.path / stem / f"{number:05d}.wav" for stem in self.stems}
 
     def has(self, number: int) -> bool:
@@ -109,34 +120,44 @@ class ModelFolder:
         return set(headers) == {(self.length, self.rate)} and self._conversion(number) is not None
 
     def add(self, number: int, sample: StemSet) -> None:
-        """Write one sample in canonical form. Raises MtbenchError, saying why, if it is not what was asked for."""
+        """Write the stems made of one sample in canonical form, and the given ones beside them.
+
+        Raises MtbenchError, saying why, if it is not what was asked for.
+        """
         if not isinstance(sample, StemSet):
             raise MtbenchError(f"it is a {type(sample).__name__}, not a StemSet")
         if not isinstance(sample.stems, Mapping):
             raise MtbenchError("it is a StemSet without named stems")
-        if set(sample.stems) != set(self.stems):
-            raise MtbenchError(f"it has the stems {', '.join(map(str, sample.stems))}, not {', '.join(self.stems)}")
+        if set(sample.stems) != set(self.made):
+            raise MtbenchError(f"it has the stems {', '.join(map(str, sample.stems))}, not {', '.join(self.made)}")
         if not is_rate(sample.sample_rate):
             raise MtbenchError(f"its sample rate is {sample.sample_rate!r}, not a positive whole number of Hz")
-        rate, rows = int(sample.sample_rate), []
-        for stem, file in self.files(number).items():
+        rate, rows, files = int(sample.sample_rate), [], self.files(number)
+        for stem in self.given:
+            _link(self._songs.files(number)[stem], files[stem])
+        for stem in self.made:
             wave = _wave(stem, sample.stems[stem])
             # NaN becomes 0 in the published protocol; it is counted, since a model that makes it is broken.
             done = audio.canonical(np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0), rate, self.rate, self.length)
             rows.append({"sample": f"{number:05d}", "stem": stem, "rate_in": rate, "samples_in": len(wave),
                          "cut": done.cut, "padded": done.padded, "not_finite": int((~np.isfinite(wave)).sum())})
-            audio.write_wav(file, done.samples, self.rate)
+            audio.write_wav(files[stem], done.samples, self.rate)
         with audio.whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
             file.write(json.dumps(rows).encode())
 
+    def read_given(self, number: int) -> StemSet:
+        """The given stems of a sample, exactly as its songs' files hold them. Raises AudioError, naming the file."""
+        files = self._songs.files(number)
+        return StemSet(f"{number:05d}", {stem: audio.read(files[stem])[0] for stem in self.given}, self.rate)
+
     def conversions(self, n: int) -> pd.DataFrame:
-        """What was done to the first `n` samples, all there: a row a stem."""
+        """What was done to the first `n` samples, all there: a row a stem made."""
         return pd.DataFrame([row for number in range(n) for row in self._conversion(number)])
 
     def _conversion(self, number: int) -> list[dict[str, Any]] | None:
         try:
             rows = json.loads(self._conversion_file(number).read_text(encoding="utf-8"))
-            return rows if [row["stem"] for row in rows] == list(self.stems) else None
+            return rows if [row["stem"] for row in rows] == list(self.made) else None
         except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours
             return None
 
@@ -195,6 +216,17 @@ def check_writable(folder: Path, remedy: str) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, in place of what had it; where the disk cannot, copy it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with audio.whole_file(target) as file:
+            file.write(source.read_bytes())
 
 
 def _wave(stem: str, wave: Any) -> np.ndarray:

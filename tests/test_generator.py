@@ -1,10 +1,12 @@
 """The registry, and a stranger's package that is really installed."""
 
 import os
+import re
 import subprocess
 import sys
-import textwrap
+import tomllib
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -130,55 +132,46 @@ def test_noise_follows_its_seed():
     assert np.std(a.stems["bass"]) == pytest.approx(0.1, rel=0.02)
 
 
-PYPROJECT = """
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-[project]
-name = "metronome"
-version = "1.0"
-[project.entry-points."mtbench.generators"]
-metronome = "metronome:make"
-[tool.setuptools]
-py-modules = ["metronome"]
-"""
-MODULE = """
-import numpy as np
-from mtbench.generator import StemSet
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "adding-a-model.md"
 
-class Metronome:
-    name, sample_rate, stems = "metronome", 22050, ("bass", "drums", "guitar", "piano")
-    tasks, provenance = frozenset({"total"}), {"what": "clicks"}
 
-    def __init__(self, bpm):
-        self.bpm = bpm
+def blocks_of_the_page() -> dict[str, str]:
+    """{file name: content} of the code blocks of docs/adding-a-model.md whose first line names a file."""
+    return dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
 
-    def generate(self, n, stems, *, given=None, seed=0, start=0):
-        for i in range(start, start + n):
-            wave = 0.001 * np.random.default_rng([seed, i]).standard_normal(225792)
-            for beat in np.arange(0.1, 10, 60 / self.bpm):
-                wave[int(beat * 22050):][:400] += 0.8 * np.hanning(400) * np.sin(np.arange(400))
-            yield StemSet(str(i), {stem: wave.astype(np.float32) for stem in stems}, self.sample_rate)
 
-def make(*, weights, device, suite, bpm=120.0):
-    return Metronome(bpm)
-"""
+def test_a_generator_takes_thirty_lines_and_one_entry_point():
+    files = blocks_of_the_page()
+    assert set(files) == {"pyproject.toml", "metronome.py"}
+    assert len([line for line in files["metronome.py"].splitlines() if line.strip()]) <= 30
+    assert tomllib.loads(files["pyproject.toml"])["project"]["entry-points"] == {generator.GROUP: {"metronome": "metronome:make"}}
 
 
 def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
+    """The package of docs/adding-a-model.md, really installed, as a user types it."""
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
-    (source / "pyproject.toml").write_text(PYPROJECT)
-    (source / "metronome.py").write_text(textwrap.dedent(MODULE))
+    for name, content in blocks_of_the_page().items():
+        (source / name).write_text(content, encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--target", str(site), str(source)], check=True, capture_output=True)
 
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    command = [sys.executable, "-m", "mtbench.cli", "run", "--models", "metronome", "-n", "4", "--suite",
-               f"folder:{suite_folder}", "--fps", "100", "--timebase", "true", "--window", "0.15", "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    def mtbench(*arguments):
+        command = [sys.executable, "-m", "mtbench.cli", *arguments]
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    (listed,) = [line.split() for line in mtbench("models").splitlines() if line.split()[:1] == ["metronome"]]
+    assert listed == "metronome metronome arrangement, total clicks at 120 BPM".split()
+    run = ["run", "--models", "metronome", "--suite", f"folder:{suite_folder}", "--fps", "100", "--timebase", "true",
+           "--window", "0.15"]
+    mtbench(*run, "-n", "4", "--out", str(tmp_path / "run"))
     table = pd.read_csv(tmp_path / "run" / "scores.csv")
     held = table[(table["model"] == "metronome") & (table["metric"] == "irs") & (table["track"] == "drums")]
     assert held["value"].item() < 0.01  # a metronome is steady
     assert held["n_scored"].item() == 4
+    mtbench(*run, "-n", "2", "--task", "arrangement", "--subsets", "B", "--out", str(tmp_path / "arranged"))
+    table = pd.read_csv(tmp_path / "arranged" / "scores.csv").query("metric == 'cbd_mean'").set_index("model")["value"]
+    assert table["metronome"] < 0.1  # the songs are at 120 BPM, too, and it comes in with them
+    assert set(table.index) == {"metronome", "heldout", "shuffled", "noise"}

@@ -8,6 +8,7 @@ from mtbench import scores
 from mtbench.analysis import Analysis
 from mtbench.metrics import folder_irs
 from mtbench.report.tables import paper_tables, sensitivity_tables
+from mtbench.store import RunFolder
 
 SETTING = (100, 100.0, "true")
 SHARED = {"task": "total", "given": "", "model": "m", "suite": "band"}
@@ -23,6 +24,7 @@ def analysis(name, drums, bass, frames=None):
 STEADY = np.array([0.0, 0.5, 1.0, 1.5])
 UNEVEN = np.array([0.0, 0.4, 1.0])  # intervals 0.4 and 0.6: mean 0.5, population standard deviation 0.1
 NONE = np.empty(0)
+NO_COMPARISONS = pd.DataFrame(columns=scores.COMPARISON_COLUMNS)
 
 
 def value(table, **where):
@@ -62,7 +64,7 @@ def test_columns_are_the_published_contract():
     samples = scores.sample_table([analysis("a", STEADY, STEADY)], [0.5], SHARED)
     assert list(scores.score_table(samples, 1).columns) == (
         "task given model suite reference metric version track fps transition_lambda window timebase embedding "
-        "value ci_low ci_high n n_scored").split()
+        "value se ci_low ci_high n n_scored").split()
 
 
 def test_broken_clips_have_no_rows_but_count():
@@ -77,11 +79,12 @@ def test_fad_pools_frames_over_clips_and_refuses_too_few():
     reference = scores.Reference("r:1:abc", {("log-mel-stats", "mixture"): random.standard_normal((40, 32))})
     half = [analysis(str(i), STEADY, STEADY, part) for i, part in
             enumerate(np.split(reference.frames["log-mel-stats", "mixture"], 2))]
-    table, notices = scores.fad_table(half, reference, SHARED)
+    table, per_clip, notices = scores.fad_table(half, reference, SHARED)
     assert table["value"].item() == pytest.approx(0, abs=1e-9) and not notices  # the reference itself, in two clips
     assert table["reference"].item() == "r:1:abc" and table["n_scored"].item() == 2
-    table, notices = scores.fad_table(half[:1], reference, SHARED)
-    assert table["value"].isna().all() and table["n_scored"].item() == 0
+    assert per_clip["sample"].tolist() == ["0", "1"] and per_clip["value"].mean() == pytest.approx(table["value"].item())
+    table, per_clip, notices = scores.fad_table(half[:1], reference, SHARED)
+    assert table[["value", "se", "ci_low", "ci_high"]].isna().all(axis=None) and table["n_scored"].item() == 0 and per_clip.empty
     assert "33 frames" in notices[0] and "model has 20" in notices[0]
 
 
@@ -92,10 +95,10 @@ def test_paper_tables_never_mix_timebases():
             for metric, track, window in (("irs", "all", None), ("cbs", "all", 0.15), ("cbd_mean", "all", None)):
                 rows.append({"model": model, "metric": metric, "track": track, "fps": fps, "transition_lambda": 100.0,
                              "window": window, "timebase": timebase, "value": 0.2 + offset})
-    tables = paper_tables(pd.DataFrame(rows).reindex(columns=scores.SCORE_COLUMNS))
+    tables = paper_tables(pd.DataFrame(rows).reindex(columns=scores.SCORE_COLUMNS), NO_COMPARISONS)
     by_timebase = {("published" if "published" in table.note else "true"): table for table in tables if table.title == "IRS in s"}
-    assert by_timebase["true"].rows.loc["a"].tolist() == [0.2]
-    assert by_timebase["published"].rows.loc["a"].tolist() == [pytest.approx(0.3)]
+    assert by_timebase["true"].rows.loc["a", "all ↓"] == "0.2000"
+    assert by_timebase["published"].rows.loc["a", "all ↓"] == "0.3000"
 
 
 def test_sensitivity_has_a_row_a_setting():
@@ -108,3 +111,90 @@ def test_near_windows_stay_apart():
     samples = scores.sample_table([analysis("a", STEADY, UNEVEN)], [0.05, 0.051], SHARED)
     (table,) = sensitivity_tables(scores.score_table(samples, 1))
     assert table.rows.index.tolist() == ["true 100 / 100 / 0.05", "true 100 / 100 / 0.051"]
+
+
+def uneven(late):
+    """Beats whose intervals are 0.5 - late and 0.5 + late: IRS `late`."""
+    return np.array([0.0, 0.5 - late, 1.0])
+
+
+def samples_of(model, lates, **more):
+    clips = [analysis(f"{i:05d}", uneven(late), uneven(late / 2)) for i, late in enumerate(lates)]
+    return scores.sample_table(clips, [0.5], SHARED | {"model": model} | more)
+
+
+def test_a_score_has_a_standard_error_and_an_interval():
+    lates = [0.01, 0.02, 0.03, 0.06]
+    table = scores.score_table(samples_of("m", lates), 4)
+    drums, bass, both = (value(table, metric="irs", track=track) for track in ("drums", "bass", "all"))
+    # s^2 = (0.02^2 + 0.01^2 + 0 + 0.03^2) / 3, over 4 clips; the bass is half of it, so their mean three quarters.
+    se = np.sqrt((0.0004 + 0.0001 + 0.0009) / 3 / 4)
+    assert [row["se"] for row in (drums, bass, both)] == pytest.approx([se, se / 2, 0.75 * se])
+    assert drums["ci_low"] < 0.03 < drums["ci_high"]
+    live = value(table, metric="live", track="all")
+    assert live["se"] == 0 and np.isnan(live["ci_low"]) and np.isnan(live["ci_high"])  # all alive: no spread was seen
+
+
+def test_every_pair_is_compared_under_every_key():
+    lates = np.linspace(0.01, 0.05, 8)
+    samples = pd.concat([samples_of("a", lates), samples_of("b", lates + 0.1), samples_of("noise", lates)])
+    table = scores.comparison_table(samples)
+    assert list(table.columns) == scores.COMPARISON_COLUMNS
+    drums = table[(table["metric"] == "irs") & (table["track"] == "drums")].set_index(["model_a", "model_b"])
+    assert drums.index.tolist() == [("a", "b"), ("a", "noise"), ("b", "noise")] and not drums["paired"].any()
+    assert drums["difference"].tolist() == pytest.approx([-0.1, 0, 0.1])
+    assert drums.loc[("a", "b"), "p_adjusted"] == 3 * drums["p"].min() < 0.05 < drums.loc[("a", "noise"), "p_adjusted"]
+    assert drums.loc[("a", "b"), "ci_high"] < 0 < drums.loc[("b", "noise"), "ci_low"]
+    all_stems = table[(table["metric"] == "irs") & (table["track"] == "all")]
+    assert all_stems["difference"].tolist() == pytest.approx([-0.075, 0, 0.075])
+    shuffled = samples.sample(frac=1, random_state=0).sort_values("model", kind="stable")
+    pd.testing.assert_frame_equal(
+        scores.comparison_table(shuffled).sort_values(scores.COMPARISON_COLUMNS, ignore_index=True),
+        table.sort_values(scores.COMPARISON_COLUMNS, ignore_index=True))
+
+
+def test_arrangements_of_the_same_given_stems_pair_up():
+    lates = np.linspace(0.01, 0.05, 8)
+    near = lates + 0.001 * np.array([1, 2, 1, 2, 1, 2, 1, 2])
+    for task, paired in (("total", False), ("arrangement", True)):
+        table = scores.comparison_table(pd.concat([samples_of("a", lates, task=task), samples_of("b", near, task=task)]))
+        found = value(table, metric="irs", track="drums")
+        assert found["paired"] == paired and (found["p"] < 0.05) == paired
+
+
+def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
+    table = pd.DataFrame([{"model": model, "metric": "irs", "task": "total", "track": "all", "value": value} for model, value in
+                          (("a", 0.3), ("b", 0.2), ("c", 0.1), ("d", np.nan))]).reindex(columns=scores.SCORE_COLUMNS)
+    pairs = [("a", "b", 0.2), ("a", "c", 0.001), ("b", "c", 0.3), ("a", "d", np.nan), ("c", "noise", 0.001)]
+    comparisons = pd.DataFrame([{"metric": "irs", "task": "total", "track": "all", "model_a": a, "model_b": b, "p_adjusted": p}
+                                for a, b, p in pairs]).reindex(columns=scores.COMPARISON_COLUMNS)
+    assert scores.rank(table, comparisons).tolist()[:3] == [2, 1, 1] and np.isnan(scores.rank(table, comparisons)[3])
+    assert scores.rank(table, comparisons.iloc[:0]).isna().all()  # nothing was compared
+    assert scores.rank(table.assign(metric="live"), comparisons.assign(metric="live")).isna().all()  # neither side is better
+
+
+def test_the_tables_show_interval_rank_and_coverage():
+    lates = np.linspace(0.01, 0.05, 8)
+    samples = {model: samples_of(model, lates + more) for model, more in (("good", 0), ("bad", 0.1), ("noise", 0))}
+    table = pd.concat([scores.score_table(part, 8) for part in samples.values()], ignore_index=True)
+    held = table[(table["model"] == "good") & (table["metric"] == "irs") & (table["track"] == "drums")].iloc[0]
+    shown = paper_tables(table, scores.comparison_table(pd.concat(samples.values())))
+    irs, across = shown
+    half = (held["ci_high"] - held["ci_low"]) / 2
+    assert 0.01 < half < 0.1  # two digits of it are three decimals
+    assert irs.rows.loc["good", "drums ↓"] == f"0.030 ±{half:.3f} #1"
+    assert irs.rows.loc["bad", "drums ↓"].endswith("#2") and irs.rows.loc["noise", "drums ↓"] == f"0.030 ±{half:.3f}"
+    assert irs.rows.loc["good", "live stems"] == "1.00" and across.rows.loc["good", "scored"] == "8/8"
+
+
+def test_old_and_single_runs_read(tmp_path):
+    folder = RunFolder(tmp_path)
+    table = scores.score_table(samples_of("m", [0.01, 0.02]), 2)
+    folder.write_table("scores.csv", table.drop(columns="se"))
+    assert scores.read(folder)["se"].isna().all() and list(scores.read(folder).columns) == scores.SCORE_COLUMNS
+    assert scores.read_comparisons(folder).empty
+    folder.write_table("comparisons.csv", scores.comparison_table(samples_of("m", [0.01, 0.02])))
+    assert scores.read_comparisons(folder).empty
+    two = scores.comparison_table(pd.concat([samples_of("m", [0.01, 0.02]), samples_of("1", [0.01, 0.03])]))
+    folder.write_table("comparisons.csv", two)
+    assert scores.read_comparisons(folder)["model_b"].unique().tolist() == ["1"]  # a name, no number

@@ -2,42 +2,53 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import floor, log10
 from typing import Any
 
 import pandas as pd
 
-from mtbench.scores import METRICS
+from mtbench.config import CONTROLS
+from mtbench.scores import METRICS, rank
 
 # The setting shown where a table has room for one, by timebase: in real seconds, and as the paper prints its numbers.
 STANDARD = {"true": (100, 100.0, 0.15), "published": (150, 100.0, 0.15)}  # fps, transition lambda, window in s
 DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "live": 2}
 ARROWS = {-1: " ↓", 1: " ↑", 0: ""}
+LEGEND = ("± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
+          "scored: clips with a value, the fewest of the row")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to show. of: what a row is; numbers are NaN where there is no score. best: {column: 'min' or 'max'}."""
+    """A table to show. of: what a row is; rows: texts, `-` where there is no score."""
 
     title: str
     note: str
     of: str
     rows: pd.DataFrame
-    digits: dict[str, int]
-    best: dict[str, str]
 
 
-def run_tables(scores: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+def run_tables(
+    scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
+) -> list[Table]:
     """All tables of a run. A model that was trained on something else than real music is called so in each."""
     names = {
         model: f"{model} ({provenance['trained_on']})" for model, provenance in provenances.items() if "trained_on" in provenance
     }
-    tables = [*paper_tables(scores), *sensitivity_tables(scores)]
-    return [replace(table, rows=table.rows.rename(index=names, columns=names),
-                    digits={names.get(column, column): digits for column, digits in table.digits.items()}) for table in tables]
+    tables = []
+    for (task, given), part in scores.groupby(["task", "given"], sort=False):
+        of_part = [*paper_tables(part, comparisons), *sensitivity_tables(part)]
+        beside = f"{task}, {given} given, " if given else ""
+        tables += [replace(table, note=beside + table.note) for table in of_part]
+    return [replace(table, rows=table.rows.rename(index=names, columns=names)) for table in tables]
 
 
-def paper_tables(scores: pd.DataFrame) -> list[Table]:
-    """Every table that these scores (SCORE_COLUMNS) fill, one timebase at a time: the two never share a column."""
+def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]:
+    """Every table that these scores (SCORE_COLUMNS) of one task and given stems fill.
+
+    One timebase at a time: the two never share a column.
+    """
+    scores = scores.assign(rank=rank(scores[~scores["model"].isin(CONTROLS)], comparisons))
     tables = _fad_tables(scores)
     for timebase in ("true", "published"):
         part = scores[scores["timebase"] == timebase]
@@ -47,14 +58,13 @@ def paper_tables(scores: pd.DataFrame) -> list[Table]:
         held = part[(part["fps"] == fps) & (part["transition_lambda"] == tl)]
         seconds = "real seconds" if timebase == "true" else f"published timebase, whose second is {fps / 100:g} s"
         note = f"fps {fps:g}, transition lambda {tl:g}, {seconds}"
+        live = held[(held["metric"] == "live") & (held["track"] == "all")]
         irs = held[held["metric"] == "irs"]
         if not irs.empty:
-            tables.append(_pivot(irs, "IRS in s", note, "irs", "track"))
+            tables.append(_pivot(irs, "IRS in s", note, "track", live))
         across = held[held["metric"].str.startswith("cbd") | ((held["metric"] == "cbs") & (held["window"] == window))]
-        live = held[(held["metric"] == "live") & (held["track"] == "all")]
-        across = pd.concat([across, live])
         if not across.empty:
-            tables.append(_pivot(across, "CBS and CBD", f"{note}, CBS window {window:g} s", None, "metric"))
+            tables.append(_pivot(across, "CBS and CBD", f"{note}, CBS window {window:g} s", "metric", live))
     return tables
 
 
@@ -68,18 +78,18 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
             continue
         labels = part.apply(lambda row: f"{row.timebase} {row.fps:g} / {row.transition_lambda:g}"
                             + (f" / {row.window:g}" if metric == "cbs" else ""), axis=1)
-        rows = part.assign(setting=labels).pivot(index="setting", columns="model", values="value")
+        texts = [_number(value, DIGITS[metric]) for value in part["value"]]
+        rows = part.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text").fillna("-")
         rows = rows.reindex(index=labels.unique(), columns=part["model"].unique()).rename_axis(index=None, columns=None)
         note = "timebase, fps / transition lambda" + (" / window in s" if metric == "cbs" else "")
-        title = f"Sensitivity of {METRICS[metric].title}{ARROWS[METRICS[metric].direction]}"
-        tables.append(Table(title, note, "setting", rows, dict.fromkeys(rows.columns, DIGITS[metric]), {}))
+        tables.append(Table(f"Sensitivity of {METRICS[metric].title}{ARROWS[METRICS[metric].direction]}", note, "setting", rows))
     return tables
 
 
 def _fad_tables(scores: pd.DataFrame) -> list[Table]:
     fad = scores[scores["metric"] == "fad"]
     return [
-        _pivot(part, "FAD", f"embedding {embedding}, reference {suite} {reference}", "fad", "track")
+        _pivot(part, "FAD", f"embedding {embedding}, reference {suite} {reference}", "track")
         for (suite, reference, embedding), part in fad.groupby(["suite", "reference", "embedding"], sort=False)
     ]
 
@@ -95,19 +105,31 @@ def _shown(part: pd.DataFrame, timebase: str) -> tuple[float, float, float]:
     )
 
 
-def _pivot(part: pd.DataFrame, title: str, note: str, metric: str | None, across: str) -> Table:
-    """A row a model, a column a value of `across`; `metric` None where the columns are metrics."""
-    rows = part.pivot(index="model", columns=across, values="value")
-    columns = part[across].unique()
-    if metric is None:
-        columns = [name for name in METRICS if name in columns]
-    rows = rows.reindex(index=part["model"].unique(), columns=columns)
-    metrics = {column: metric or column for column in rows.columns}
-    names = {column: (METRICS[column].title if metric is None else str(column)) + ARROWS[METRICS[metrics[column]].direction]
-             for column in rows.columns}
-    directions = {names[column]: METRICS[metrics[column]].direction for column in rows.columns}
-    return Table(
-        title, note, "model", rows.rename(columns=names).rename_axis(index=None, columns=None),
-        digits={names[column]: DIGITS[metrics[column]] for column in rows.columns},
-        best={name: "min" if direction < 0 else "max" for name, direction in directions.items() if direction},
-    )
+def _pivot(part: pd.DataFrame, title: str, note: str, across: str, live: pd.DataFrame | None = None) -> Table:
+    """A row a model, a column a value of `across`, and what the numbers rest on: live stems (rows of that metric), clips."""
+    rows = part.assign(text=[_score(score) for score in part.itertuples()]).pivot(index="model", columns=across, values="text")
+    columns = [name for name in METRICS if name in set(part[across])] if across == "metric" else part[across].unique()
+    rows = rows.reindex(index=part["model"].unique(), columns=columns).fillna("-")
+    metrics = dict(zip(part[across], part["metric"]))
+    rows = rows.rename(columns={column: (METRICS[column].title if across == "metric" else column)
+                                + ARROWS[METRICS[metrics[column]].direction] for column in columns})
+    if live is not None:
+        share = live.set_index("model")["value"]
+        rows["live stems"] = [_number(share.get(model, float("nan")), DIGITS["live"]) for model in rows.index]
+    counts = part.groupby("model")[["n_scored", "n"]].min()
+    rows["scored"] = [f"{counts['n_scored'][model]:g}/{counts['n'][model]:g}" for model in rows.index]
+    return Table(title, note, "model", rows.rename_axis(index=None, columns=None))
+
+
+def _score(score: Any) -> str:
+    """``0.0738 ±0.0067 #2``: no more digits than the interval is worth, which is two of its own."""
+    half, digits = (score.ci_high - score.ci_low) / 2, DIGITS[score.metric]
+    interval = ""
+    if half > 0:
+        digits = max(0, min(digits, 1 - floor(log10(half))))
+        interval = f" ±{half:.{digits}f}"
+    return _number(score.value, digits) + interval + (f" #{score.rank:.0f}" if score.rank == score.rank else "")
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if value != value else f"{value:.{digits}f}"

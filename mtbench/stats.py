@@ -1,0 +1,278 @@
+"""How far a score may be from its expectation, and which differences of two models are more than chance.
+
+A score is a mean over clips: of one column (a metric, or the IRS of one stem), or the mean of the means of several
+(IRS over stems, each over the clips that have a value). FAD is none, but to first order it moves with its clips as the
+mean of `fad_per_clip` does, so that one method serves all.
+
+The method is the bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5): clips are
+drawn with replacement, all columns of a clip together; each resample gives t* = (score* - score) / se*; and the
+quantiles of t*, instead of Student's, give the interval score - t* se. It follows the skew that IRS and FAD have. The
+standard error se is the infinitesimal jackknife's. Resamples of equal clips have se* = 0, so t* is held within three
+times Student's 97.5% quantile.
+
+All is seeded, and nothing depends on the order of the clips. Intervals are 95%, p-values two-sided, and an interval of
+a difference lacks 0 exactly where p < 0.05. How well all this holds is measured in docs/statistics.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr, stdtrit
+
+from mtbench.metrics import fad
+
+LEVEL = 0.05  # of p; the intervals hold 1 - LEVEL
+SEED = 0
+LIMIT = 3.0  # of t*, in Student's quantiles
+AT_ONCE = 2**16  # numbers in a block of resamples: it stays in the cache of a core
+NAN = float("nan")
+Floats = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """Score of a minus score of b, its interval and p-value; NaN where not defined."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A score of `n` clips and its resamples. se: 0 where all clips are alike, NaN with fewer than two.
+
+    scores, variances: float64 [replicates], of the resamples; empty where there is no spread to resample.
+    """
+
+    value: float
+    se: float
+    n: int
+    scores: Floats
+    variances: Floats
+
+
+def resample(clips: ArrayLike) -> Resampled:
+    """The bootstrap of one score. `clips` is [n] or [n, columns], NaN where a clip has no value.
+
+    The score is the mean over columns of each column's mean over its values; a column without one is left out.
+    A column with one value tells nothing of its spread, so se is NaN.
+    """
+    clips = _sorted(_columns(clips))
+    value, se = _score([(1, clips)])
+    if not se > 0:
+        return Resampled(value, se, len(clips), np.empty(0), np.empty(0))
+    return Resampled(value, se, len(clips), *_replicates([(1, clips)]))
+
+
+def interval(score: Resampled) -> Interval:
+    """The 95% interval of a score; NaN with fewer than two clips, or where all are alike: they show no spread."""
+    if not score.se > 0:
+        return Interval(NAN, NAN)
+    limit = _limit(score.n - 1)
+    return _around(score.value, score.se, _studentised(score.scores - score.value, score.variances, limit))
+
+
+def difference(a: Resampled, b: Resampled) -> Difference:
+    """Score a minus score b, of clips that do not pair up. Degrees of freedom are Welch's.
+
+    Where neither shows spread, p is the share of the divisions of all clips into two such groups that are as extreme.
+    """
+    value, variance = a.value - b.value, a.se**2 + b.se**2
+    if not variance > 0:
+        p = 2 / comb(a.n + b.n, a.n) if value else 1.0
+        return Difference(value, NAN, NAN, NAN if np.isnan(variance) else min(1.0, p))
+    freedom = variance**2 / sum(one.se**4 / (one.n - 1) for one in (a, b))
+    # Both draw from one stream: off by one they are independent. One without spread stands still.
+    size = min(len(one.scores) for one in (a, b) if one.se)
+    scores_a, variances_a = (a.scores[:size], a.variances[:size]) if a.se else (a.value, 0.0)
+    scores_b, variances_b = (np.roll(b.scores[:size], 1), np.roll(b.variances[:size], 1)) if b.se else (b.value, 0.0)
+    limit = _limit(freedom)
+    t = _studentised(scores_a - scores_b - value, variances_a + variances_b, limit)
+    return Difference(value, *_around(value, variance**0.5, t), _p(value / variance**0.5, t, limit, freedom))
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
+    """Score a minus score b where row i of both is the same clip's: rows are drawn together.
+
+    a, b: [n] or [n, columns], as for `resample`. Where all rows differ alike, p is that of the sign test.
+    """
+    a, b = _columns(a, drop=False), _columns(b, drop=False)
+    if len(a) != len(b):
+        raise ValueError(f"paired clips: {len(a)} of one, {len(b)} of the other")
+    rows = np.hstack([a, b])
+    rows = _sorted(rows[~np.isnan(rows).all(axis=1)])
+    parts, n = [(1, rows[:, : a.shape[1]]), (-1, rows[:, a.shape[1] :])], len(rows)
+    value, se = _score(parts)
+    if not se > 0:
+        return Difference(value, NAN, NAN, NAN if np.isnan(se) else 0.5 ** (n - 1) if value else 1.0)
+    limit = _limit(n - 1)
+    scores, variances = _replicates(parts)
+    t = _studentised(scores - value, variances, limit)
+    return Difference(value, *_around(value, se, t), _p(value / se, t, limit, n - 1))
+
+
+def fad_per_clip(clips: Sequence[ArrayLike], reference: ArrayLike) -> Floats:
+    """What each clip does to the FAD of all: float64 [n], whose mean is that FAD.
+
+    clips: [frames, dimension] of each; reference: [frames, dimension]. Raises what `fad` raises. The derivative of FAD
+    with respect to the distribution of the frames (the infinitesimal jackknife): with the map
+    T = S2^(1/2) (S2^(1/2) S1 S2^(1/2))^(-1/2) S2^(1/2), which is twice the derivative of tr (S1 S2)^(1/2) by S1, a frame
+    at c from the mean adds 2 (mu1 - mu2) c + c (I - T) c. A clip is drawn whole, so its frames add up.
+    """
+    counts = [len(frames) for frames in clips]
+    pooled = np.concatenate([np.asarray(frames, np.float64) for frames in clips])
+    reference = np.asarray(reference, np.float64)
+    value = fad(pooled, reference)
+    centred = pooled - pooled.mean(axis=0)
+    root = _power(np.atleast_2d(np.cov(reference, rowvar=False)), 0.5)
+    through = root @ _power(root @ np.atleast_2d(np.cov(pooled, rowvar=False)) @ root, -0.5) @ root
+    shift = pooled.mean(axis=0) - reference.mean(axis=0)
+    moves = 2 * centred @ shift + np.einsum("fd,fd->f", centred, centred - centred @ through)
+    moves -= moves.mean()
+    totals = np.add.reduceat(np.append(moves, 0.0), np.cumsum([0, *counts[:-1]])) * (np.array(counts) > 0)
+    return value + totals * len(counts) / len(pooled)
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Holm's correction (1979) of [m] p-values: the smallest times m, the next times m - 1, never falling, at most 1.
+
+    NaN stays, and counts for nothing.
+    """
+    p = np.asarray(p, np.float64)
+    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN is sorted last
+    adjusted = np.full(p.shape, NAN)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1.0)
+    return adjusted
+
+
+def ranks(values: ArrayLike, p: ArrayLike, direction: int) -> Floats:
+    """1 + the number of models that are better by more than chance: float64 [m], NaN for a model without a value.
+
+    values: [m]; p: [m, m], adjusted p-values of the pairs, NaN for chance; direction: 1 higher is better, -1 lower.
+    """
+    values = np.asarray(values, np.float64) * direction
+    better = (values[None, :] > values[:, None]) & (np.asarray(p, np.float64) < LEVEL)
+    return np.where(np.isnan(values), NAN, 1.0 + better.sum(axis=1))
+
+
+def _columns(clips: ArrayLike, drop: bool = True) -> Floats:
+    """float64 [n, columns], without the clips that have no value at all."""
+    clips = np.asarray(clips, np.float64)
+    clips = clips[:, None] if clips.ndim == 1 else clips
+    return clips[~np.isnan(clips).all(axis=1)] if drop else clips
+
+
+def _sorted(rows: Floats) -> Floats:
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+def _score(parts: Sequence[tuple[int, Floats]]) -> tuple[float, float]:
+    """The score and its standard error: 0 where nothing but rounding is left of it, NaN where it is not defined."""
+    n = len(parts[0][1])
+    if not n:
+        return NAN, NAN
+    values, variances = _weighted(parts, np.ones((1, n)))
+    counts = np.concatenate([(~np.isnan(clips)).sum(axis=0) for _, clips in parts])
+    if n < 2 or (counts == 1).any() or np.isnan(values[0]):
+        return float(values[0]), NAN
+    size = max(np.nanmax(np.abs(clips)) for _, clips in parts)
+    se = float(np.sqrt(variances[0]))
+    return float(values[0]), se if se > 1e-12 * size else 0.0
+
+
+def _replicates(parts: Sequence[tuple[int, Floats]]) -> tuple[Floats, Floats]:
+    """Scores and variances of the resamples."""
+    counts = _draws(len(parts[0][1]))
+    if any(np.isnan(clips).any() for _, clips in parts):
+        of_block = partial(_weighted, parts)
+    else:  # then the score is the plain mean of one number a clip
+        of_block = partial(_plain, sum(sign * clips.mean(axis=1) for sign, clips in parts))
+    step = max(1, AT_ONCE // counts.shape[1])
+    blocks = [of_block(counts[i : i + step].astype(np.float64)) for i in range(0, len(counts), step)]
+    scores, variances = zip(*blocks)
+    return np.concatenate(scores), np.concatenate(variances)
+
+
+def _plain(values: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """`_weighted` of one column without gaps."""
+    n, centre = len(values), values.mean()
+    means, squares = (counts @ np.column_stack([values - centre, (values - centre) ** 2]) / n).T
+    return centre + means, np.maximum(squares - means**2, 0.0) / (n - 1)
+
+
+def _weighted(parts: Sequence[tuple[int, Floats]], counts: Floats) -> tuple[Floats, Floats]:
+    """Scores and their variances [b] of samples that hold clip i counts[b, i] times.
+
+    parts: (sign, [n, columns]); the score is the signed sum of those of the parts. A clip moves it by z, the sum over
+    columns of (value - mean) / (number of values) / (number of columns); the variance is that of the sum of z, with
+    N / (N - 1) for each column's N values, so that it is s^2 / N where there is one column.
+    """
+    total, moves = np.zeros(len(counts)), np.zeros(counts.shape)
+    for sign, clips in parts:
+        defined = ~np.isnan(clips)
+        centre = np.nanmean(clips) if defined.any() else 0.0
+        held = np.where(defined, clips - centre, 0.0)
+        number = counts @ defined.astype(np.float64)  # [b, columns]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = counts @ held / number
+            columns = (number > 0).sum(axis=1)
+            total += sign * (centre + np.where(number > 0, means, 0.0).sum(axis=1) / columns)
+            weights = np.where(number > 1, 1 / np.sqrt(number * (number - 1)) / columns[:, None], 0.0)
+        for column in range(clips.shape[1]):
+            away = held[:, column] - np.where(number[:, column] > 0, means[:, column], 0.0)[:, None]
+            moves += sign * weights[:, column, None] * away * defined[:, column]
+    return total, np.einsum("bi,bi->b", counts, moves**2)
+
+
+@lru_cache(maxsize=8)
+def _draws(n: int) -> NDArray[np.uint8]:
+    """How often each of n clips is in a resample, [replicates, n]. Of many clips fewer resamples tell as much."""
+    replicates = 9999 if n <= 1000 else 999
+    random, step = np.random.default_rng(SEED), max(1, AT_ONCE // n)
+    blocks = []
+    for i in range(0, replicates, step):
+        size = min(step, replicates - i)
+        drawn = random.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        blocks.append(np.bincount(drawn.ravel(), minlength=n * size).reshape(size, n).astype(np.uint8))
+    return np.concatenate(blocks)
+
+
+def _limit(freedom: float) -> float:
+    return LIMIT * float(stdtrit(freedom, 1 - LEVEL / 2))
+
+
+def _studentised(away: Floats, variances: Floats, limit: float) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = away / np.sqrt(variances)
+    return np.clip(np.nan_to_num(t, nan=0.0, posinf=limit, neginf=-limit), -limit, limit)
+
+
+def _around(value: float, se: float, t: Floats) -> Interval:
+    # Replicates are one less than a multiple of 40, so that a quantile is one of them and agrees with _p.
+    tail = round((len(t) + 1) * LEVEL / 2)
+    t = np.partition(t, (tail - 1, len(t) - tail))
+    return Interval(float(value - t[-tail] * se), float(value - t[tail - 1] * se))
+
+
+def _p(observed: float, t: Floats, limit: float, freedom: float) -> float:
+    if abs(observed) > limit:  # further than resamples are let go
+        return float(2 * stdtr(freedom, -abs(observed)))
+    return float(min(1.0, 2 * (min((t >= observed).sum(), (t <= observed).sum()) + 1) / (len(t) + 2)))
+
+
+def _power(matrix: Floats, exponent: float) -> Floats:
+    """A power of a symmetric, positive semidefinite matrix; of a negative one, on its range."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    return (vectors[:, kept] * values[kept] ** exponent) @ vectors[:, kept].T

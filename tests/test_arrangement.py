@@ -1,0 +1,335 @@
+"""The arrangement task, and a folder of audio as a model: what is given, what is made, what is measured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import STEMS, clicks, write_clips
+
+from mtbench import audio, config, runner
+from mtbench.config import generated_stems
+from mtbench.errors import UsageError
+from mtbench.folder import FolderModel
+from mtbench.generator import StemSet, make
+from mtbench.metrics import fad
+from mtbench.metrics.embeddings import embedding
+from mtbench.store import RunFolder
+from mtbench.suites import open_suite
+
+ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("true",)}
+LETTERS = {"B": "bass", "D": "drums", "G": "guitar", "P": "piano"}
+
+
+class Fake:
+    """Clicks at 90 BPM in every stem asked for; it notes what it is asked and given."""
+
+    name, sample_rate, stems, provenance = "fake", 16000, STEMS, {"what": "clicks"}
+    tasks = frozenset({"total", "arrangement"})
+
+    def __init__(self, fail_at=None, **attributes):
+        self.fail_at, self.asked, self.given = fail_at, [], {}
+        vars(self).update(attributes)
+
+    def generate(self, n, stems, *, given=None, seed=0, start=0):
+        for i in range(start, start + n):
+            if (tuple(stems), i) == self.fail_at:
+                raise KeyboardInterrupt
+            self.asked.append((tuple(stems), i))
+            if given is not None:
+                assert len(given) > i
+                self.given[tuple(stems), i] = given[i]
+            yield StemSet(str(i), dict.fromkeys(stems, clicks(90, 10.24)), 16000)
+
+
+class progress:
+    shown: list = []
+
+    def __init__(self, title, total): self.shown.append(title)
+    def __enter__(self): return lambda steps, detail="": None
+    def __exit__(self, *_): ...
+
+
+def run(fake, suite_folder, out, monkeypatch, **asked):
+    real = runner.generator.make
+    monkeypatch.setattr(runner.generator, "make", lambda name, **o: fake if name == "fake" else real(name, **o))
+    monkeypatch.setattr(runner.joblib, "cpu_count", lambda: 1)
+    base = {"task": "arrangement", "models": ["fake"], "suite": f"folder:{suite_folder}", "n": 4, "grid": ONE_SETTING}
+    return runner.run(config.validate(base | asked, "test"), out, "cpu", progress)
+
+
+@pytest.fixture(scope="module")
+def arranged(suite_folder, tmp_path_factory):
+    """A run of bass alone, of bass and piano, and of all four stems: (fake, result, titles of its stages)."""
+    fake, progress.shown = Fake(), []
+    with pytest.MonkeyPatch.context() as patch:
+        result = run(fake, suite_folder, tmp_path_factory.mktemp("arranged") / "run", patch, subsets=["B", "PB", "BDGP"])
+    return fake, result, progress.shown
+
+
+def rows(result, **where):
+    held = result.scores
+    for column, wanted in where.items():
+        held = held[held[column] == wanted]
+    return held
+
+
+GIVEN_OF_B, GIVEN_OF_BP = "drums+guitar+piano", "drums+guitar"
+
+
+def test_every_subset_has_its_rows(arranged):
+    _, result, _ = arranged
+    found = {(row.task, row.given): set() for row in result.scores.itertuples()}
+    for row in result.scores.itertuples():
+        found[row.task, row.given].add(row.model)
+    four = {"fake", "heldout", "shuffled", "noise"}
+    assert found == {("arrangement", GIVEN_OF_B): four, ("arrangement", GIVEN_OF_BP): four,
+                     ("total", ""): four - {"shuffled"}}
+    assert result.failed == []
+    assert set(result.provenances) == four
+
+
+def test_what_is_measured_on_which_track(arranged):
+    _, result, _ = arranged
+    for given, made in ((GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])):
+        held = {"model": "fake", "given": given, "task": "arrangement"}
+        assert rows(result, metric="fad", **held)["track"].tolist() == ["mixture", "generated", *made]
+        assert set(rows(result, metric="irs", **held)["track"]) == {*made, "all"}
+        assert set(rows(result, metric="live", **held)["track"]) == {*STEMS, "all"}
+        assert rows(result, metric="cbs", **held)["track"].tolist() == ["all"]
+    assert rows(result, metric="fad", model="fake", task="total")["track"].tolist() == ["mixture", *STEMS]
+
+
+def test_a_model_is_asked_for_the_missing_stems_and_given_the_others(arranged, suite_folder):
+    fake, _, _ = arranged
+    assert fake.asked == [(made, i) for made in (("bass",), ("bass", "piano"), STEMS) for i in range(4)]
+    assert set(fake.given) == {(made, i) for made in (("bass",), ("bass", "piano")) for i in range(4)}
+    songs = open_suite(f"folder:{suite_folder}").heldout()
+    for (made, i), given in fake.given.items():
+        assert list(given.stems) == [stem for stem in STEMS if stem not in made] and given.sample_rate == 16000
+        for stem, wave in given.stems.items():
+            assert wave.dtype == np.float32
+            np.testing.assert_array_equal(wave, songs[i].stems[stem])
+
+
+def test_the_given_stems_are_the_recordings_bit_for_bit(arranged, suite_folder):
+    _, result, _ = arranged
+    for model in ("fake", "heldout", "shuffled", "noise"):
+        for i in range(4):
+            folder = result.folder / f"audio/arrangement-{GIVEN_OF_BP}" / model
+            for stem in ("drums", "guitar"):
+                made, _ = soundfile.read(folder / stem / f"{i:05d}.wav", dtype="int16")
+                recording, _ = audio.read(suite_folder / "heldout" / stem / f"h{i}.wav")
+                np.testing.assert_array_equal(made, audio.to_pcm16(recording))
+            made, _ = soundfile.read(folder / "bass" / f"{i:05d}.wav", dtype="int16")
+            song = {"heldout": i, "shuffled": (i + 2) % 4}.get(model)
+            if song is not None:
+                recording, _ = audio.read(suite_folder / "heldout" / "bass" / f"h{song}.wav")
+                np.testing.assert_array_equal(made, audio.to_pcm16(recording))
+            if model == "fake":
+                np.testing.assert_array_equal(made, audio.to_pcm16(clicks(90, 10.24)))
+
+
+def frames(songs, stems):
+    """The embedding of the clipped sum of some stems, by hand."""
+    network = embedding("log-mel-stats")
+    sums = [np.clip(np.sum([song[stem] for stem in stems], axis=0, dtype=np.float32), -1, 1) for song in songs]
+    return np.concatenate([network(audio.resample(wave, 16000, network.sample_rate)) for wave in sums])
+
+
+@pytest.mark.parametrize("given, made", [(GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])])
+def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
+    _, result, _ = arranged
+    suite = open_suite(f"folder:{suite_folder}")
+    reference, heldout = ([song.stems for song in songs] for songs in (suite.reference(), suite.heldout()))
+    click = audio.to_float(audio.to_pcm16(clicks(90, 10.24)))
+    samples = {
+        "heldout": heldout, "fake": [{**song, **dict.fromkeys(made, click)} for song in heldout],
+        "shuffled": [{**song, **{stem: heldout[(i + 2) % 4][stem] for stem in made}} for i, song in enumerate(heldout)],
+    }
+    for model, songs in samples.items():
+        for track, stems in {"generated": made, "mixture": STEMS, "bass": ["bass"]}.items():
+            value = rows(result, metric="fad", model=model, given=given, track=track)["value"].item()
+            assert value == pytest.approx(fad(frames(songs, stems), frames(reference, stems)), rel=1e-6, abs=1e-6)
+
+
+def test_the_controls_bound_what_is_synchronous(arranged):
+    # The stems of a song click together, song i at 0.1 + 0.01 i s; noise has no beats in common with them.
+    _, result, _ = arranged
+    value = lambda model, metric: rows(result, model=model, metric=metric, given=GIVEN_OF_BP, track="all")["value"].item()  # noqa: E731
+    assert value("heldout", "cbd_mean") == pytest.approx(0.0, abs=1e-3)
+    assert value("shuffled", "cbd_mean") > value("heldout", "cbd_mean")
+    assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM beside 120
+    total = rows(result, model="heldout", task="total", metric="cbs")["value"].item()
+    assert value("heldout", "cbs") == total
+
+
+def test_progress_and_tables_name_subset_and_model(arranged):
+    _, result, shown = arranged
+    assert "generate fake (bass beside drums+guitar+piano)" in shown
+    assert "analyse shuffled (bass+piano beside drums+guitar)" in shown and "generate noise" in shown
+    folder = RunFolder(result.folder)
+    assert set(folder.read_table(f"beats/arrangement-{GIVEN_OF_BP}/fake.csv")["track"]) <= set(STEMS)
+    conversions = folder.read_table(f"audio/arrangement-{GIVEN_OF_BP}/fake/conversions.csv")
+    assert conversions["stem"].tolist() == 4 * ["bass", "piano"]
+    assert folder.read_record()["config"]["subsets"] == ["B", "PB", "BDGP"]
+
+
+def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkeypatch):
+    asked = {"n": 2, "subsets": ["B", "P"]}
+    with pytest.raises(KeyboardInterrupt):
+        run(Fake(fail_at=(("piano",), 1)), suite_folder, tmp_path / "run", monkeypatch, **asked)
+    damaged = tmp_path / f"run/audio/arrangement-{GIVEN_OF_B}/fake/drums/00000.wav"  # a given stem
+    damaged.unlink()
+    damaged.write_bytes(b"")
+    again = Fake()
+    result = run(again, suite_folder, tmp_path / "run", monkeypatch, **asked)
+    assert again.asked == [(("bass",), 0), (("piano",), 1)] and result.failed == []
+    recording, _ = audio.read(suite_folder / "heldout/drums/h0.wav")
+    np.testing.assert_array_equal(soundfile.read(damaged, dtype="int16")[0], audio.to_pcm16(recording))
+
+
+def test_given_stems_are_copied_where_files_cannot_have_two_names(suite_folder, tmp_path, monkeypatch):
+    from mtbench import store
+
+    def refuses(*_):
+        raise OSError
+
+    monkeypatch.setattr(store.os, "link", refuses)
+    monkeypatch.setattr(runner, "_analyse", stops)
+    (tmp_path / "song.wav").write_bytes(b"a song")
+    for _ in range(2):  # in place of what is there, too
+        store._link(tmp_path / "song.wav", tmp_path / "below/given.wav")
+        assert (tmp_path / "below/given.wav").read_bytes() == b"a song"
+
+
+def stops(*_):
+    raise RuntimeError("far enough")
+
+
+@pytest.mark.parametrize("fake, asked, said", [
+    (Fake(tasks={"total"}), {"subsets": ["B"]}, r"model 'fake' cannot do the task 'arrangement' \(it does total\)$"),
+    (Fake(tasks={"arrangement"}), {}, r"cannot do the task 'total' \(it does arrangement\); leave the subset of all stems out"),
+    (Fake(stems=("bass",)), {"subsets": ["B", "BP"]}, "model 'fake' cannot make the stems piano of suite"),
+    (Fake(), {"n": 5, "subsets": ["B"]}, "holds 4 songs outside its reference to be given, and 5 samples.*-n 4 or less"),
+    (Fake(), {"subsets": ["BX"]}, r"subset 'BX': give stems to generate by their initials \(B, D, G, P\) or by name, as in bass\+drums"),
+    (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
+])
+def test_what_cannot_be_arranged_is_named_before_anything_is_made(fake, asked, said, suite_folder, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=said):
+        run(fake, suite_folder, tmp_path / "run", monkeypatch, **asked)
+    assert fake.asked == [] and not (tmp_path / "run").exists()
+
+
+def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="holds 0 songs outside its reference to be given"):
+        run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
+
+
+def test_a_model_of_one_stem_takes_the_subset_it_can_make(suite_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "_analyse", stops)
+    fake = Fake(stems=("bass",), tasks={"arrangement"})
+    with pytest.raises(RuntimeError, match="far enough"):
+        run(fake, suite_folder, tmp_path / "run", monkeypatch, subsets=["bass"])
+
+
+def test_no_subsets_are_those_of_the_papers_tables():
+    table_3 = "B D G P BD BG BP DG DP GP BDG BDP BGP DGP".split()
+    assert generated_stems((), STEMS) == [tuple(LETTERS[letter] for letter in subset) for subset in [*table_3, "BDGP"]]
+    assert generated_stems((), ("drums", "vocals")) == [("drums",), ("vocals",), ("drums", "vocals")]
+
+
+@pytest.mark.parametrize("subsets, made", [
+    (["PB"], [("bass", "piano")]), (["piano+bass", "BP", ("bass", "piano")], [("bass", "piano")]),
+    (["drums", "D", "BDGP"], [("drums",), STEMS]),
+])
+def test_subsets_are_letters_or_names(subsets, made):
+    assert generated_stems(subsets, STEMS) == made
+
+
+@pytest.mark.parametrize("subset", ["", "BB", "bp", "bass+flute", "bass+bass", ()])
+def test_what_is_no_subset_is_named(subset):
+    with pytest.raises(UsageError, match="give stems to generate by their initials"):
+        generated_stems([subset], STEMS)
+
+
+def test_stems_of_one_initial_have_names_only():
+    assert generated_stems(["bass+banjo"], ("bass", "banjo")) == [("bass", "banjo")]
+    with pytest.raises(UsageError, match="subset 'B'"):
+        generated_stems(["B"], ("bass", "banjo"))
+
+
+def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
+    mine = write_clips(tmp_path / "mine", ["b", "a", "c"], rate=44100, seconds=9.0)
+    (mine / "drums" / "c.wav").unlink()
+    asked = {"task": "total", "models": [f"folder:{mine}"], "n": 2}
+    result = run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
+    beside = runner.evaluate(write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0), f"folder:{suite_folder}",
+                             config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "eval", progress)
+    ours, theirs = (table[table["model"] == "mine"].set_index(["metric", "track"])["value"] for table in (result.scores, beside.scores))
+    assert len(ours) == len(theirs) > 10
+    for key, value in theirs.items():
+        assert ours[key] == pytest.approx(value, abs=1e-9, nan_ok=True), key
+    provenance = result.provenances["mine"]
+    assert (provenance["clips"], provenance["incomplete"]) == (2, 1) and len(provenance["content_sha256"]) == 64
+    assert "mine: 8 shorter stems were zero-padded" in result.notices
+    run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # goes on
+    soundfile.write(mine / "bass" / "a.wav", np.zeros(9 * 44100), 44100)
+    with pytest.raises(UsageError, match="its provenance differs"):
+        run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
+
+
+def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder):
+    mine = write_clips(tmp_path / "mine", ["b", "a"], rate=44100, seconds=1.0)
+    suite = open_suite(f"folder:{suite_folder}")
+    made = FolderModel(str(mine), suite)
+    (a, b), (later,) = list(made.generate(2, STEMS)), made.generate(1, ["piano"], start=1)
+    assert (a.id, b.id, later.id, made.sample_rate, made.available) == ("a", "b", "b", 44100, 2)
+    np.testing.assert_array_equal(later.stems["piano"], audio.read(mine / "piano/b.wav")[0])
+    assert a.sample_rate == 44100
+    soundfile.write(mine / "bass" / "a.wav", np.zeros(22050), 22050)  # one stem at another rate
+    (mixed,) = FolderModel(str(mine), suite).generate(1, STEMS)
+    assert mixed.sample_rate == 16000 and all(len(wave) == 16000 for wave in mixed.stems.values())
+    moved = mine.rename(tmp_path / "elsewhere")
+    assert FolderModel(str(moved), suite).provenance["content_sha256"] != made.provenance["content_sha256"]
+
+
+@pytest.mark.parametrize("models, said", [
+    (["folder:absent"], "absent: no such folder"), (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
+    ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
+    (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
+    (["folder:{mine}", "folder:{mine}/../mine"], "'mine' stands twice; give one of them a label"),
+    (["folder:{mine}/../my stems"], "'my stems', the name of the folder of .* cannot name a row; give it a label"),
+    (["heldouts"], "Did you mean 'heldout'"), (["shuffled"], "'shuffled' is one of the task arrangement"),
+])
+def test_a_folder_that_is_no_model_is_named(models, said, suite_folder, tmp_path, monkeypatch):
+    mine = write_clips(tmp_path / "mine", ["a", "b"], seconds=1.0)
+    models = [{key: text.format(mine=mine) for key, text in model.items()} if isinstance(model, dict) else model.format(mine=mine)
+              for model in models]
+    with pytest.raises(UsageError, match=said):
+        run(None, suite_folder, tmp_path / "run", monkeypatch, task="total", models=models)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_may_be_labelled(suite_folder):
+    labelled = config.Model(name="folder:some/my stems", label="stemgen")
+    assert labelled.row == "stemgen" and config.Model(name="folder:some/stems/").row == "stems"
+    with pytest.raises(UsageError, match="no such folder"):
+        make("folder:some/stems", suite=open_suite(f"folder:{suite_folder}"))
+
+
+def test_a_config_survives_its_own_record():
+    asked = config.validate({"task": "arrangement", "models": ["synctrack"], "subsets": ["B", ["bass", "piano"]]}, "test")
+    assert [model.row for model in asked.models] == ["synctrack", "heldout", "shuffled", "noise"]
+    assert config.validate(asked.model_dump(mode="json"), "test") == asked
+    total = config.validate({"models": ["synctrack"]}, "test")
+    assert config.validate(total.model_dump(mode="json"), "test") == total
+    with pytest.raises(UsageError, match="only the task arrangement has subsets"):
+        config.validate({"models": ["synctrack"], "subsets": "B"}, "test")
+    with pytest.raises(UsageError, match="'shuffled' is the name of a control"):
+        config.validate({"task": "arrangement", "models": [{"name": "synctrack", "label": "shuffled"}]}, "test")
+
+
+def test_the_bundled_config_is_every_subset():
+    asked = config.load(Path("arrangement-band.yaml"), {})
+    assert generated_stems(asked.subsets, STEMS) == generated_stems((), STEMS)
