@@ -1,106 +1,200 @@
-"""The gate: are a run's scores worse than a baseline's by more than is tolerated?
+"""The gate: did a run's scores get worse than a baseline's by more than chance, and by more than is tolerated?
 
-A baseline is a JSON file that reads well in a diff: a format version, the config of the run that makes it, a
-tolerance a metric, and the scores it gates, each with its whole key. Only equal keys are compared, and only equal
-numbers of samples: FAD falls as they rise. Seeds may differ: that is what a rerun is for.
+A baseline is a JSON file that reads well in a diff: a format version, the config of the run that makes it, its models'
+provenance, an error rate, a tolerance a metric, and a line a score: key, value, standard error, and the clips' values.
+Only equal keys meet, and only equal numbers of samples: FAD falls as they rise. docs/gate.md has the whole rule.
+
+1. Chance. With the baseline's seed, or in arrangement, sample i of one run is sample i of the other: Student's paired t
+   over the clips' values. Else, or where the values are not at hand, Welch's t from both standard errors; one that is
+   not defined is taken from the other run. One-sided by the metric's direction, two-sided where it has none, with
+   Holm's correction over all gated scores.
+2. Tolerance. A share of the baseline's value and an absolute amount, by metric; a smaller change passes.
+
+The control `heldout` is the same songs in every run, so chance has no part in it: beyond the tolerance, it moved.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr
 
-from mtbench import audio
+from mtbench import audio, stats
 from mtbench.config import CONTROLS, RunConfig, validate
 from mtbench.errors import UsageError
-from mtbench.report.tables import STANDARD
-from mtbench.scores import KEY, METRICS, SCORE_COLUMNS
+from mtbench.report.tables import ARROWS, STANDARD
+from mtbench.scores import KEY, METRICS, OVER_STEMS
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = ("text", "markdown", "json", "junit")
+ERROR_RATE = 0.01  # the chance that an honest rerun fails, whatever the number of scores
+# What is gated, and how much worse it may be: an absolute amount plus a share of the baseline's value.
+TOLERANCES = {"fad": (0.0, 0.05), "irs": (0.001, 0.05), "cbs": (0.01, 0.02), "cbd_mean": (0.01, 0.02), "tuning": (5.0, 0.0),
+              "live": (0.02, 0.0)}
+HARNESS = "heldout"  # the control whose samples are the same in every run
+FAILING = ("missing", "moved", "worse")
+VERDICTS = ("ok", "better", "moved", "worse", "missing", "new")
 COMPARED = [*KEY, "n"]
-# How much worse a score may be: an absolute amount plus a share of the baseline's value.
-TOLERANCES = {
-    "fad": (0.0, 0.10), "irs": (0.002, 0.10), "cbs": (0.01, 0.02),
-    "cbd_mean": (0.01, 0.05), "cbd_std": (0.01, 0.05), "cbd_median": (0.01, 0.05),
-}
+NUMBERS = ("fps", "transition_lambda", "window")
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run is held against. tolerances: {metric: (absolute, relative)}; scores: SCORE_COLUMNS' key and value."""
+    """What a run is held against.
+
+    models: {model: provenance}; tolerances: {metric: (absolute, relative)}; scores: KEY, value, se, n, n_scored and
+    clips, a list of n values by sample number (NaN where not defined) or None.
+    """
 
     config: RunConfig
+    models: Mapping[str, Mapping[str, Any]]
+    error_rate: float
     tolerances: Mapping[str, tuple[float, float]]
     scores: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run beside a baseline. table: as `compare` gives it, worst first; notes: what a reader should know;
+    failed: a line a model that has no scores."""
+
+    table: pd.DataFrame
+    error_rate: float
+    notes: Sequence[str] = ()
+    failed: Sequence[str] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed and not self.table["verdict"].isin(FAILING).any()
 
 
 def mismatch(baseline: Baseline, scores: pd.DataFrame) -> str:
     """Why no score of this run can be held against the baseline, or an empty text.
 
-    Both must have the same task, suite, reference and number of samples; a run may have others beside.
+    Task, suite, reference, number of samples and the metrics' and embeddings' versions must be the same; a run may
+    have others beside.
     """
     ours, theirs = _keyed(baseline.scores), _keyed(scores)
+    gated = theirs[theirs["metric"].isin(ours["metric"])]
     for column in ("task", "suite", "reference", "n"):
         was, now = set(ours[column]), set(theirs[column])
         if was - now:
             return f"the baseline has {column} {_listed(was - now)}, the run {_listed(now)}"
+    for title, named in (("metrics", "metric"), ("embeddings", "embedding")):
+        was, now = _versions(ours, named), _versions(gated, named)
+        if other := {name: version for name, version in was.items() if name in now and not version <= now[name]}:
+            return (f"the baseline has {title} {_listed({f'{name}@{v}' for name in other for v in was[name]})}, "
+                    f"the run {_listed({f'{name}@{v}' for name in other for v in now[name]})}")
     return ""
 
 
-def _listed(values: set) -> str:
-    return ", ".join(sorted(str(value) for value in values if value != "")) or "none"
+def compare(
+    baseline: Baseline, scores: pd.DataFrame, samples: pd.DataFrame | None = None, same_seed: bool = False
+) -> pd.DataFrame:
+    """Each gated score beside the run's, worst first.
 
-
-def compare(baseline: Baseline, scores: pd.DataFrame) -> pd.DataFrame:
-    """Each gated score beside the run's: COMPARED, baseline, value, allowed, verdict.
-
-    allowed is the worst value that passes. verdict: ``ok``, ``better`` or ``worse`` (beyond the tolerance),
-    ``missing`` where the run has no such key or no value, ``new`` where only the run has one that is gated elsewhere.
+    samples: the run's sample table, if at hand; same_seed: it was made with the baseline's seed. Columns: COMPARED,
+    baseline, baseline_se, value, se, difference, tolerated, p, paired, verdict. p is Holm's, of a change for the worse
+    (of any change, where the metric has no better), and NaN where chance has no part or cannot be judged: then the
+    tolerance alone decides. verdict: ``ok``; ``worse`` or ``better``; ``moved``, for a score that should do neither;
+    ``missing`` where the run has no such key or no value; ``new`` where only the run has one that is gated elsewhere.
     """
-    keys = [tuple(row) for row in _keyed(baseline.scores)[COMPARED].itertuples(index=False)]
-    now = {tuple(row[:-1]): row[-1] for row in _keyed(scores)[[*COMPARED, "value"]].itertuples(index=False)}
-    rows = []
-    for key, was in zip(keys, baseline.scores["value"]):
-        metric = key[KEY.index("metric")]
-        absolute, relative = baseline.tolerances[metric]
-        room = absolute + relative * abs(was)
-        direction = METRICS[metric].direction
-        value = now.get(key, float("nan"))
-        gain = (value - was) * direction
-        verdict = "missing" if np.isnan(value) else "worse" if gain < -room else "better" if gain > room else "ok"
-        rows.append([*key, was, value, was - direction * room, verdict])
-    gated = set(keys)
-    models = {key[KEY.index("model")] for key in keys}
-    for key, value in now.items():
-        if key not in gated and key[KEY.index("model")] not in models | set(CONTROLS) and _is_gated(key):
-            rows.append([*key, float("nan"), value, float("nan"), "new"])
-    return pd.DataFrame(rows, columns=[*COMPARED, "baseline", "value", "allowed", "verdict"])
+    now = {tuple(row[column] for column in COMPARED): row for row in _keyed(scores).to_dict("records")}
+    clips = {} if samples is None else _clips(samples)
+    rows, worse, better = [], [], []
+    for was in _keyed(baseline.scores).to_dict("records"):
+        metric, key = METRICS[was["metric"]], tuple(was[column] for column in COMPARED)
+        absolute, relative = baseline.tolerances[was["metric"]]
+        found = now.get(key)
+        value, se = (found["value"], found["se"]) if found is not None else (NAN, NAN)
+        held = clips.get(key[:-1]) if same_seed or was["given"] else None
+        paired = None if held is None else _paired(was["clips"], held)
+        p = (NAN, NAN)
+        if was["model"] != HARNESS and not np.isnan(value):
+            difference, spread, freedom = paired or _unpaired(was, found)
+            p = _tails(difference * (metric.direction or 1), spread, freedom)
+            if not metric.direction:
+                p = (min(1.0, 2 * min(p)),) * 2
+        worse.append(p[0])
+        better.append(p[1])
+        rows.append([*key, was["value"], was["se"], value, se, value - was["value"],
+                     absolute + relative * abs(was["value"]), NAN, paired is not None])
+    columns = ["baseline", "baseline_se", "value", "se", "difference", "tolerated", "p", "paired"]
+    table = pd.DataFrame(rows, columns=[*COMPARED, *columns])
+    table["p"], better = stats.holm(worse), stats.holm(better)
+    table["verdict"] = [_verdict(row, p, baseline.error_rate) for row, p in zip(table.to_dict("records"), better)]
+
+    models, gated = set(table["model"]), {tuple(row) for row in table[COMPARED].itertuples(index=False)}
+    for key, row in now.items():
+        if key not in gated and row["model"] not in models | set(CONTROLS) and _is_gated(row, baseline.tolerances):
+            table.loc[len(table)] = [*key, NAN, NAN, row["value"], row["se"], NAN, NAN, NAN, False, "new"]
+    order = [*FAILING, "new", "better", "ok"]
+    beyond = table["difference"].abs() / table["tolerated"]
+    return (table.assign(order=table["verdict"].map(order.index), beyond=beyond)
+            .sort_values(["order", "p", "beyond"], ascending=[True, True, False], kind="stable")
+            .drop(columns=["order", "beyond"]).reset_index(drop=True))
 
 
-def of_run(config: RunConfig, scores: pd.DataFrame) -> Baseline:
-    """The baseline that a run makes: its models' (not the controls') FAD, IRS, CBS and CBD at the standard settings."""
-    held = scores[[_is_gated(tuple(row)) for row in _keyed(scores)[KEY].itertuples(index=False)]]
-    held = held[~held["model"].isin(CONTROLS) & held["value"].notna()]
-    if held.empty:
+def changed_models(baseline: Baseline, models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A note for each model whose provenance in the run (run.yaml's) is not that of the baseline."""
+    notes = []
+    for name, was in baseline.models.items():
+        now = models.get(name, was)
+        if differs := [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]:
+            notes.append(f"{name} is another than the baseline's: its {', '.join(differs)} differ"
+                         f"{'s' if len(differs) == 1 else ''}")
+    return notes
+
+
+def of_run(
+    config: RunConfig, models: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame, samples: pd.DataFrame | None = None,
+    like: Baseline | None = None,
+) -> Baseline:
+    """The baseline that a run makes, with the error rate and tolerances of the one `like` which it replaces.
+
+    It gates its models and the control `heldout`, on the metrics that have a tolerance: FAD per track, IRS and the share
+    of live clips per generated stem, CBS and CBD, all at the standard setting in real seconds, where at least half of the
+    clips have a value. Raises UsageError if there is none.
+    """
+    tolerances, rate = (like.tolerances, like.error_rate) if like else (TOLERANCES, ERROR_RATE)
+    table = _keyed(scores)
+    table = table[[_is_gated(row, tolerances) for row in table.to_dict("records")]]
+    table = table[table["value"].notna() & ~table["model"].isin(set(CONTROLS) - {HARNESS})]
+    if table["model"].isin(CONTROLS).all():
         raise UsageError("this run has no model beside the controls, or none at a standard setting: nothing to gate")
-    return Baseline(config, TOLERANCES, held[SCORE_COLUMNS].reset_index(drop=True))
+    clips = {} if samples is None else _clips(samples)
+    table["clips"] = [
+        None if (held := clips.get(tuple(row[column] for column in KEY))) is None or row["model"] == HARNESS
+        else [held.get(number, NAN) for number in range(int(row["n"]))]
+        for row in table.to_dict("records")
+    ]
+    table["order"] = table["metric"].map(list(METRICS).index)
+    table = table.sort_values(["task", "given", "model", "order", "track"], kind="stable")
+    gated = {name: models[name] for name in sorted(set(table["model"]) - set(CONTROLS)) if name in models}
+    return Baseline(config, gated, rate, tolerances, table[[*KEY, "value", "se", "n", "n_scored", "clips"]])
 
 
 def write(path: Path, baseline: Baseline) -> None:
     """Write a baseline, a score a line, so that a diff shows which moved."""
-    rows = [
-        json.dumps({column: value for column, value in row.items() if not _empty(value)})
-        for row in baseline.scores[[*KEY, "value", "n", "n_scored"]].to_dict("records")
-    ]
+    lines = []
+    for row in baseline.scores[[*KEY, "value", "se", "n", "n_scored", "clips"]].to_dict("records"):
+        line = {name: value for name, value in row.items() if not _empty(value)}
+        line |= {name: _rounded(row[name], digits) for name, digits in (("value", 5), ("se", 4)) if name in line}
+        if "clips" in line:
+            line["clips"] = [None if np.isnan(value) else _rounded(value, 4) for value in line["clips"]]
+        lines.append(json.dumps(line))
     head = {
         "format": FORMAT, "run": baseline.config.model_dump(mode="json", exclude_defaults=True),
+        "models": baseline.models, "error_rate": baseline.error_rate,
         "tolerances": {name: {"absolute": a, "relative": r} for name, (a, r) in baseline.tolerances.items()},
     }
-    text = json.dumps(head, indent=1)[:-2] + ',\n "scores": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n"
+    text = json.dumps(head, indent=1)[:-2] + ',\n "scores": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
     with audio.whole_file(path) as file:
         file.write(text.encode())
 
@@ -115,48 +209,247 @@ def read(path: Path) -> Baseline:
         raise UsageError(f"baseline {path}: not valid JSON ({error})") from None
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise UsageError(f"baseline {path}: its format is not {FORMAT}; if it is an old baseline, remove it, and write "
-                         "it anew with --update")
+                         "it anew from a run: mtbench check BASELINE RUN --update")
     try:
         tolerances = {name: (float(t["absolute"]), float(t["relative"])) for name, t in held["tolerances"].items()}
-        scores = pd.DataFrame(held["scores"], columns=SCORE_COLUMNS)
-        if unknown := set(scores["metric"]) - set(tolerances) | set(scores["metric"]) - set(METRICS):
+        scores = pd.DataFrame(held["scores"], columns=[*KEY, "value", "se", "n", "n_scored", "clips"])
+        if unknown := set(scores["metric"]) - set(tolerances) | set(tolerances) - set(METRICS):
             raise UsageError(f"baseline {path}: no tolerance or no metric for {', '.join(sorted(map(str, unknown)))}")
-        for column in ("fps", "transition_lambda", "window", "value", "n"):
+        for column in (*NUMBERS, "value", "se", "n", "n_scored"):
             scores[column] = scores[column].astype(float)
-        for column in ("task", "given", "model", "suite", "reference", "version", "track", "timebase", "embedding"):
+        for column in (column for column in KEY if column not in NUMBERS):
             if not all(isinstance(value, str) for value in scores[column] if not _empty(value)):
                 raise UsageError(f"baseline {path}: the {column} of a score is no text")
-        if scores["n"].isna().any():
-            raise UsageError(f"baseline {path}: a score does not say its n, the number of samples")
-        scores["n"] = scores["n"].astype(int)
+        if scores[["n", "n_scored"]].isna().any(axis=None):
+            raise UsageError(f"baseline {path}: a score does not say its n and n_scored, of samples and of those with a value")
+        scores[["n", "n_scored"]] = scores[["n", "n_scored"]].astype(int)
+        scores["clips"] = [None if _empty(clips) else [NAN if value is None else float(value) for value in clips]
+                           for clips in scores["clips"]]
+        if any(clips is not None and len(clips) != n for clips, n in zip(scores["clips"], scores["n"])):
+            raise UsageError(f"baseline {path}: a score has more or fewer clips than its n")
         if scores.empty or not np.isfinite(scores["value"]).all():
             raise UsageError(f"baseline {path}: holds no scores, or one without a value, so it would gate nothing")
+        if np.isinf(scores["se"]).any() or (scores["se"] < 0).any():
+            raise UsageError(f"baseline {path}: a standard error is not a finite number of at least 0")
         if not np.isfinite(list(tolerances.values())).all() or np.min(list(tolerances.values())) < 0:
             raise UsageError(f"baseline {path}: a tolerance is not a finite number of at least 0")
+        if not 0 < (rate := float(held["error_rate"])) < 1:
+            raise UsageError(f"baseline {path}: its error_rate is {rate:g}, not between 0 and 1")
+        models = {str(name): dict(provenance) for name, provenance in held.get("models", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"baseline {path}: not a baseline ({type(error).__name__}: {error})") from None
-    return Baseline(validate(held.get("run", {}), f"baseline {path}, run"), tolerances, scores)
+    return Baseline(validate(held.get("run", {}), f"baseline {path}, run"), models, rate, tolerances, scores)
 
 
-def _is_gated(key: tuple) -> bool:
-    named = dict(zip(KEY, key))
-    if named["metric"] not in TOLERANCES:
+def summary(outcome: Outcome) -> str:
+    """One line."""
+    counts = outcome.table["verdict"].value_counts()
+    return ", ".join(f"{counts.get(name, 0)} {name}" for name in VERDICTS)
+
+
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as a person reads it: texts, a row a score."""
+    return pd.DataFrame({
+        "model": table["model"],
+        "score": [f"{METRICS[row.metric].title}{ARROWS[METRICS[row.metric].direction]} {row.track}" for row in table.itertuples()],
+        "setting": [_setting(row) for row in table.itertuples()],
+        "baseline": [_with_error(row.baseline, row.baseline_se) for row in table.itertuples()],
+        "now": [_with_error(row.value, row.se) for row in table.itertuples()],
+        "difference": ["-" if np.isnan(value) else f"{value:+.3g}" for value in table["difference"]],
+        "tolerated": ["-" if np.isnan(value) else f"{value:.3g}" for value in table["tolerated"]],
+        "p": ["-" if np.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.2g}" for p in table["p"]],
+        "verdict": table["verdict"],
+    })
+
+
+def advice(outcome: Outcome) -> list[str]:
+    """What the failures mean and what to do about them, a line each."""
+    failing = outcome.table[outcome.table["verdict"].isin(FAILING)]
+    lines = []
+    if (failing["model"] == HARNESS).any():
+        lines.append(f"The control {HARNESS} is the same songs in every run, and it changed: the harness, the metrics or the "
+                     "suite did, whatever the models did.")
+    if ((failing["verdict"] == "moved") & (failing["metric"] == "live")).any():
+        lines.append("The share of live stems changed, and IRS, CBS and CBD are taken over live stems: read them with care.")
+    if len(failing):
+        lines.append("If the change is meant, write the baseline anew: mtbench check BASELINE RUN --update")
+    return lines
+
+
+def markdown(outcome: Outcome) -> str:
+    """For a pull request: what failed, and the whole table folded away."""
+    table = cells(outcome.table)
+    bad = outcome.table["verdict"].isin(FAILING).to_numpy()
+    failed = bad.sum() + len(outcome.failed)
+    parts = [f"### mtbench check: {'passed' if outcome.passed else f'{failed} failed'}", _literal(summary(outcome))]
+    parts += [f"**Failed:** {_literal(line)}" for line in outcome.failed]
+    if bad.any():
+        parts.append(_markdown_table(table[bad]))
+    parts += [_literal(line) for line in (*advice(outcome), *outcome.notes)]
+    parts.append(f"<details><summary>All {len(table)} scores</summary>\n\n{_markdown_table(table)}\n\n"
+                 "± is the standard error; p is of a change for the worse by chance, corrected for all scores (Holm); "
+                 f"a score fails where p &lt; {outcome.error_rate:g} and the difference is more than is tolerated."
+                 "\n\n</details>")
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(outcome: Outcome) -> str:
+    """All that is known of every score."""
+    rows = [{name: None if _empty(value) else value for name, value in row.items()} for row in outcome.table.to_dict("records")]
+    counts = outcome.table["verdict"].value_counts().to_dict()
+    document = {"format": FORMAT, "passed": outcome.passed, "error_rate": outcome.error_rate, "counts": counts,
+                "notes": list(outcome.notes), "failed": list(outcome.failed), "scores": rows}
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def junit(outcome: Outcome) -> str:
+    """A testcase a score."""
+    table = cells(outcome.table)
+    failures = int(table["verdict"].isin(FAILING).sum())
+    suite = ElementTree.Element("testsuite", name="mtbench check", tests=str(len(table) + len(outcome.failed)),
+                                failures=str(failures), errors=str(len(outcome.failed)),
+                                skipped=str(int((table["verdict"] == "new").sum())))
+    for row in table.to_dict("records"):
+        case = ElementTree.SubElement(suite, "testcase", classname=_printable(row["model"]),
+                                      name=_printable(f"{row['score']} ({row['setting']})"))
+        if row["verdict"] in FAILING:
+            said = (f"{row['verdict']}: baseline {row['baseline']}, now {row['now']}, difference {row['difference']}, "
+                    f"tolerated {row['tolerated']}, p {row['p']}")
+            ElementTree.SubElement(case, "failure", message=said)
+        if row["verdict"] == "new":
+            ElementTree.SubElement(case, "skipped", message="new: the baseline has no such score")
+    for line in outcome.failed:
+        case = ElementTree.SubElement(suite, "testcase", classname="run", name="generate and score")
+        ElementTree.SubElement(case, "error", message=_printable(line))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _paired(was: Sequence[float] | None, now: Mapping[int, float]) -> tuple[float, float, float] | None:
+    """(mean difference, its standard error, degrees of freedom) over the clips that have both values, if half do."""
+    if was is None:
+        return None
+    apart = np.array([now.get(number, NAN) - value for number, value in enumerate(was)])
+    apart = apart[~np.isnan(apart)]
+    if len(apart) < max(2, len(was) / 2):
+        return None
+    return apart.mean(), apart.std(ddof=1) / len(apart) ** 0.5, len(apart) - 1
+
+
+def _unpaired(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The same of two values with standard errors, after Welch. One that is not defined is the other's, for as many
+    clips; without either the standard error is NaN."""
+    squares = np.array([was["se"], now["se"]], np.float64) ** 2
+    clips = np.array([was["n_scored"], now["n_scored"]], np.float64)
+    known = ~np.isnan(squares)
+    if known.all():
+        spread = (squares**2 / (clips - 1)).sum()
+        freedom = squares.sum() ** 2 / spread if spread else 1.0
+    else:
+        squares[~known] = (squares * clips)[::-1][~known] / clips[~known]
+        freedom = clips[known].sum() - 1
+    return now["value"] - was["value"], squares.sum() ** 0.5, freedom
+
+
+def _tails(gain: float, se: float, freedom: float) -> tuple[float, float]:
+    """p of a fall and of a rise by chance; without spread any change is certain."""
+    if np.isnan(se):
+        return NAN, NAN
+    if se == 0:
+        return float(not gain < 0), float(not gain > 0)
+    return float(stdtr(freedom, gain / se)), float(stdtr(freedom, -gain / se))
+
+
+def _verdict(row: Mapping[str, Any], p_better: float, error_rate: float) -> str:
+    if np.isnan(row["value"]):
+        return "missing"
+    if not abs(row["difference"]) > row["tolerated"]:
+        return "ok"
+    direction = METRICS[row["metric"]].direction
+    gain = row["difference"] * direction
+    if row["model"] == HARNESS:
+        return "moved"
+    by_chance = p_better if gain > 0 else row["p"]
+    if by_chance >= error_rate:  # NaN: chance cannot be judged
+        return "ok"
+    return "moved" if not direction else "better" if gain > 0 else "worse"
+
+
+def _is_gated(row: Mapping[str, Any], tolerances: Mapping[str, tuple[float, float]]) -> bool:
+    """Is this score, with keys as `_keyed` gives them, one to gate unless a person says otherwise?"""
+    if row["metric"] not in tolerances or row["n_scored"] * 2 < row["n"]:
         return False
-    if named["metric"] == "fad":
+    if not row["timebase"]:  # no metric of rhythm
         return True
-    fps, tl, window = STANDARD.get(named["timebase"], (None, None, None))
-    standard = (named["fps"], named["transition_lambda"]) == (fps, tl)
-    return standard and named["window"] in (window, "")
+    if row["metric"] in OVER_STEMS and (row["track"] == "all" or row["track"] in row["given"].split("+")):
+        return False
+    fps, transition_lambda, window = STANDARD["true"]
+    setting = (row["timebase"], row["fps"], row["transition_lambda"])
+    return setting == ("true", fps, transition_lambda) and row["window"] in (window, "")
 
 
-def _keyed(scores: pd.DataFrame) -> pd.DataFrame:
-    """The table with empty key cells as '' (NaN equals nothing) and its numbers as floats."""
-    table = scores.copy()
+def _keyed(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with empty key cells as '' (NaN equals nothing) and its numbers as floats."""
+    table = table.copy()
     for column in KEY:
-        table[column] = ["" if _empty(value) else float(value) if column in ("fps", "transition_lambda", "window") else value
-                         for value in table[column]]
+        table[column] = pd.Series(["" if _empty(value) else float(value) if column in NUMBERS else value
+                                   for value in table[column]], index=table.index, dtype=object)
     return table
 
 
+def _clips(samples: pd.DataFrame) -> dict[tuple, dict[int, float]]:
+    """{key: {sample number: value}} of a run's sample table; samples that have no number are no run's."""
+    numbered = samples[samples["sample"].astype(str).str.fullmatch("[0-9]+")]
+    return {key: dict(zip(part["sample"].astype(int), part["value"]))
+            for key, part in _keyed(numbered).groupby(KEY, sort=False)}
+
+
+def _versions(table: pd.DataFrame, named: str) -> dict[str, set[str]]:
+    """{name: its versions} of the metrics or the embeddings of a table."""
+    if named == "metric":
+        pairs = zip(table["metric"], table["version"])
+    else:
+        pairs = (value.rsplit("@", 1) for value in table["embedding"] if "@" in value)
+    versions: dict[str, set[str]] = {}
+    for name, version in pairs:
+        versions.setdefault(name, set()).add(version)
+    return versions
+
+
+def _listed(values: set) -> str:
+    return ", ".join(sorted(str(value) for value in values if value != "")) or "none"
+
+
+def _setting(row: Any) -> str:
+    numbers = " / ".join(f"{value:g}" for value in (row.fps, row.transition_lambda, row.window) if value != "")
+    parts = (f"given {row.given}," if row.given else "", row.timebase, numbers, row.embedding)
+    return " ".join(part for part in parts if part)
+
+
+def _with_error(value: float, se: float) -> str:
+    if np.isnan(value):
+        return "-"
+    return f"{value:.4g}" if np.isnan(se) else f"{value:.4g} ± {se:.2g}"
+
+
+def _markdown_table(table: pd.DataFrame) -> str:
+    rows = [table.columns, ["---"] * len(table.columns)]
+    rows += [[_literal(str(value)) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _literal(text: str) -> str:
+    """Text that markdown shows as it is, and that calls nobody: all but plain characters as entities."""
+    return "".join(c if c.isalnum() or c in " .,:/+-%()" else f"&#{ord(c)};" if c.isprintable() else " " for c in text)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
 def _empty(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+    return value is None or (isinstance(value, str) and value == "") or (isinstance(value, float) and np.isnan(value))

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.table import Table as RichTable
 
 import mtbench
@@ -63,11 +64,15 @@ Out = Annotated[Path | None, typer.Option(help="The run folder. Given again, the
 @app.command(epilog="Example: [bold]mtbench run --models synctrack,msg-ld -n 8 --out runs/demo[/bold]")
 @guarded
 def run(
-    models: Annotated[str | None, typer.Option(help="Installed models, as `mtbench models` lists them; the controls "
-                                               "heldout and noise are added.", metavar="LIST")] = None,
+    models: Annotated[str | None, typer.Option(help="Installed models, as `mtbench models` lists them, or folder:PATH "
+                                               "for a folder of audio; the controls are added.", metavar="LIST")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file that says what to run; options here win over it.")] = None,
     suite: Annotated[str | None, typer.Option(help="The reference set, as `mtbench suites` lists them.  \\[default: band]")] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Samples a model.  \\[default: 32]")] = None,
+    task: Annotated[str | None, typer.Option(help="total generates all stems; arrangement some of them beside the "
+                                             "others of held-out songs.  \\[default: total]", metavar="total|arrangement")] = None,
+    subsets: Annotated[str | None, typer.Option(help="What arrangement generates: initials of stems, or names joined by +, "
+                                                "e.g. B,BP,BGP,BDGP.  \\[default: every subset]", metavar="LIST")] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Samples a model and subset.  \\[default: 32]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the generators.  \\[default: 0]")] = None,
     fps: Fps = None, transition_lambda: Lambda = None, window: Window = None, timebase: Timebase = None,
     embedding: Embedding = None, out: Out = None,
@@ -78,7 +83,8 @@ def run(
     from mtbench import runner
     from mtbench.report import site
 
-    given = _given(models=_list(models, "--models"), suite=suite, n=n, seed=seed, embeddings=_list(embedding, "--embedding"))
+    given = _given(models=_list(models, "--models"), suite=suite, task=task, subsets=_list(subsets, "--subsets"), n=n,
+                   seed=seed, embeddings=_list(embedding, "--embedding"))
     given |= _grid(fps, transition_lambda, window, timebase)
     if config is None and models is None:
         raise UsageError("say what to run: --models synctrack,msg-ld, or --config FILE")
@@ -165,15 +171,20 @@ def check(
     baseline: Annotated[Path, typer.Argument(help="A baseline, JSON.")],
     run_folder: Annotated[Path | None, typer.Argument(help="A run folder. Without it the run that the baseline names "
                                                       "is made first, in a new folder.", metavar="RUN")] = None,
+    form: Annotated[str, typer.Option("--format", help="text: what failed; markdown, for a pull request; json: all that is "
+                                      "known; or junit.", metavar="text|markdown|json|junit")] = "text",
     update: Annotated[bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")] = False,
 ) -> None:
-    """Compare a run with a baseline: exit 1 if a score is worse than its tolerance, or missing."""
+    """Compare a run with a baseline: exit 1 if a score is worse by more than chance and tolerance, or missing."""
     from mtbench import check as gate
     from mtbench import config as configs
     from mtbench import runner
     from mtbench import scores as tables
     from mtbench.store import RunFolder
 
+    if form not in gate.FORMATS:
+        raise UsageError(f"--format must be {', '.join(gate.FORMATS)}, not '{form}'")
+    say = console if form == "text" else errors  # a document has standard output to itself
     held = None if update and not baseline.exists() else gate.read(baseline)
     failed = []
     if run_folder is None:
@@ -181,39 +192,49 @@ def check(
             raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
         done = runner.run(held.config, runner.check_folder(), "cpu", _stage)
         run_folder, failed = done.folder, done.failed
-        console.print(f"run folder [bold]{escape(str(run_folder))}[/bold]")
+        say.print(f"run folder [bold]{escape(str(run_folder))}[/bold]", soft_wrap=True)
     run = RunFolder(run_folder)
-    scores, config = tables.read(run), run.read_record()["config"]
+    scores, record = tables.read(run), run.read_record()
+    samples = run.read_table("samples.csv", tables.SAMPLE_COLUMNS) if (run.path / "samples.csv").is_file() else None
+    outcome = None
     if held is not None:
-        if config.get("seed", held.config.seed) != held.config.seed:
-            _note(f"the baseline was made with seed {held.config.seed}, this run with seed {config['seed']}")
+        seed = record["config"].get("seed")
+        notes = gate.changed_models(held, record["models"])
+        if seed != held.config.seed:
+            notes.append(f"the baseline was made with seed {held.config.seed}, this run with "
+                         + ("none" if seed is None else f"seed {seed}"))
         if problem := gate.mismatch(held, scores):
             if not update:
                 raise UsageError(f"{run_folder} cannot be held against {baseline}: {problem}")
             _note(f"nothing to compare: {problem}")
         else:
-            verdicts = gate.compare(held, scores)
-            _show_verdicts(verdicts)
+            table = gate.compare(held, scores, samples, same_seed=seed == held.config.seed)
+            outcome = gate.Outcome(table, held.error_rate, notes, failed)
+    if outcome is not None and form == "text":
+        _show_outcome(outcome, every=update)
+    elif outcome is not None:
+        document = {"markdown": gate.markdown, "json": gate.as_json, "junit": gate.junit}[form]
+        typer.echo(document(outcome), nl=False)
     if update:
         _fail(failed)  # a baseline without them would gate nothing of theirs
-        made = gate.of_run(configs.validate(config, str(run_folder)), scores)
+        config = configs.validate(record["config"], str(run_folder))
+        made = gate.of_run(config, record["models"], scores, samples, held)
         gate.write(baseline, made)
-        console.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(made.scores)} scores")
+        say.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(made.scores)} scores", soft_wrap=True)
         return
-    counts = verdicts["verdict"].value_counts()
-    console.print(", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "better", "worse", "missing", "new")))
     _fail(failed)
-    if counts.get("worse", 0) or counts.get("missing", 0):
+    if not outcome.passed:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: [bold]mtbench site runs/demo --out public[/bold]")
+@app.command(epilog="Example: [bold]mtbench site results runs/demo --out public[/bold]")
 @guarded
 def site(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some, as results/ does with the "
+                                               "published numbers.", metavar="RUN...")],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
 ) -> None:
-    """Write a static page with the tables of some runs."""
+    """Write the leaderboard: static pages that any host serves and that open from disk."""
     from mtbench.report import site as pages
 
     console.print(f"wrote [bold]{escape(str(pages.write(runs, out)))}[/bold]")
@@ -329,17 +350,17 @@ def _stage(title: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 def _show(done) -> None:
-    from mtbench.report.tables import run_tables
+    from mtbench.report.tables import LEGEND, run_tables
 
-    for table in run_tables(done.scores, done.provenances):
+    for table in run_tables(done.scores, done.comparisons, done.provenances):
         console.print(f"[bold]{escape(table.title)}[/bold] [dim]({escape(table.note)})[/dim]", soft_wrap=True)
-        shown = RichTable(table.of)
+        shown = RichTable(Column(table.of, overflow="fold"))
         for column in table.rows.columns:
             shown.add_column(escape(column), justify="right")
         for name, row in table.rows.iterrows():
-            cells = ["-" if value != value else f"{value:.{table.digits[column]}f}" for column, value in row.items()]
-            shown.add_row(escape(name), *cells)
+            shown.add_row(escape(name), *row)
         console.print(shown)
+    console.print(f"[dim]{escape(LEGEND)}[/dim]")
     for notice in done.notices:
         _note(notice)
 
@@ -361,16 +382,23 @@ def _fail(failed: Sequence[object]) -> None:
         raise typer.Exit(1)
 
 
-def _show_verdicts(verdicts) -> None:
-    table = RichTable("model", "metric", "track", "setting", "baseline", "now", "allowed", "verdict")
-    styles = {"worse": "red", "missing": "red", "better": "green", "new": "yellow"}
-    for row in verdicts.itertuples():
-        setting = " ".join(str(part) for part in (row.timebase, row.fps, row.transition_lambda, row.window, row.embedding)
-                           if part != "")
-        numbers = ["-" if value != value else f"{value:.4f}" for value in (row.baseline, row.value, row.allowed)]
-        table.add_row(escape(row.model), row.metric, escape(row.track), escape(setting), *numbers, row.verdict,
-                      style=styles.get(row.verdict))
-    console.print(table)
+def _show_outcome(outcome, every: bool) -> None:
+    """What failed, or every score, and a line that counts."""
+    from mtbench import check as gate
+
+    table = outcome.table if every else outcome.table[outcome.table["verdict"].isin(gate.FAILING)]
+    if len(table):
+        styles = dict.fromkeys(gate.FAILING, "red") | {"better": "green", "new": "yellow"}
+        texts = gate.cells(table)
+        shown = RichTable(*texts.columns)
+        for row in texts.itertuples(index=False):
+            shown.add_row(*(escape(str(text)) for text in row), style=styles.get(row.verdict))
+        console.print(shown)
+    console.print(gate.summary(outcome))
+    for line in () if every else gate.advice(outcome):
+        console.print(escape(line), soft_wrap=True)
+    for note in outcome.notes:
+        _note(note)
 
 
 def _weights(provenance) -> str:
