@@ -1,49 +1,234 @@
-"""The static page: the tables of some run folders, in one file that opens from disk and loads nothing from elsewhere."""
+"""The leaderboard site: plain files from run folders and ``results/``, which open from disk and load nothing else.
 
+One way through: `sources` reads, `board`, `models`, `sensitivity` and `listening` choose and compute, `figures` draws, and this
+module lays it out in the templates of ``leaderboard/``. The same results make the same bytes: no clock, no random number.
+"""
+
+import json
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+import mtbench
 from mtbench import audio, scores
-from mtbench.report.tables import Table, run_tables
-from mtbench.store import RunFolder, check_writable
+from mtbench.report import board, figures, listening, models, sensitivity, sources
+from mtbench.report.sources import Sources, slug
+from mtbench.report.tables import DIGITS
+from mtbench.store import check_writable
+
+STATIC = ("site.css", "board.js", "player.js", "icon.svg")
+CLICK_FPS = 150  # of the published scripts, on the page that shows what they do to a click track
 
 
-def write(runs: Sequence[Path], out: Path) -> Path:
-    """Write ``index.html`` into `out` from finished run folders; returns its path.
+def write(paths: Sequence[Path], out: Path) -> Path:
+    """Write the site of some runs into `out`; returns the path of its first page.
 
-    Raises UsageError, naming the file, for a folder that holds no finished run or cannot be written. Text from outside
-    is escaped by the template.
+    A path is a run folder, or a folder that holds some, as ``results/`` does with the published numbers beside them.
+    Raises UsageError, naming the file, for a folder that holds no finished run or cannot be written.
     """
-    shown = []
-    for path in runs:
-        folder = RunFolder(path)
-        held, record = scores.read(folder), folder.read_record()
-        failures = folder.read_table("failures.csv", ["model", "sample", "reason"])
-        tables = [_cells(table) for table in run_tables(held, record["models"])]
-        shown.append({"name": Path(path).name, "record": record, "tables": tables, "failures": failures.to_dict("records")})
-    templates = files("mtbench.leaderboard")
-    # Everything is escaped, whatever the template's suffix: names and reasons come from outside.
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )
-    page = environment.get_template("index.html").render(runs=shown, metrics=scores.METRICS)
+    held = sources.read(paths)
     check_writable(out, "choose another --out")
-    with audio.whole_file(out / "index.html") as file:
-        file.write(page.encode())
+    site = _Site(out)
+    for name in STATIC:
+        site.put(name, site.templates[name].encode())
+    boards = board.boards(held.runs, sources.reported(held.published))
+    samples = [sample for run in held.runs for sample in listening.choose(run)]
+    _board_pages(site, boards, held)
+    _model_pages(site, held, samples)
+    _listening_pages(site, held, samples)
+    _sensitivity_page(site, held)
+    _data_page(site, held)
     return out / "index.html"
 
 
-def _cells(table: Table) -> dict:
-    """The table as texts, the best of each column marked; the controls are no competitors."""
-    competing = table.rows.drop(index=["heldout", "noise"], errors="ignore")
-    marked = {column: getattr(competing[column], best)() for column, best in table.best.items() if len(competing) > 1}
-    rows = [
-        (model, [("–" if value != value else f"{value:.{table.digits[column]}f}",
-                  model in competing.index and value == marked.get(column)) for column, value in row.items()])
-        for model, row in table.rows.iterrows()
-    ]
-    return {"title": table.title, "note": table.note, "of": table.of, "columns": list(table.rows.columns), "rows": rows}
+def script(name: str, values: Any) -> str:
+    """A call with JSON that no text in it can end: a page opened from disk may load scripts, but fetch nothing."""
+    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)  # ASCII escapes U+2028 as well
+    return f"{name}({text.replace('<', chr(92) + 'u003c')})\n"
+
+
+class _Site:
+    """The folder that is written, and the templates."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        found = files("mtbench.leaderboard")
+        self.templates = {item.name: item.read_text(encoding="utf-8") for item in found.iterdir()
+                          if item.name.endswith((".html", ".css", ".js", ".svg"))}
+        # Everything is escaped, whatever the template's suffix: names and reasons come from outside.
+        self.environment = Environment(
+            loader=FunctionLoader(self.templates.get), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals |= {"metrics": scores.METRICS, "version": mtbench.__version__, "better": _better}
+
+    def put(self, name: str, content: bytes) -> None:
+        with audio.whole_file(self.out / name) as file:
+            file.write(content)
+
+    def page(self, name: str, template: str, **values: Any) -> None:
+        root = "../" * name.count("/")
+        text = self.environment.get_template(template).render(root=root, here=name, **values)
+        self.put(name, text.encode(errors="backslashreplace"))  # the name of a file may be no UTF-8
+
+
+def _better(direction: int) -> str:
+    return {-1: "lower is better", 1: "higher is better", 0: "neither is better"}[direction]
+
+
+def _board_pages(site: _Site, boards: Sequence[board.Board], held: Sources) -> None:
+    for one in boards:
+        site.put(f"data/board-{one.slug}.js", script("mtbenchBoard", board.as_json(one)).encode())
+    failures = [{"run": run.name, "model": row.model, "sample": row.sample, "reason": row.reason}
+                for run in held.runs if run.failures is not None for row in run.failures.itertuples()]
+    shown = [{"board": one, "rows": board.shown(one), "setting": _setting_words(one),
+              "columns": [column for column in one.columns if "summary" in column.views]} for one in boards]
+    site.page("index.html", "index.html", boards=shown, failures=failures)
+
+
+def _setting_words(one: board.Board) -> str:
+    """The setting that a board shows first, in words."""
+    chosen = {name: values[one.standard[name]] for name, values in one.settings.items() if values}
+    words = []
+    if "timebase" in chosen and "fps" in chosen:
+        words.append({"true": "true seconds", "published": "published timebase"}[chosen["timebase"]])
+        words += [f"{chosen['fps']:g} fps", f"lambda {chosen['transition_lambda']:g}"]
+    if "window" in chosen:
+        words.append(f"window {chosen['window']:g} s")
+    if "fad" in chosen:
+        words.append(f"FAD on {chosen['fad']}")
+    if chosen.get("given"):
+        words.insert(0, f"given {chosen['given']}")
+    return " · ".join(words)
+
+
+def _model_pages(site: _Site, held: Sources, samples: Sequence[listening.Sample]) -> None:
+    for run in held.runs:
+        near = models.standard_samples(run)
+        for model in dict.fromkeys(run.scores["model"]):
+            mine = run.scores[run.scores["model"] == model]
+            failures = [] if run.failures is None else run.failures[run.failures["model"] == model].to_dict("records")
+            tables = [models.score_table(part, task, given, base)
+                      for (task, given), part in mine.groupby(["task", "given"], sort=False)
+                      for base in ("true", "published") if (part["timebase"] == base).any()]
+            site.page(
+                board.model_page(run, model), "model.html", run=run, model=model, kind=board.kind_of(run, model),
+                trained_on=run.trained_on(model), facts=models.facts(mine), tables=tables, every=models.every_score(mine),
+                samples_kept=near is not None, figures=models.distributions(near, model),
+                listen=[sample for sample in samples if sample.run is run and sample.model == model],
+                sample_page=_sample_page, kept=run.failures is not None, failures=failures,
+                provenance=models.flat(run.record["models"].get(model, {})), config=run.record["config"],
+                versions=models.flat(run.record["versions"]), beats=models.flat(run.record.get("beats") or {}),
+                reproduce=models.reproduce(run, model),
+            )
+
+
+def _sample_page(sample: listening.Sample) -> str:
+    where = slug("-".join(part for part in (sample.task, sample.given.replace("+", "-")) if part))
+    return f"listening/{sample.run.slug}/{where}/{slug(sample.model)}/{slug(sample.id)}.html"
+
+
+def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sample]) -> None:
+    groups: dict[tuple, dict[str, list[listening.Sample]]] = {}
+    for sample in samples:
+        groups.setdefault((sample.run.slug, sample.task), {}).setdefault(sample.model, []).append(sample)
+    groups = dict(sorted(groups.items(), key=lambda item: item[0][1] != "total"))
+    site.page("listening.html", "listening.html", groups=groups, sample_page=_sample_page, cbs=_sample_score,
+              without=[run.name for run in held.runs if not any(sample.run is run for sample in samples)],
+              runs={run.slug: run.name for run in held.runs}, tasks=board.TASKS)
+    scripts: dict[str, str] = {}
+    pictures: set[str] = set()
+    for sample in samples:
+        group = groups[sample.run.slug, sample.task]
+        stems = [stem for stem in (*models.STEMS, *sample.stems) if stem in sample.stems]
+        lanes = []
+        for stem in dict.fromkeys(stems):
+            path = sample.stems[stem]
+            name = sha256(path.read_bytes()).hexdigest()[:16]
+            if name not in scripts:
+                scripts[name] = f"audio/{name}.js"
+                site.put(scripts[name], listening.audio_script(name, path).encode())
+            seconds = _picture(site, pictures, name, [path])
+            times, downbeats = sample.beats.get(stem, (np.empty(0), np.empty(0, bool)))
+            lanes.append({"stem": stem, "audio": name, "picture": f"mel/{name}.png", "seconds": seconds,
+                          "beats": [(f"{time:.3f}", down) for time, down in zip(times.tolist(), downbeats.tolist())],
+                          "irs": _sample_score(sample, "irs", stem), "colour": stem if stem in models.STEMS else "",
+                          "given": stem in sample.given.split("+")})
+        mixture = sha256("".join(lane["audio"] for lane in lanes).encode()).hexdigest()[:16]
+        seconds = _picture(site, pictures, mixture, [sample.stems[lane["stem"]] for lane in lanes])
+        same = [(name, other) for name, others in group.items() for other in others
+                if (other.id, other.given) == (sample.id, sample.given) and name != sample.model]
+        site.page(
+            _sample_page(sample), "sample.html", sample=sample, lanes=lanes, seconds=seconds, mixture=f"mel/{mixture}.png",
+            scores=[(scores.METRICS[metric], _sample_score(sample, metric, track)) for metric, track in
+                    (("cbs", "all"), ("cbd_mean", "all"), ("cbd_std", "all"), ("cbd_median", "all"))],
+            same=same,
+            mine=group[sample.model], sample_page=_sample_page, model_page=board.model_page(sample.run, sample.model),
+            kind=board.kind_of(sample.run, sample.model), tasks=board.TASKS,
+        )
+
+
+def _picture(site: _Site, made: set[str], name: str, paths: Sequence[Path]) -> float:
+    columns, seconds = listening.mel(paths)
+    if name not in made:
+        made.add(name)
+        site.put(f"mel/{name}.png", listening.picture(columns))
+    return seconds
+
+
+def _sample_score(sample: listening.Sample, metric: str, track: str) -> str:
+    held = sample.scores[(sample.scores["metric"] == metric) & (sample.scores["track"] == track)]["value"].dropna()
+    return f"{held.iloc[0]:.{DIGITS.get(metric, 3)}f}" if len(held) else "–"
+
+
+def _sensitivity_page(site: _Site, held: Sources) -> None:
+    site.put("data/click-120bpm.flac", listening.click_track())
+    clicks = np.arange(0.25, 9.9, 0.5)
+    site.page("sensitivity.html", "sensitivity.html", runs=[made for run in held.runs if (made := sensitivity.of_run(run))],
+              click=figures.timebases(clicks, 100 / CLICK_FPS, 10.0),
+              text=lambda value, digits: "–" if value != value else f"{value:.{digits}f}")
+
+
+def _data_page(site: _Site, held: Sources) -> None:
+    """Every table as CSV and JSON, over all runs; a column `run` says whose a row is."""
+    tables = []
+
+    def put(name: str, what: str, table: pd.DataFrame) -> None:
+        csv = table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
+        values = json.loads(table.to_json(orient="values", double_precision=15))
+        text = json.dumps({"columns": list(table.columns), "rows": values}, separators=(",", ":")).encode()
+        site.put(f"data/{name}.csv", csv)
+        site.put(f"data/{name}.json", text)
+        tables.append({"name": name, "what": what, "rows": len(table), "csv": _size(len(csv)), "json": _size(len(text))})
+
+    def joined(pick) -> pd.DataFrame | None:
+        parts = [pick(run).assign(run=run.name) for run in held.runs if pick(run) is not None]
+        if not parts:
+            return None
+        table = pd.concat(parts, ignore_index=True)
+        return table[["run", *[column for column in table.columns if column != "run"]]]
+
+    for name, what, pick in (
+        ("scores", "every measured score: its key, value, 95% interval and counts", lambda run: run.scores),
+        ("samples", "the scores of every sample, under every setting", lambda run: run.samples),
+        ("comparisons", "every pair of models: difference, interval, p-value",
+         lambda run: run.comparisons if len(run.comparisons) else None),
+        ("failures", "samples that could not be made or scored, and why", lambda run: run.failures),
+    ):
+        if (table := joined(pick)) is not None:
+            put(name, what, table)
+    if held.published is not None:
+        put("published", "the numbers that papers report, as printed; never ranked", held.published)
+    records = {run.name: run.record for run in held.runs}
+    site.put("data/runs.json", json.dumps(records, indent=1, default=str, sort_keys=True).encode())
+    site.page("data.html", "data.html", tables=tables, releases=held.releases, runs=held.runs)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"

@@ -1,0 +1,193 @@
+"""Figures as inline SVG: drawn from arrays, coloured by the page's CSS, so that they are crisp in light and dark.
+
+Each has a role and a label for a screen reader; the numbers stand in a table beside it, which the page makes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup, escape
+
+WIDTH = 340  # of a figure, in its own units: about a phone's, so that its letters stay readable there
+MARKS = ("circle", "square", "diamond", "up", "down", "cross")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a distribution figure. style: a CSS class that colours it."""
+
+    name: str
+    style: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a curve figure: y [x], NaN where there is none; low and high its interval, NaN where unknown."""
+
+    name: str
+    style: str
+    y: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def distributions(title: str, unit: str, samples: Sequence[Sample]) -> Markup:
+    """A half-violin, quartiles, median and, where there are few, the samples themselves: a line each, from 0 on.
+
+    Empty where no sample has a value.
+    """
+    defined = [sample.values[np.isfinite(sample.values)] for sample in samples]
+    everything = np.concatenate(defined) if defined else np.empty(0)
+    if not len(everything):
+        return Markup("")
+    low = min(0.0, float(everything.min()))
+    # A few wild samples must not flatten all others: beyond the axis they are drawn at its edge.
+    high = float(max(np.quantile(everything, 0.98), low + 1e-9))
+    ticks = _ticks(low, high)
+    high = max(high, ticks[-1])
+    left, right, row, top = 8, WIDTH - 14, 50, 26
+    height = top + row * len(samples) + 20
+
+    def x(value: float) -> float:
+        return left + (min(max(value, low), high) - low) / (high - low) * (right - left)
+
+    parts = [_axis(ticks, x, top - 2, height - 18, unit)]
+    for number, (sample, values) in enumerate(zip(samples, defined)):
+        base = top + row * (number + 1) - 10
+        count = f"{len(values)} of {len(sample.values)}" if len(values) < len(sample.values) else f"{len(values)}"
+        parts.append(f'<text x="{left}" y="{base - 26}" class="name">{escape(sample.name)}'
+                     f'<tspan class="count" dx="6">{count}</tspan></text>')
+        if not len(values):
+            continue
+        shape = _density(values, low, high)
+        points = " ".join(f"{left + (right - left) * i / (len(shape) - 1):.1f},{base - 20 * level:.1f}"
+                          for i, level in enumerate(shape))
+        parts.append(f'<polygon class="violin {sample.style}" points="{left},{base} {points} {right},{base}"/>')
+        if len(values) <= 100:
+            dots = "".join(f"M{x(value):.1f} {base + 5}h0" for value in np.sort(values))
+            parts.append(f'<path class="dots {sample.style}" d="{dots}"/>')
+        first, middle, third = np.quantile(values, [0.25, 0.5, 0.75])
+        parts.append(f'<line class="quartiles {sample.style}" x1="{x(first):.1f}" x2="{x(third):.1f}" y1="{base}" y2="{base}"/>')
+        parts.append(f'<circle class="median {sample.style}" cx="{x(middle):.1f}" cy="{base}" r="3.6"/>')
+    return _svg(height, title, parts)
+
+
+def curves(title: str, x_title: str, labels: Sequence[str], lines: Sequence[Line], unit: str = "",
+           limits: tuple[float, float] | None = None) -> Markup:
+    """Lines with markers over a few settings, whose intervals are whiskers. limits: of y, where panels share an axis."""
+    low, high = limits or y_limits(lines)
+    ticks = _ticks(low, high)
+    high = max(high, ticks[-1])
+    left, right, top, bottom = 44, WIDTH - 12, 12, 172
+    step = (right - left) / max(len(labels), 1)
+
+    def x(i: int, shift: float = 0.0) -> float:
+        return left + step * (i + 0.5) + shift
+
+    def y(value: float) -> float:
+        return bottom - (min(value, high) - low) / (high - low) * (bottom - top)
+
+    parts = []
+    for tick in ticks:
+        label = f"{tick:g} {unit}".strip() if tick == ticks[-1] else f"{tick:g}"
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+                     f'<text class="tick" x="{left - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{label}</text>')
+    for i, label in enumerate(labels):
+        parts.append(f'<text class="tick" x="{x(i):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>')
+    parts.append(f'<text class="axis" x="{(left + right) / 2}" y="{bottom + 33}" text-anchor="middle">{escape(x_title)}</text>')
+    for number, line in enumerate(lines):
+        shift = (number - (len(lines) - 1) / 2) * min(5.0, step / (len(lines) + 1))
+        ends = [(x(i, shift), y(value), i) for i, value in enumerate(line.y) if np.isfinite(value)]
+        for here, _, i in ends:
+            if np.isfinite(line.low[i]) and np.isfinite(line.high[i]):
+                parts.append(f'<line class="interval {line.style}" x1="{here:.1f}" x2="{here:.1f}" '
+                             f'y1="{y(max(line.low[i], low)):.1f}" y2="{y(line.high[i]):.1f}"/>')
+        points = " ".join(f"{here:.1f},{there:.1f}" for here, there, _ in ends)
+        parts.append(f'<polyline class="curve {line.style}" points="{points}"/>')
+        marks = "".join(_mark(_shape(number), here, there) for here, there, _ in ends)
+        parts.append(f'<path class="mark {line.style}" d="{marks}"/>')
+    return _svg(bottom + 40, title, parts)
+
+
+def y_limits(lines: Sequence[Line]) -> tuple[float, float]:
+    """From 0 to the highest end of an interval."""
+    numbers = [numbers[np.isfinite(numbers)] for line in lines for numbers in (line.y, line.high)]
+    numbers = np.concatenate(numbers) if numbers else np.empty(0)
+    return 0.0, float(numbers.max()) * 1.02 if len(numbers) and numbers.max() > 0 else 1.0
+
+
+def key_mark(number: int, style: str) -> Markup:
+    """A line's marker, for a legend."""
+    return Markup(f'<svg class="keymark" viewBox="0 0 26 14" width="26" height="14" aria-hidden="true">'
+                  f'<line class="curve {style}" x1="1" x2="25" y1="7" y2="7"/>'
+                  f'<path class="mark {style}" d="{_mark(_shape(number), 13, 7)}"/></svg>')
+
+
+def timebases(times: np.ndarray, factor: float, seconds: float) -> Markup:
+    """Beats on two rulers: as they sound, and as the published timebase has them; `factor` = 100/fps."""
+    left, right = 8, WIDTH - 10
+    scale = (right - left) / seconds
+    parts = []
+    for name, style, y, stretched in (("true", "m0", 34, times), ("published", "m1", 96, times * factor)):
+        parts.append(f'<text x="{left}" y="{y - 12}" class="name">{name}</text>'
+                     f'<line class="grid" x1="{left}" x2="{right}" y1="{y + 14}" y2="{y + 14}"/>')
+        ticks = "".join(f"M{left + time * scale:.1f} {y - 4}v18" for time in stretched if time < seconds)
+        parts.append(f'<path class="beats {style}" d="{ticks}"/>')
+    joins = "".join(f"M{left + time * scale:.1f} 48L{left + time * factor * scale:.1f} 92" for time in times if time < seconds)
+    parts.insert(0, f'<path class="joins" d="{joins}"/>')
+    for tick in range(int(seconds) + 1):
+        parts.append(f'<text class="tick" x="{left + tick * scale:.1f}" y="126" text-anchor="middle">{tick}</text>')
+    parts.append(f'<text class="axis" x="{(left + right) / 2}" y="142" text-anchor="middle">seconds</text>')
+    title = f"Beats of a click track in true seconds and, closer together by {factor:.3f}, in the published timebase"
+    return _svg(148, title, parts)
+
+
+def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
+    head = f'<svg class="figure" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
+    return Markup(head + "".join(parts) + "</svg>")
+
+
+def _axis(ticks: Sequence[float], x, top: float, bottom: float, unit: str) -> str:
+    lines = "".join(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>'
+                    for tick in ticks)
+    texts = "".join(f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}'
+                    f'{f" {unit}" if unit and tick == ticks[-1] else ""}</text>' for tick in ticks)
+    return lines + texts
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to six round numbers that cover low to high."""
+    rough = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(rough)) if rough > 0 else 1.0
+    step = next(step for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power) if step >= rough * 0.999)
+    first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
+    return [float(f"{i * step:.10g}") for i in range(int(first), int(last) + 1)]
+
+
+def _density(values: np.ndarray, low: float, high: float, points: int = 60) -> np.ndarray:
+    """A Gaussian kernel density over [low, high], its highest point 1; the width is Silverman's, but never a hair's."""
+    spread = min(values.std(), (np.quantile(values, 0.75) - np.quantile(values, 0.25)) / 1.34) or values.std()
+    width = max(0.9 * spread * len(values) ** -0.2, (high - low) / 80)
+    grid = np.linspace(low, high, points)
+    density = np.exp(-0.5 * ((grid[:, None] - values[None, :]) / width) ** 2).sum(axis=1)
+    return density / density.max() if density.max() > 0 else density
+
+
+def _shape(number: int) -> str:
+    """Another marker where the colours, of which there are as many, begin again."""
+    return MARKS[(number + number // len(MARKS)) % len(MARKS)]
+
+
+def _mark(kind: str, x: float, y: float) -> str:
+    """The path of a marker about 7 units wide."""
+    r = 3.5
+    return {
+        "circle": f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",
+        "square": f"M{x - 3:.1f} {y - 3:.1f}h6v6h-6z",
+        "diamond": f"M{x:.1f} {y - 4.4:.1f}l4.4 4.4l-4.4 4.4l-4.4-4.4z",
+        "up": f"M{x:.1f} {y - 4:.1f}l4 7h-8z",
+        "down": f"M{x:.1f} {y + 4:.1f}l4-7h-8z",
+        "cross": f"M{x - 3:.1f} {y - 3:.1f}l6 6m0-6l-6 6",
+    }[kind]

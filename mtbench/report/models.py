@@ -1,0 +1,174 @@
+"""What a model's page shows: its scores by track, their distributions over samples, and how to make them again."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from mtbench import scores
+from mtbench.config import CONTROLS
+from mtbench.report import board, figures
+from mtbench.report.sources import Run
+from mtbench.report.tables import DIGITS, STANDARD
+
+STEMS = ("bass", "drums", "guitar", "piano")  # which have a colour of their own everywhere on the site
+PLAIN = {"models", "suite", "task", "n", "seed", "grid", "embeddings"}  # what of a config has an option on the command line
+
+
+def facts(mine: pd.DataFrame) -> list[tuple[str, str]]:
+    """What the page's head says in numbers: clips made, and how many of them every rhythm score could use."""
+    made = int(mine["n"].max())
+    facts = [("clips", str(made))]
+    cbs = mine[(mine["metric"] == "cbs")]
+    if len(cbs):
+        facts.append(("with a CBS", f"{int(cbs['n_scored'].min())} to {int(cbs['n_scored'].max())}"
+                      if cbs["n_scored"].nunique() > 1 else f"{int(cbs['n_scored'].max())}"))
+    return facts
+
+
+def score_table(part: pd.DataFrame, task: str, given: str, base: str) -> dict[str, Any]:
+    """A row a track, a column a metric, in the standard setting of one timebase, with intervals."""
+    fps, tl, window = _standard_of(part, base)
+    rhythm = part[(part["timebase"] == base) & (part["fps"] == fps) & (part["transition_lambda"] == tl)
+                  & (part["window"].isna() | (part["window"] == window))]
+    # FAD has no timebase: it stands in the first table alone.
+    fad = part[(part["metric"] == "fad") & (base == "true" or not (part["timebase"] == "true").any())]
+    columns = []
+    for (embedding, reference), of_fad in fad.groupby(["embedding", "reference"], sort=False):
+        columns.append(("fad", embedding, of_fad.drop_duplicates("track").set_index("track")))
+    for metric in scores.METRICS:
+        of_metric = rhythm[rhythm["metric"] == metric]
+        if len(of_metric):
+            columns.append((metric, "", of_metric.drop_duplicates("track").set_index("track")))
+    tracks = list(dict.fromkeys(track for _, _, table in columns for track in table.index))
+    first = ("mixture", "generated", "all")
+    tracks.sort(key=lambda track: (first.index(track) if track in first else len(first)))
+    rows = []
+    for track in tracks:
+        cells = []
+        for metric, _, table in columns:
+            row = table.loc[track] if track in table.index else None
+            cells.append(None if row is None or row["value"] != row["value"] else {
+                "text": f"{row['value']:.{DIGITS.get(metric, 3)}f}",
+                "ends": None if row["ci_low"] != row["ci_low"]
+                else [f"{row[end]:.{DIGITS.get(metric, 3)}f}" for end in ("ci_low", "ci_high")],
+                "scored": f"{int(row['n_scored'])}/{int(row['n'])}"})
+        rows.append((track, cells))
+    setting = f"{fps:g} fps, transition lambda {tl:g}" + (f", window {window:g} s" if window == window else "")
+    return {"task": board.TASKS.get(task, task), "given": given, "base": base, "setting": setting,
+            "columns": [(scores.METRICS[metric], embedding) for metric, embedding, _ in columns], "rows": rows}
+
+
+def every_score(mine: pd.DataFrame) -> list[dict[str, str]]:
+    """All scores of a model as texts."""
+    plain = {column: mine[column].map(lambda value: "" if value != value else f"{value:g}")
+             for column in ("fps", "transition_lambda", "window", "value", "ci_low", "ci_high")}
+    counts = {column: mine[column].map(lambda value: "" if value != value else f"{value:.0f}") for column in ("n", "n_scored")}
+    return mine.assign(**plain, **counts).to_dict("records")
+
+
+def standard_samples(run: Run) -> pd.DataFrame | None:
+    """The samples' own scores in the standard setting; None if the run kept none."""
+    if run.samples is None or run.samples.empty:
+        return None
+    for base in ("true", "published"):
+        if (run.samples["timebase"] == base).any():
+            fps, tl, window = _standard_of(run.samples, base)
+            held = run.samples
+            return held[(held["timebase"] == base) & (held["fps"] == fps) & (held["transition_lambda"] == tl)
+                        & (held["window"].isna() | (held["window"] == window))]
+    return None
+
+
+def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]:
+    """Groups of figures: IRS of each stem (Figure A3) and of all (A7), CBS and CBD (A4); arrangement by given stems."""
+    if near is None:
+        return []
+    total, groups = near[(near["task"] == "total") & (near["given"] == "")], []
+    if (total["model"] == model).any():
+        others = [name for name in dict.fromkeys(total["model"]) if name != model]
+        order = [model, *[name for name in others if name not in CONTROLS], *[name for name in others if name in CONTROLS]]
+
+        def panel(title: str, metric: str, part: pd.DataFrame, stem: str = "") -> dict[str, Any]:
+            style = {name: f"{'stem-' + stem if stem in STEMS else 'me'}" if name == model else "other" for name in order}
+            lines = [figures.Sample(name, style[name], part[part["model"] == name]["value"].to_numpy()) for name in order]
+            return _panel(title, metric, lines, stem)
+
+        irs = total[total["metric"] == "irs"]
+        panels = [panel("IRS", "irs", irs[irs["track"] == stem], stem) for stem in dict.fromkeys(irs["track"])]
+        panels.append(panel("IRS of all stems", "irs", irs))
+        panels += [panel(scores.METRICS[metric].title, metric, total[total["metric"] == metric])
+                   for metric in ("cbs", "cbd_mean", "cbd_std", "cbd_median")]
+        groups.append({"title": "Total generation", "of": "Figures A3, A4 and A7 of the SyncTrack paper as ours", "panels": panels})
+    arranged = near[(near["task"] == "arrangement") & (near["model"] == model)]
+    if len(arranged):
+        panels = [_panel(scores.METRICS[metric].title, metric,
+                         [figures.Sample(f"given {given}" if given else "nothing given", "me", part["value"].to_numpy())
+                          for given, part in arranged[arranged["metric"] == metric].groupby("given", sort=False)])
+                  for metric in ("cbs", "cbd_mean")]
+        groups.append({"title": "Arrangement, by what is given", "of": "as Table A5", "panels": panels})
+    for group in groups:
+        group["panels"] = [panel for panel in group["panels"] if panel["figure"]]
+    return [group for group in groups if group["panels"]]
+
+
+def reproduce(run: Run, model: str) -> str:
+    """What to type to make the run's scores of a model again: a command, or a config file and a command."""
+    config = run.record["config"]
+    grid = config.get("grid") or {}
+    options = [part for name in ("fps", "transition_lambda", "window", "timebase") if grid.get(name)
+               for part in (f"--{name.replace('_', '-')}", ",".join(_plain(value) for value in grid[name]))]
+    options += ["--embedding", ",".join(map(str, config["embeddings"]))] if config.get("embeddings") else []
+    if "eval" in config:
+        reference = ["--reference", str(config["reference"])] if config.get("reference") else []
+        return shlex.join(["mtbench", "eval", str(config["eval"]), *reference, *options])
+    chosen = [entry for entry in config.get("models") or []
+              if isinstance(entry, Mapping) and (entry.get("label") or entry.get("name")) == model]
+    kept = {key: value for key, value in config.items() if key != "models" and value is not None}
+    entries = [{key: value for key, value in entry.items() if value} for entry in chosen]
+    by_options = {key for key, value in config.items() if value} <= PLAIN and config.get("task", "total") == "total"
+    if by_options and all(entry.keys() <= {"name"} for entry in entries):
+        flags = [part for name, flag in (("suite", "--suite"), ("n", "-n"), ("seed", "--seed")) if config.get(name) is not None
+                 for part in (flag, str(config[name]))]
+        return shlex.join(["mtbench", "run", "--models", model, *flags, *options])
+    text = yaml.safe_dump({"models": entries or [model], **kept}, sort_keys=False, allow_unicode=True)
+    return f"# reproduce.yaml\n{text}\n# then type\nmtbench run --config reproduce.yaml"
+
+
+def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A mapping from outside as (name, text), nested names joined by dots."""
+    if isinstance(values, Mapping):
+        return [pair for key, value in values.items() for pair in flat(value, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, ", ".join(map(str, values)) if isinstance(values, (list, tuple)) else str(values))]
+
+
+def _panel(title: str, metric: str, lines: Sequence[figures.Sample], stem: str = "") -> dict[str, Any]:
+    """A distribution figure and its numbers: count and quantiles of each line."""
+    digits, rows = DIGITS.get(metric, 3), []
+    for line in lines:
+        values = line.values[np.isfinite(line.values)]
+        ends = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]) if len(values) else []
+        rows.append((line.name, f"{len(values)}/{len(line.values)}", [f"{end:.{digits}f}" for end in ends]))
+    unit = scores.METRICS[metric].unit
+    what = f"Distribution of {stem} {title} over samples: {', '.join(line.name for line in lines)}"
+    return {"title": title, "stem": stem if stem in STEMS else "", "rows": rows,
+            "figure": figures.distributions(what, unit, lines)}
+
+
+def _standard_of(part: pd.DataFrame, base: str) -> tuple[float, float, float]:
+    """The standard setting of a timebase, or the first of the table's own where it lacks that one."""
+    held = part[part["timebase"] == base]
+    fps, tl, window = STANDARD[base]
+    near = held[(held["fps"] == fps) & (held["transition_lambda"] == tl)]
+    if near.empty:
+        fps, tl = held["fps"].iloc[0], held["transition_lambda"].iloc[0]
+        near = held[(held["fps"] == fps) & (held["transition_lambda"] == tl)]
+    windows = near["window"].dropna()
+    return fps, tl, window if (windows == window).any() else (windows.iloc[0] if len(windows) else float("nan"))
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,98 @@
+"""Little runs for the tests of the site: numbers of our own, a few stems of clicks, nothing generated or tracked."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from conftest import RATE, STEMS, clicks
+
+from mtbench.scores import COLUMN, COMPARISON_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.store import RunFolder
+
+NAN = float("nan")
+SETTINGS = ((100, "true"), (150, "true"), (150, "published"))  # fps and timebase
+WINDOWS = (0.05, 0.15)
+# Of each model its FAD; the other scores of our runs follow from it.
+MODELS = {"alpha": 2.0, "beta": 4.0, "gamma": 5.0, "heldout": 1.0, "noise": 90.0}
+SAMPLES = 4
+
+
+def make_run(folder: Path, models: dict[str, float] | None = None, audio: bool = True, compared: bool = True,
+             suite: str = "band", task: str = "total", given: str = "", provenance: dict | None = None,
+             seconds: float = 2.0) -> Path:
+    """A run folder. alpha beats beta and gamma by more than chance; between those two it could be chance.
+
+    IRS of a model is FAD / 100 s, in the published timebase 2/3 of that; CBS is 1 / (1 + FAD) + the window;
+    CBD mean FAD / 100. Sample i has the score times (1 + i / 10), the last has no CBS.
+    """
+    models, run = models or MODELS, RunFolder(folder)
+    shared = {"task": task, "given": given, "suite": suite, "version": "1", "reference": "", "embedding": "", "timebase": "",
+              "fps": NAN, "transition_lambda": NAN, "window": NAN}
+    scores, samples, beats = [], [], {}
+    for model, level in models.items():
+        def add(metric, track, value, model=model, **setting):
+            row = {**shared, "model": model, "metric": metric, "track": track, **setting}
+            scores.append({**row, "value": value, "se": value / 20, "ci_low": value * 0.9, "ci_high": value * 1.1,
+                           "n": SAMPLES, "n_scored": SAMPLES - (metric == "cbs")})
+            if metric != "fad" and not (metric == "irs" and track == "all"):
+                samples.extend({**row, "sample": f"{i:05d}", "value": NAN if metric == "cbs" and i == SAMPLES - 1
+                                else value * (1 + i / 10)} for i in range(SAMPLES))
+
+        for track in ("mixture", *STEMS):
+            add("fad", track, level, reference="reference:64:abcdef01", embedding="log-mel-stats@1")
+        for fps, timebase in SETTINGS:
+            setting = {"fps": float(fps), "transition_lambda": 100.0, "timebase": timebase}
+            for track in ("all", *STEMS):
+                add("irs", track, level / 100 * (2 / 3 if timebase == "published" else 1), **setting)
+            for window in WINDOWS:
+                add("cbs", "all", 1 / (1 + level) + window, window=window, **setting)
+            for metric in ("cbd_mean", "cbd_std", "cbd_median"):
+                add(metric, "all", level / 100, **setting)
+            add("live", "all", 1.0, **setting)
+        beats[model] = [(f"{i:05d}", stem, fps, 100.0, timebase, time * (100 / 150 if timebase == "published" else 1), 1 + beat % 4)
+                        for i in range(SAMPLES) for stem in STEMS for fps, timebase in SETTINGS
+                        for beat, time in enumerate(np.arange(0.1, 2, 0.5))]
+    table = pd.DataFrame(scores)[SCORE_COLUMNS]
+    run.write_table("scores.csv", table)
+    run.write_table("samples.csv", pd.DataFrame(samples)[SAMPLE_COLUMNS])
+    run.write_table("failures.csv", pd.DataFrame([(task, given, "beta", suite, "00009", "no <b>memory</b>")],
+                                                 columns=["task", "given", "model", "suite", "sample", "reason"]))
+    if compared:
+        run.write_table("comparisons.csv", _comparisons(table))
+    where = f"{task}-{given}" if given else task
+    for model, rows in beats.items():
+        columns = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
+        run.write_table(f"beats/{where}/{model}.csv", pd.DataFrame(rows, columns=columns))
+    if audio:
+        for number, model in enumerate(models):
+            for i in range(SAMPLES):
+                for pitch, stem in enumerate(STEMS):
+                    file = folder / "audio" / where / model / stem / f"{i:05d}.wav"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    wave = clicks(120, seconds, offset=0.1 + 0.01 * i, tone=300.0 * (pitch + 1 + number))
+                    soundfile.write(file, wave, RATE, subtype="PCM_16")
+    entries = [{"name": model, "label": None, "weights": None, "options": {}} for model in models]
+    run.write_yaml("run.yaml", {
+        "made": "2026-01-01T00:00:00+00:00",
+        "config": {"models": entries, "suite": suite, "task": task, "n": SAMPLES, "seed": 7,
+                   "grid": {"fps": [100, 150], "transition_lambda": [100.0], "window": list(WINDOWS),
+                            "timebase": ["true", "published"]}, "embeddings": ["log-mel-stats"]},
+        "models": {model: {"weights_sha256": "ab" * 32, **({"trained_on": "synthetic songs"} if model == "beta" else {}),
+                           **(provenance or {})} for model in models},
+        "beats": {"engine": "3"}, "versions": {"mtbench": "0.1.0"}, "git_commit": "c0ffee",
+    })
+    return folder
+
+
+def _comparisons(table: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for key, part in table.groupby(COLUMN, dropna=False, sort=False):
+        values = dict(zip(part["model"], part["value"]))
+        names = [name for name in values if name not in ("heldout", "noise")]
+        for i, a in enumerate(names):
+            for b in names[i + 1:]:
+                p = 0.001 if "alpha" in (a, b) else 0.4
+                rows.append({**dict(zip(COLUMN, key)), "model_a": a, "model_b": b, "difference": values[a] - values[b],
+                             "ci_low": NAN, "ci_high": NAN, "p": p, "p_adjusted": p, "paired": False})
+    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)

@@ -1,0 +1,293 @@
+"""The site in a real browser: headless Chromium, driven by Playwright; axe checks accessibility.
+
+They skip where Playwright, axe or Chromium is missing: ``pip install --group browser`` and Debian's package chromium.
+"""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from site_runs import make_run
+
+from mtbench.report import site
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install --group browser")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install --group browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if not CHROMIUM:
+    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A site of four boards: runs with audio on band and on longer clips, one on Slakh2100 beside reported numbers,
+    and reported numbers alone."""
+    root = tmp_path_factory.mktemp("browser")
+    make_run(root / "in" / "demo")
+    # So long that no test reaches its end by waiting, however slow the machine.
+    make_run(root / "in" / "long", {"long": 2.0}, suite="long", seconds=120.0)
+    make_run(root / "in" / "slakh", {"synctrack": 2.0, "heldout": 1.0}, audio=False, suite="slakh2100/test")
+    for name in ("published.csv", "releases.yaml"):
+        shutil.copy(RESULTS / name, root / "in" / name)
+    site.write([root / "in"], root / "site")
+    return root / "site"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        # No sandbox, for containers that run as root; a made-up sound card that plays in real time.
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=180_000)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser, built):
+    """visit(page, ...) opens a page of the site; at the end nothing may have gone wrong or been asked for elsewhere."""
+    contexts, wrong = [], []
+
+    def ask(path: str, viewport=DESK, **options):
+        context = browser.new_context(viewport=viewport, **options)
+        context.set_default_timeout(120_000)  # a busy machine is no failure
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        page.on("request", lambda request: None if request.url.startswith(built.as_uri()) else wrong.append(request.url))
+        page.goto(f"{built.as_uri()}/{path}")
+        return page
+
+    yield ask
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def one_of_each(built: Path) -> list[str]:
+    return ["index.html", "index.html#table=total-slakh2100-test&timebase=published&view=everything", "listening.html",
+            "sensitivity.html", "data.html", "models/demo/beta.html",
+            sorted(str(path.relative_to(built)) for path in (built / "listening").rglob("*.html"))[0]]
+
+
+def models(page, body: str = "measured") -> list[str]:
+    return page.locator(f".board:visible tbody.{body} tr[data-model]:visible").evaluate_all("rows => rows.map(row => row.dataset.model)")
+
+
+def column(page, title: str) -> list[str]:
+    heads = page.locator(".board:visible thead th").all_inner_texts()
+    place = next(i for i, head in enumerate(heads) if head.startswith(title))
+    return page.locator(f".board:visible tbody.measured tr :nth-child({place + 1}) .value").all_inner_texts()
+
+
+# In the dark the colours alone are others.
+@pytest.mark.parametrize("scheme, rules", [("light", {}), ("dark", {"runOnly": ["color-contrast"]})])
+def test_no_page_has_an_accessibility_violation_or_an_error(built, visit, scheme, rules):
+    for path in one_of_each(built):
+        page = visit(path, color_scheme=scheme)
+        # Its preload would fetch the style sheet, which a page from disk may not.
+        found = axe.Axe().run(page, options={"preload": False, **rules})
+        assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
+
+
+def test_no_page_is_wider_than_a_phone(built, visit):
+    for path in one_of_each(built):
+        page = visit(path, viewport=PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+
+
+def test_sorting_by_click_and_by_key(visit):
+    page = visit("index.html")
+    assert models(page) == ["heldout", "alpha", "beta", "gamma", "noise"]  # FAD, lower first
+    page.get_by_role("button", name="CBS", exact=True).click()
+    assert models(page) == ["heldout", "alpha", "beta", "gamma", "noise"]  # CBS, higher first
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("CBS")
+    page.keyboard.press("Enter")  # the focus stays on the header
+    assert models(page) == ["noise", "gamma", "beta", "alpha", "heldout"]
+    assert page.locator("th[aria-sort=ascending]").count() == 1
+    page.get_by_role("button", name="Model", exact=True).press("Enter")
+    assert models(page) == ["alpha", "beta", "gamma", "heldout", "noise"]
+
+
+def test_ties_share_a_rank_and_controls_have_none(visit):
+    page = visit("index.html")
+    ranks = page.locator(".board:visible tbody.measured td.rank").all_inner_texts()
+    assert ranks == ["–", "1", "=2", "=2", "–"]
+    assert page.locator("tr.tie").count() == 2 and page.locator("tr[data-model=alpha] td.best").count() > 0
+    assert page.locator("tr.control td.best").count() == 0
+
+
+def test_the_page_is_the_same_before_and_after_its_script(built, visit, browser):
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    plain.goto(f"{built.as_uri()}/index.html")
+    rows = plain.locator("#total-band tbody tr").all_inner_texts()
+    assert len(rows) == 5 and plain.locator("#total-slakh2100-test").is_visible()
+    page = visit("index.html")
+    # Tie marks come with sorting; all else is there without a script.
+    assert [row.split() for row in rows] == [row.replace("=2", "2").split() for row in page.locator("#total-band tbody tr").all_inner_texts()]
+    plain.context.close()
+
+
+def test_settings_switch_in_place_and_stand_in_the_address(visit):
+    page = visit("index.html")
+    assert column(page, "IRS")[1] == "0.0200"  # of alpha: FAD 2, IRS 2/100 s
+    page.get_by_role("button", name="published").click()
+    assert "no rhythm scores" in page.locator(".setting:visible").inner_text()  # 100 fps is not in this run's grid
+    page.get_by_label("Frames/s").select_option("150")
+    assert column(page, "IRS")[1] == "0.0133"  # 2/3 of it
+    assert column(page, "CBS")[1] == "0.483"
+    page.get_by_label("CBS window").select_option("0.05")
+    assert column(page, "CBS")[1] == "0.383"
+    assert "timebase=published" in page.url and "window=0.05" in page.url
+    page.reload()
+    assert column(page, "CBS")[1] == "0.383" and column(page, "IRS")[1] == "0.0133"
+    page.get_by_role("button", name="FAD by stem").click()
+    assert page.locator(".board:visible thead .sort").all_inner_texts() == ["Model", "FAD mixture", "FAD bass", "FAD drums", "FAD guitar", "FAD piano"]
+
+
+def test_filters(visit):
+    page = visit("index.html")
+    page.get_by_role("button", name="control", exact=True).click()
+    assert models(page) == ["alpha", "beta", "gamma"] and "3 of 5 rows" in page.locator(".setting:visible").inner_text()
+    page.get_by_role("button", name="embedded", exact=True).click()
+    assert models(page) == ["alpha", "gamma"]
+    page.get_by_label("Find a model").fill("GAM")
+    assert models(page) == ["gamma"]
+    page.reload()
+    assert models(page) == ["gamma"]
+
+
+def test_reported_numbers_stand_below_and_are_hidden_as_a_kind(visit):
+    page = visit("index.html#table=total-slakh2100-test&timebase=published&fps=150")
+    assert models(page) == ["heldout", "synctrack"]
+    reported = page.locator("tbody.reported tr[data-model]:visible")
+    assert reported.count() > 3 and set(page.locator("tbody.reported td.rank:visible").all_inner_texts()) == {"–"}
+    page.get_by_role("button", name="reported", exact=True).click()
+    assert reported.count() == 0 and page.locator(".divider:visible").count() == 0
+    page.goto(page.url.replace("published", "true").replace("hide=reported", ""))
+    page.reload()
+    # Against the run's own embedding, in true seconds, a paper has nothing to say.
+    assert page.locator("tbody.reported tr[data-model]").count() == 0
+
+
+def test_tabs_by_arrow_key(visit):
+    page = visit("index.html")
+    tabs = page.get_by_role("tab")
+    assert tabs.count() == 4 and tabs.nth(0).get_attribute("aria-selected") == "true"
+    tabs.nth(0).press("ArrowRight")
+    assert tabs.nth(1).get_attribute("aria-selected") == "true" and page.locator(".board:visible").count() == 1
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "tab"
+
+
+def test_a_definition_is_one_click_away(visit):
+    page = visit("index.html")
+    page.get_by_role("button", name="What CBS is").click()
+    shown = page.locator("#def-cbs")
+    assert shown.is_visible() and "higher is better" in shown.inner_text() and "live stems" in shown.inner_text()
+    page.keyboard.press("Escape")
+    assert not shown.is_visible()
+
+
+def test_a_thousand_rows(browser, tmp_path):
+    # Reported ones: they need no run, and no page of their own.
+    table = pd.read_csv(RESULTS / "published.csv", dtype=str, keep_default_na=False)
+    one = table[(table["table"] == "1") & (table["model"] == "synctrack") & (table["metric"] == "fad")]
+    assert len(one) == 1
+    make_run(tmp_path / "in" / "run", {"alpha": 2.0}, audio=False)
+    pd.concat([one.assign(model=f"m{i:03d}", value=str(1000 - i)) for i in range(1000)]).to_csv(
+        tmp_path / "in" / "published.csv", index=False)
+    site.write([tmp_path / "in"], tmp_path / "site")
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{(tmp_path / 'site').as_uri()}/index.html#table=total-slakh2100-test")
+    assert models(page, "reported") == [f"m{i:03d}" for i in range(1000)]  # by name, until somebody asks for an order
+    page.get_by_role("button", name="FAD mixture", exact=True).click()
+    assert models(page, "reported") == [f"m{i:03d}" for i in reversed(range(1000))]
+    page.get_by_label("Find a model").fill("m12")
+    assert models(page, "reported") == [f"m{i}" for i in range(129, 119, -1)]
+    page.close()
+
+
+# Notes when every source starts, and keeps the gains, in the order of the stems.
+WATCH = """
+window.starts = []; window.gains = [];
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...args) { window.starts.push([...args, this.buffer.duration]); return start.apply(this, args); };
+const gain = AudioContext.prototype.createGain;
+AudioContext.prototype.createGain = function () { const made = gain.call(this); window.gains.push(made); return made; };
+"""
+
+
+@pytest.fixture
+def player(visit):
+    page = visit("listening.html")
+    assert page.locator(".card").count() == 6
+    page.add_init_script(WATCH)
+    page.locator(".card", has_text="long").get_by_role("link", name="sample 00001").click()
+    return page
+
+
+def levels(page, wanted: list[int]) -> None:
+    """Waits until the stems' gains are about `wanted`."""
+    page.wait_for_function("wanted => gains.length === 4 && gains.every((gain, i) => Math.abs(gain.gain.value - wanted[i]) < 0.05)", arg=wanted)
+
+
+def test_stems_play_in_step_with_mute_and_solo(player):
+    page = player
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function("document.querySelector('.now').textContent > '0:00.2'")
+    starts = page.evaluate("starts")
+    assert len(starts) == 4 and len({tuple(start[:2]) for start in starts}) == 1  # one instant, one offset
+    assert [start[2] for start in starts] == pytest.approx([120.0] * 4, abs=0.001)  # whole stems
+    levels(page, [1, 1, 1, 1])
+    page.get_by_role("button", name="Solo drums").click()
+    levels(page, [0, 1, 0, 0])
+    assert page.locator(".lane.silent").count() == 3
+    page.get_by_role("button", name="Solo piano").click()
+    levels(page, [0, 1, 0, 1])
+    page.get_by_role("button", name="All on").click()
+    page.get_by_role("button", name="Mute bass").click()
+    levels(page, [0, 1, 1, 1])
+    assert page.get_by_role("button", name="Mute bass").get_attribute("aria-pressed") == "true"
+    page.get_by_label("Position in seconds").press("End")
+    page.wait_for_function("document.querySelector('.play').textContent === 'Play'")  # the clip has ended
+    assert page.locator(".now").inner_text() == "0:00.0"
+
+
+def test_the_player_by_keyboard(player):
+    page = player
+    page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('.play').textContent === 'Pause'")
+    lane = page.locator(".lane[data-stem=guitar]")
+    lane.focus()
+    page.keyboard.press("s")
+    levels(page, [0, 0, 1, 0])
+    page.keyboard.press("s")
+    page.keyboard.press("m")
+    levels(page, [1, 1, 0, 1])
+    page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('.play').textContent === 'Play'")
+    page.get_by_label("Position in seconds").press("End")
+    assert page.locator(".now").inner_text() == "2:00.0"
+
+
+def test_a_click_on_a_picture_goes_there(player):
+    page = player
+    picture = page.locator(".lane[data-stem=bass] .picture")
+    box = picture.bounding_box()
+    picture.click(position={"x": box["width"] / 2, "y": 10})
+    assert page.locator(".now").inner_text() == "1:00.0"
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function("starts.length === 4")
+    assert page.evaluate("starts[0][1]") == pytest.approx(60.0, abs=0.2)
+
+
+def test_beats_lie_where_they_were_found(player):
+    # Beats at 0.1 + k/2 s below 2 s; the first begins a bar.
+    line = player.locator(".lane[data-stem=bass] .beat.down").get_attribute("d")
+    assert line.startswith("M0.100 0v1") and player.locator(".lane[data-stem=bass] .beat:not(.down)").get_attribute("d").count("M") == 3
