@@ -99,7 +99,8 @@ def analyse(
         mixed = {"mixture": mixture} | {
             track: audio.mix([stems[stem] for stem in parts])[0] for track, parts in sums.items() if embeddings
         }
-        result.tuning = {stem: _tuning(pcm, rate, hashes[stem], cache) for stem, pcm in stems.items()}
+        if settings:  # of a reference nothing but embeddings is asked
+            result.tuning = {stem: _tuning(pcm, rate, hashes[stem], cache) for stem, pcm in stems.items()}
         hashes |= {track: content_hash(wave, rate) for track, wave in mixed.items() if embeddings}
         for name in embeddings:
             network = open_embedding(name)

@@ -180,7 +180,7 @@ def check(
     from mtbench import config as configs
     from mtbench import runner
     from mtbench import scores as tables
-    from mtbench.store import RunFolder
+    from mtbench.store import Cache, RunFolder
 
     if form not in gate.FORMATS:
         raise UsageError(f"--format must be {', '.join(gate.FORMATS)}, not '{form}'")
@@ -190,12 +190,16 @@ def check(
     if run_folder is None:
         if held is None:
             raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
-        done = runner.run(held.config, runner.check_folder(), "cpu", _stage)
+        folder = runner.check_folder()
+        # Its own cache: what a changed beat tracker or metric should find anew must not be found as it was.
+        done = runner.run(held.config, folder, "cpu", _stage, Cache(folder / "cache"))
         run_folder, failed = done.folder, done.failed
         say.print(f"run folder [bold]{escape(str(run_folder))}[/bold]", soft_wrap=True)
     run = RunFolder(run_folder)
     scores, record = tables.read(run), run.read_record()
     samples = run.read_table("samples.csv", tables.SAMPLE_COLUMNS) if (run.path / "samples.csv").is_file() else None
+    silent = set(record["models"]) - set(scores["model"]) - set(configs.CONTROLS)
+    failed = failed or [f"{name} has no scores in {run_folder}" for name in sorted(silent)]
     outcome = None
     if held is not None:
         seed = record["config"].get("seed")

@@ -105,7 +105,7 @@ class RunConfig(Strict):
                 raise ValueError(f"'{row}', the name of the folder of {model.name}, cannot name a row; give it a label")
             if row == "shuffled" and info.data.get("task") != "arrangement":
                 raise ValueError("the control 'shuffled' is one of the task arrangement")
-            if row in CONTROLS and model.name != row and model != Model(**_named(row)):
+            if row in CONTROLS and model != Model(**_named(row)):
                 raise ValueError(f"'{row}' is the name of a control; give {model.name} another label")
             if rows.count(row) > 1:
                 raise ValueError(f"'{row}' stands twice; give one of them a label")

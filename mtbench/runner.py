@@ -77,8 +77,9 @@ class Result:
 
 
 def default_folder(config: RunConfig) -> Path:
-    """``runs/<suite>-<hash>``: the same for the same models, suite, task and seed, so that a rerun goes on."""
-    named = json.dumps([config.suite, config.task, config.seed, [model.model_dump() for model in config.models]])
+    """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun goes on."""
+    named = json.dumps([config.suite, config.task, config.subsets, config.seed,
+                        [model.model_dump() for model in config.models]])
     suite = config.suite.replace("/", "-").replace(":", "-").strip("-")[-60:]
     return Path("runs") / f"{suite}-{_short_hash(named)}"
 
@@ -94,9 +95,10 @@ def check_folder() -> Path:
     return Path("runs") / f"check-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
-def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
+def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache | None = None) -> Result:
     """Generate what is missing, analyse it, score it, and write the run folder.
 
+    cache: of what was worked out from audio; as a rule the user's.
     A model that fails has no scores and a line in `failed`; the others are not touched by it.
     Raises UsageError for names, options or a folder that do not fit, before anything is made, and MtbenchError
     if the reference cannot be read or every model failed.
@@ -109,12 +111,15 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
     reference_songs, heldout = suite.reference(), suite.heldout()
     wanted = [model for model in config.models if len(heldout) >= _songs_needed(model)]
     arranging = any(part.given for part in parts)
+    if arranging and not len(heldout):
+        raise UsageError(f"suite '{suite.name}' holds no songs outside its reference to be given; a folder suite takes them "
+                         "from heldout/ beside reference/")
     if len(heldout) < config.n and (arranging or any(map(_songs_needed, wanted))):
         use = "to be given" if arranging else "for the control 'heldout'"
         raise UsageError(f"suite '{suite.name}' holds {len(heldout)} songs outside its reference {use}, and {config.n} "
                          f"samples a model are asked for: give -n {len(heldout)} or less")
     models = [(model, _make(model, suite, parts, config.n, device)) for model in wanted]
-    target, cache = RunFolder(folder), Cache()
+    target, cache = RunFolder(folder), cache or Cache()
     _check_writable(target, cache)
     audio_folder, form = target.path / "audio", (suite.stems, suite.sample_rate, suite.n_samples)
     origin = {"suite": suite.name, "suite_version": suite.version}
@@ -171,8 +176,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage) -> Result:
             continue
         done.append(scored)
     provenances = {model.row: _plain(made.provenance) for model, made in models}
-    target.write_yaml("run.yaml", _record(config.model_dump(mode="json"), config.embeddings, provenances))
-    return _finish(target, done, failures, provenances, list(dict.fromkeys(notices)), failed)
+    record = _record(config.model_dump(mode="json"), config.embeddings, provenances)
+    return _finish(target, record, done, failures, provenances, list(dict.fromkeys(notices)), failed)
 
 
 def evaluate(
@@ -207,10 +212,9 @@ def evaluate(
         notices.insert(0, f"{len(found.incomplete)} incomplete clip(s) left out: {_incomplete(found.incomplete)}")
     asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
     provenances = {row: {"what": "a folder of audio"}}
-    target.write_yaml("run.yaml", _record(asked, embeddings, provenances))
     incomplete = [(name, f"no {', '.join(lacks)}") for name, lacks in found.incomplete.items()]
     failures = [scored.failures, _failures(incomplete, _shared(part, row, suite))]
-    return _finish(target, [scored], failures, provenances, notices, [])
+    return _finish(target, _record(asked, embeddings, provenances), [scored], failures, provenances, notices, [])
 
 
 @dataclass(frozen=True)
@@ -384,20 +388,25 @@ def _score(
     if reference:
         distances, fad_per_clip, few = scores.fad_table(analyses, reference, shared)
         table = pd.concat([distances, table], ignore_index=True)
-        notices += [f"{row}: {notice}" for notice in few]
+        notices += [f"{part.named(row)}: {notice}" for notice in few]
     target.write_table(f"beats/{part.folder}/{row}.csv", scores.beat_table([d for d in analyses if not d.error]))
     return _Scored(samples, table, failures, notices, fad_per_clip)
 
 
 def _finish(
-    target: RunFolder, done: Sequence[_Scored], failures: list, provenances: Mapping, notices: list[str], failed: list[str],
+    target: RunFolder, record: Mapping[str, Any], done: Sequence[_Scored], failures: list, provenances: Mapping,
+    notices: list[str], failed: list[str],
 ) -> Result:
-    target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
+    """Write the tables, which stand for one run: all that takes long is done before the first of them."""
     if not done:
+        target.write_yaml("run.yaml", record)
+        target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
         raise MtbenchError(f"no model could be scored: {'; '.join(failed)}")
     table = pd.concat([one.scores for one in done], ignore_index=True)
     samples = pd.concat([part for one in done for part in (one.samples, one.fad_per_clip)], ignore_index=True)
     comparisons = scores.comparison_table(samples)
+    target.write_yaml("run.yaml", record)
+    target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
     target.write_table("samples.csv", samples)
     target.write_table("comparisons.csv", comparisons)
     target.write_table("scores.csv", table)

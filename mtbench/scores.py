@@ -16,25 +16,29 @@ from mtbench.store import RunFolder
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as tables show it. direction: -1 lower is better, 1 higher, 0 neither. version: of its definition."""
+    """A metric as tables show it. direction: -1 lower is better, 1 higher, 0 neither. version: of its definition.
+
+    It lies between 0 and `most`.
+    """
 
     title: str
     unit: str
     direction: int
     version: str
     about: str
+    most: float = float("inf")
 
 
 METRICS = {
     "fad": Metric("FAD", "", -1, "1", "Fréchet audio distance to the reference, per track and of the mixture"),
     "irs": Metric("IRS", "s", -1, "1", "Standard deviation of a track's inter-beat intervals"),
-    "cbs": Metric("CBS", "", 1, "1", "Share of live tracks that beat in a window in which any does; rises as stems fall silent"),
-    "cbd_mean": Metric("CBD mean", "", -1, "1", "Mean distance of matched beats of two tracks, in half inter-beat intervals"),
-    "cbd_std": Metric("CBD std", "", -1, "1", "Standard deviation of those distances"),
-    "cbd_median": Metric("CBD median", "", -1, "1", "Median of those distances"),
-    "tuning": Metric("Tuning", "cents", -1, tuning.VERSION, "Distance of a track's partials from equal temperament at A = 440 Hz"),
-    "live": Metric("Live stems", "", 0, "1", "Share of stems in which a beat was found"),
-    "clipped": Metric("Clipped", "", 0, "1", "Share of the mixture's samples beyond full scale"),
+    "cbs": Metric("CBS", "", 1, "1", "Share of live tracks that beat in a window in which any does; rises as stems fall silent", 1.0),
+    "cbd_mean": Metric("CBD mean", "", -1, "1", "Mean distance of matched beats of two tracks, in half inter-beat intervals", 1.0),
+    "cbd_std": Metric("CBD std", "", -1, "1", "Standard deviation of those distances", 1.0),
+    "cbd_median": Metric("CBD median", "", -1, "1", "Median of those distances", 1.0),
+    "tuning": Metric("Tuning", "cents", -1, tuning.VERSION, "Distance of a track's partials from equal temperament at A = 440 Hz", 50.0),
+    "live": Metric("Live stems", "", 0, "1", "Share of stems in which a beat was found", 1.0),
+    "clipped": Metric("Clipped", "", 0, "1", "Share of the mixture's samples beyond full scale", 1.0),
 }
 
 KEY = ["task", "given", "model", "suite", "reference", "metric", "version", "track",
@@ -127,14 +131,15 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
     """
     grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
     table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
-    table[["se", "ci_low", "ci_high"]] = [_spread(values.to_numpy()) for _, values in grouped]
+    table[["se", "ci_low", "ci_high"]] = [_spread(values.to_numpy(), key[KEY.index("metric")]) for key, values in grouped]
     without_track = [column for column in KEY if column != "track"]
     per_stem = table[table["metric"].isin(OVER_STEMS)]
     over_stems = per_stem.groupby(without_track, dropna=False, sort=False)
     overall = over_stems.agg(value=("value", mean_of_defined), n_scored=("n_scored", "max")).reset_index()
     of_stems = samples[samples["metric"].isin(OVER_STEMS)].groupby(without_track, dropna=False, sort=False)
     overall[["se", "ci_low", "ci_high"]] = np.reshape(
-        [_spread(part.pivot(index="sample", columns="track", values="value").to_numpy()) for _, part in of_stems], (-1, 3))
+        [_spread(part.pivot(index="sample", columns="track", values="value").to_numpy(), part["metric"].iloc[0])
+         for _, part in of_stems], (-1, 3))
     table = pd.concat([table, overall.assign(track="all")], ignore_index=True)
     return table.assign(n=n)[SCORE_COLUMNS]
 
@@ -162,7 +167,7 @@ def fad_table(
         value, spread = NAN, (NAN, NAN, NAN)
         if not few:
             per_clip = stats.fad_per_clip(clips, frames)
-            value, spread = fad(np.concatenate(clips), frames), _spread(per_clip)
+            value, spread = fad(np.concatenate(clips), frames), _spread(per_clip, "fad")
             parts.append(pd.DataFrame({**key, "sample": [done.id for done in scored], "value": per_clip})[SAMPLE_COLUMNS])
         rows.append({**key, "value": value, **dict(zip(("se", "ci_low", "ci_high"), spread)),
                      "n": len(analyses), "n_scored": 0 if few else len(scored)})
@@ -222,10 +227,10 @@ def _plain(key: Sequence) -> tuple:
     return tuple("" if part != part else part for part in key)
 
 
-def _spread(clips: np.ndarray) -> tuple[float, float, float]:
-    """se, ci_low and ci_high of the score of [n] or [n, stems]."""
+def _spread(clips: np.ndarray, metric: str) -> tuple[float, float, float]:
+    """se, ci_low and ci_high of the score of [n] or [n, stems]; the interval ends where the metric does."""
     resampled = stats.resample(clips)
-    return resampled.se, *stats.interval(resampled)
+    return resampled.se, *np.clip(stats.interval(resampled), 0.0, METRICS[metric].most)
 
 
 def beat_table(analyses: Sequence[Analysis]) -> pd.DataFrame:

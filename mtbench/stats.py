@@ -105,12 +105,13 @@ def difference(a: Resampled, b: Resampled) -> Difference:
 def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
     """Score a minus score b where row i of both is the same clip's: rows are drawn together.
 
-    a, b: [n] or [n, columns], as for `resample`. Where all rows differ alike, p is that of the sign test.
+    a, b: [n] or [n, columns], as for `resample`. A value that the other has not is left out: else who has none for the
+    hard clips would be better for it. Where all rows differ alike, p is that of the sign test.
     """
     a, b = _columns(a, drop=False), _columns(b, drop=False)
     if len(a) != len(b):
         raise ValueError(f"paired clips: {len(a)} of one, {len(b)} of the other")
-    rows = np.hstack([a, b])
+    rows = np.hstack([np.where(np.isnan(b), NAN, a), np.where(np.isnan(a), NAN, b)])
     rows = _sorted(rows[~np.isnan(rows).all(axis=1)])
     parts, n = [(1, rows[:, : a.shape[1]]), (-1, rows[:, a.shape[1] :])], len(rows)
     value, se = _score(parts)

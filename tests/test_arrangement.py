@@ -222,7 +222,7 @@ def test_what_cannot_be_arranged_is_named_before_anything_is_made(fake, asked, s
 
 
 def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="holds 0 songs outside its reference to be given"):
+    with pytest.raises(UsageError, match="holds no songs outside its reference to be given"):
         run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
 
 

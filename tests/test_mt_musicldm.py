@@ -13,7 +13,6 @@ import soundfile
 import torch
 from conftest import STEMS
 
-import msg_ld.generator
 from msg_ld import MSGLDConfig, MSGLDUNet, clap
 from msg_ld.generator import EMBEDDED, make, make_mt_musicldm
 from mtbench.errors import MtbenchError, UsageError
@@ -209,12 +208,6 @@ def test_another_clap_is_refused(small_clap, tmp_path):
         clap.CLAP(tmp_path / "clap.pt", {name.replace("logit_scale_a", "other"): v for name, v in held.items()})
     with pytest.raises(UsageError, match="clap.pt does not hold the expected CLAP: .*size mismatch"):
         clap.CLAP(tmp_path / "clap.pt", held | {"text_branch.pooler.dense.bias": torch.zeros(3)})
-
-
-def test_without_an_embedded_checkpoint(monkeypatch, tmp_path):
-    monkeypatch.setattr(msg_ld.generator, "EMBEDDED_MT", tmp_path / "mt-musicldm-band.pt")
-    with pytest.raises(UsageError, match="model 'mt-musicldm' has no embedded checkpoint: name a file"):
-        made_of(weights=None)
 
 
 def test_checkpoints_of_mtbench(tmp_path):

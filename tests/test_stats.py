@@ -114,11 +114,16 @@ def test_pairing_narrows_what_goes_together():
         stats.paired_difference(a, b[1:])
 
 
-def test_paired_with_gaps_is_the_difference_of_the_scores():
+def test_paired_with_gaps_is_over_what_both_have():
     random = RANDOM(6)
     a, b = skewed(random, 20, 4), skewed(random, 20, 4)
     a[3, 1] = a[5] = b[7, 0] = np.nan
-    assert stats.paired_difference(a, b).value == pytest.approx(stats.resample(a).value - stats.resample(b).value)
+    both = [np.where(np.isnan(a) | np.isnan(b), np.nan, one) for one in (a, b)]
+    assert stats.paired_difference(a, b).value == pytest.approx(stats.resample(both[0]).value - stats.resample(both[1]).value)
+    equal = np.where(b > np.quantile(b, 0.75), np.nan, b)  # as good on every clip, silent on the hard ones
+    assert stats.paired_difference(equal, b).value == 0 and stats.paired_difference(equal, b).p == 1
+    nothing = stats.paired_difference([1, 2, np.nan, np.nan], [np.nan, np.nan, 3, 4])
+    assert np.isnan(nothing.value) and np.isnan(nothing.p)
     order = random.permutation(20)
     assert stats.paired_difference(a[order], b[order]) == stats.paired_difference(a, b)
 

@@ -69,9 +69,6 @@ def make_mt_musicldm(
     if prompt is not None and audio is not None:
         raise UsageError("model 'mt-musicldm': prompt and audio cannot both be given")
     conditional = prompt is not None or audio is not None
-    if weights is None and not EMBEDDED_MT.exists():
-        raise UsageError("model 'mt-musicldm' has no embedded checkpoint: name a file as its weights, of mtbench's "
-                         "training or a published one, or `published`")
     if weights == "published":
         path = trained_model("mt-musicldm-clap" if conditional else "mt-musicldm")
     else:

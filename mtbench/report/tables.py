@@ -12,7 +12,7 @@ from mtbench.scores import METRICS, rank
 
 # The setting shown where a table has room for one, by timebase: in real seconds, and as the paper prints its numbers.
 STANDARD = {"true": (100, 100.0, 0.15), "published": (150, 100.0, 0.15)}  # fps, transition lambda, window in s
-DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "live": 2}
+DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "tuning": 1, "live": 2}
 ARROWS = {-1: " ↓", 1: " ↑", 0: ""}
 LEGEND = ("± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
           "scored: clips with a value, the fewest of the row")
