@@ -5,7 +5,7 @@
   const SETTINGS = ["given", "timebase", "fps", "transition_lambda", "window", "fad"];
   const LABELS = { run: "Run", given: "Given stems", timebase: "Timebase", fps: "Frames/s", transition_lambda: "Transition lambda",
     window: "CBS window", fad: "FAD embedding, reference" };
-  const VIEWS = { summary: "Summary", fad: "FAD by stem", irs: "IRS by stem", sync: "CBS, CBD", everything: "All" };
+  const VIEWS = { summary: "Summary", fad: "FAD by stem", irs: "IRS by stem", tuning: "Tuning", sync: "CBS, CBD", everything: "All" };
   const KINDS = ["measured", "embedded", "control", "reported"];
   const sections = [...document.querySelectorAll(".board")];
   const boards = new Map();
@@ -69,7 +69,8 @@
     if (!asked) lead = columns.find((c) => board.columns[c].direction && rows.some((line) => line.run >= 0 && line.scores.get(c)?.[0] != null)) ?? -1;
     const byName = state.get("sort") === "model" || lead < 0;
     const natural = byName || board.columns[lead]?.direction <= 0 ? "asc" : "desc";
-    const order = state.get("dir") ?? natural;
+    // A direction is of the column that it was asked for: another one, in a view without that, is in its own.
+    const order = (asked || state.get("sort") === "model") ? state.get("dir") ?? natural : natural;
     const sign = order === "asc" ? 1 : -1;
     const value = (line) => line.scores.get(lead)?.[0] ?? null;
     rows.sort((a, b) => {
@@ -81,16 +82,14 @@
       if (x === null || y === null) return (x === null) - (y === null) || names;
       return sign * (x - y) || names;
     });
-    // All runs together have no ranks: models of two runs were never compared.
+    // All runs together have no ranks, and nothing bold: models of two runs were never compared.
     const ranked = at.run >= 0 || board.runs.length < 2;
     const scales = new Map(columns.map((c) => {
       const competing = measured.map((line) => line.scores.get(c)).filter((found) => found && found[0] != null);
       const numbers = competing.flatMap((found) => found.slice(0, 3)).filter((number) => number != null);
       const [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
       const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
-      const values = competing.map((found) => found[0]);
-      const first = board.columns[c].direction && values.length > 1 ? (board.columns[c].direction < 0 ? Math.min(...values) : Math.max(...values)) : null;
-      return [c, { low: low - room, high: high + room, first }];
+      return [c, { low: low - room, high: high + room }];
     }));
     return { at, selected, columns, rows, lead: byName ? -1 : lead, order, natural, ranked, scales };
   }
@@ -102,7 +101,7 @@
     const { digits } = board.columns[c];
     const scale = shown.scales.get(c);
     const competes = line.kind === "measured" || line.kind === "embedded";
-    const best = competes && (rank != null ? rank === 1 && shown.ranked : value === scale.first);
+    const best = competes && shown.ranked && rank === 1;
     const made = element("td", best ? { class: "best" } : {}, element("span", { class: "value" }, value.toFixed(digits)));
     if (line.kind === "reported") return made;
     const percent = (number) => Math.min(Math.max((number - scale.low) / (scale.high - scale.low), 0), 1) * 100;
@@ -121,14 +120,11 @@
     return made;
   }
 
-  function coverage(board, shown, line) {
-    for (const metric of ["cbs", "irs", "fad"]) {
-      for (const [c, column] of board.columns.entries()) {
-        if (column.metric !== metric) continue;
-        const key = [line.row, c, ...SETTINGS.map((name, i) => board.uses[i].has(c) ? shown.at[name] : -1)];
-        const found = board.found.get(key.join());
-        if (found && found[3] != null) return `${found[4]}/${found[3]}`;
-      }
+  // Of the column sorted by, or else the first that has counts.
+  function coverage(shown, line) {
+    for (const c of [shown.lead, ...shown.columns]) {
+      const found = line.scores.get(c);
+      if (found && found[3] != null) return `${found[4]}/${found[3]}`;
     }
     return "–";
   }
@@ -177,7 +173,7 @@
       if (line.note) model.append(element("small", {}, line.kind === "embedded" ? `trained on ${line.note}` : line.note));
       made.append(element("tr", { class: names.filter(Boolean).join(" "), "data-model": line.model, "data-kind": line.kind },
         element("td", { class: "rank" }, mine == null ? "–" : (above || below ? "=" : "") + mine), model,
-        ...shown.columns.map((c) => cell(board, shown, line, c)), element("td", { class: "coverage" }, coverage(board, shown, line))));
+        ...shown.columns.map((c) => cell(board, shown, line, c)), element("td", { class: "coverage" }, coverage(shown, line))));
     }
     return made;
   }

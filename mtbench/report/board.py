@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -129,25 +130,21 @@ def shown(board: Board) -> list[dict[str, Any]]:
         return (score is None or score[8] is None, sign * (score[8] or 0) if score else 0, board.rows[i].model, i)
 
     lines = {i: {"row": board.rows[i], "cells": [], "rank": (found.get((i, lead)) or [None])[-1],
-                 "coverage": _coverage(board, found, i)} for i in sorted(visible, key=order)}
+                 "coverage": _coverage([found.get((i, c)) for c in (lead, *columns)])} for i in sorted(visible, key=order)}
     for c in columns:
         competing = [found[i, c] for i in visible if (i, c) in found and board.rows[i].kind in ("measured", "embedded")]
-        values = [score[8] for score in competing if score[8] is not None]
-        direction = METRICS[board.columns[c].metric].direction
-        first = (min if direction < 0 else max)(values) if direction and len(values) > 1 else None
         low, high = scale([tuple(score[8:11]) for score in competing])
         for i, line in lines.items():
             score = found.get((i, c))
             if score is None or score[8] is None:
                 line["cells"].append(None)
                 continue
-            ranked = score[13] is not None
             line["cells"].append({
                 "text": f"{score[8]:.{digits[c]}f}",
                 "ends": None if score[9] is None or score[10] is None else
                 [f"{end:.{digits[c]}f}" for end in score[9:11]] + [_percent(end, low, high) for end in score[9:11]],
                 "at": _percent(score[8], low, high),
-                "best": score in competing and (score[13] == 1 if ranked else score[8] == first),
+                "best": score in competing and score[13] == 1,
             })
     return list(lines.values())
 
@@ -156,13 +153,9 @@ def _percent(value: float, low: float, high: float) -> float:
     return round(min(max((value - low) / (high - low), 0.0), 1.0) * 100, 1)
 
 
-def _coverage(board: Board, found: dict, i: int) -> str:
-    for metric in ("cbs", "irs", "fad"):
-        for c, column in enumerate(board.columns):
-            score = found.get((i, c))
-            if column.metric == metric and column.track in ("all", "mixture") and score and score[11] is not None:
-                return f"{score[12]}/{score[11]}"
-    return ""
+def _coverage(scores: Sequence[Sequence | None]) -> str:
+    """The counts of the first of these scores that has some."""
+    return next((f"{score[12]}/{score[11]}" for score in scores if score and score[11] is not None), "")
 
 
 def _board(task: str, suite: str, name: str, runs: Sequence[Run], reported: pd.DataFrame) -> Board:
@@ -229,7 +222,7 @@ def _columns(table: pd.DataFrame) -> list[Column]:
         views = ["everything"]
         if (metric, track) in SUMMARY:
             views.append("summary")
-        if metric in ("fad", "irs"):
+        if metric in ("fad", "irs", "tuning"):
             views.append(metric)
         if metric in ("cbs", "cbd_mean", "cbd_std", "cbd_median", "live"):
             views.append("sync")
@@ -275,9 +268,9 @@ def _index(values: list[float], value: float) -> int:
 
 
 def _number(value: float) -> float | None:
-    """Six significant digits are more than any interval is wide."""
-    return None if value != value else float(f"{value:.6g}")
+    """Six significant digits are more than any interval is wide; None where it is no finite number, which JSON lacks."""
+    return float(f"{value:.6g}") if isfinite(value) else None
 
 
 def _count(value: float) -> int | None:
-    return None if value != value else int(value)
+    return int(value) if isfinite(value) else None

@@ -60,6 +60,7 @@ def choose(run: Run) -> list[Sample]:
                  & (table["window"].isna() | (table["window"] == window))]
     for (task, model), part in near.groupby(["task", "model"], sort=False):
         folders = {given: Path(f"{task}-{given}" if given else task) / model for given in dict.fromkeys(part["given"])}
+        folders = {given: folder for given, folder in folders.items() if _within(run.path / "audio", folder)}
         kept = {(given, name): stems for given, folder in folders.items()
                 for name, stems in _stems(run.path / "audio" / folder, set(part[part["given"] == given]["sample"])).items()}
         cbs = part[part["metric"] == "cbs"].dropna(subset="value").sort_values(["value", "given", "sample"])
@@ -70,7 +71,7 @@ def choose(run: Run) -> list[Sample]:
         for key, word in ((ordered[-1], "best"), (ordered[0], "worst")) if ordered else ():
             why.setdefault(key, []).append(word)
         for given, name in sorted(why, key=lambda key: (min(("fixed", "best", "worst").index(word) for word in why[key]), key)):
-            beats = _beats(run.path, Path("beats") / folders[given], (fps, tl, timebase)).get(name, {})
+            beats = _beats(run.path, folders[given], (fps, tl, timebase)).get(name, {})
             rows = part[(part["given"] == given) & (part["sample"] == name)]
             chosen.append(Sample(run, task, given, model, name, tuple(why[given, name]), len(kept), kept[given, name], beats,
                                  rows, setting))
@@ -144,6 +145,11 @@ def _setting(table: pd.DataFrame) -> tuple[float, float, float, str] | None:
     return None
 
 
+def _within(root: Path, path: Path) -> bool:
+    """Whether `path`, made of names from a table, stays in `root`: a name may be ``..`` or an absolute path."""
+    return (root / path).resolve().is_relative_to(root.resolve())
+
+
 def _stems(folder: Path, names: set[str]) -> dict[str, dict[str, Path]]:
     """{sample: {stem: WAV}} of the samples of these names whose audio was kept, by name."""
     found: dict[str, dict[str, Path]] = {}
@@ -154,11 +160,12 @@ def _stems(folder: Path, names: set[str]) -> dict[str, dict[str, Path]]:
 
 
 def _beats(
-    run: Path, file: Path, setting: tuple[float, float, str]
+    run: Path, folder: Path, setting: tuple[float, float, str]
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """{sample: {stem: (times, downbeats)}}; times in true seconds, whatever the timebase."""
-    path = file.parent / f"{file.name}.csv"
-    if not (run / path).is_file():
+    file = folder.parent / f"{folder.name}.csv"
+    path = Path("beats") / file
+    if not _within(run / "beats", file) or not (run / path).is_file():
         return {}
     columns = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
     table = RunFolder(run).read_table(str(path), columns)

@@ -34,13 +34,14 @@ def score_table(part: pd.DataFrame, task: str, given: str, base: str) -> dict[st
     fps, tl, window = _standard_of(part, base)
     rhythm = part[(part["timebase"] == base) & (part["fps"] == fps) & (part["transition_lambda"] == tl)
                   & (part["window"].isna() | (part["window"] == window))]
-    # FAD has no timebase: it stands in the first table alone.
-    fad = part[(part["metric"] == "fad") & (base == "true" or not (part["timebase"] == "true").any())]
+    # FAD and tuning have no timebase: they stand in the first table alone.
+    timeless = part if base == "true" or not (part["timebase"] == "true").any() else part.iloc[:0]
     columns = []
-    for (embedding, reference), of_fad in fad.groupby(["embedding", "reference"], sort=False):
+    for (embedding, reference), of_fad in timeless[timeless["metric"] == "fad"].groupby(["embedding", "reference"], sort=False):
         columns.append(("fad", embedding, of_fad.drop_duplicates("track").set_index("track")))
     for metric in scores.METRICS:
-        of_metric = rhythm[rhythm["metric"] == metric]
+        held = timeless if metric == "tuning" else rhythm
+        of_metric = held[held["metric"] == metric]
         if len(of_metric):
             columns.append((metric, "", of_metric.drop_duplicates("track").set_index("track")))
     tracks = list(dict.fromkeys(track for _, _, table in columns for track in table.index))

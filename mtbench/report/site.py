@@ -23,6 +23,7 @@ from mtbench.report.tables import DIGITS
 from mtbench.store import check_writable
 
 STATIC = ("site.css", "board.js", "player.js", "icon.svg")
+JSON_ROWS = 200_000  # of a table; one with more rows is a CSV alone
 CLICK_FPS = 150  # of the published scripts, on the page that shows what they do to a click track
 
 
@@ -85,7 +86,8 @@ def _better(direction: int) -> str:
 def _board_pages(site: _Site, boards: Sequence[board.Board], held: Sources) -> None:
     for one in boards:
         site.put(f"data/board-{one.slug}.js", script("mtbenchBoard", board.as_json(one)).encode())
-    failures = [{"run": run.name, "model": row.model, "sample": row.sample, "reason": row.reason}
+    failures = [{"run": run.name, "given": getattr(row, "given", ""), "model": row.model, "sample": row.sample,
+                 "reason": row.reason}
                 for run in held.runs if run.failures is not None for row in run.failures.itertuples()]
     shown = [{"board": one, "rows": board.shown(one), "setting": _setting_words(one),
               "columns": [column for column in one.columns if "summary" in column.views]} for one in boards]
@@ -201,11 +203,14 @@ def _data_page(site: _Site, held: Sources) -> None:
 
     def put(name: str, what: str, table: pd.DataFrame) -> None:
         csv = table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
-        values = json.loads(table.to_json(orient="values", double_precision=15))
-        text = json.dumps({"columns": list(table.columns), "rows": values}, separators=(",", ":")).encode()
         site.put(f"data/{name}.csv", csv)
-        site.put(f"data/{name}.json", text)
-        tables.append({"name": name, "what": what, "rows": len(table), "csv": _size(len(csv)), "json": _size(len(text))})
+        entry = {"name": name, "what": what, "rows": len(table), "csv": _size(len(csv)), "json": ""}
+        tables.append(entry)
+        if len(table) <= JSON_ROWS:
+            rows = table.to_json(orient="values", double_precision=15)  # null for NaN and for what is not finite
+            text = f'{{"columns":{json.dumps(list(table.columns), separators=(",", ":"))},"rows":{rows}}}'.encode()
+            site.put(f"data/{name}.json", text)
+            entry["json"] = _size(len(text))
 
     def joined(pick) -> pd.DataFrame | None:
         parts = [pick(run).assign(run=run.name) for run in held.runs if pick(run) is not None]
@@ -216,7 +221,8 @@ def _data_page(site: _Site, held: Sources) -> None:
 
     for name, what, pick in (
         ("scores", "every measured score: its key, value, 95% interval and counts", lambda run: run.scores),
-        ("samples", "the scores of every sample, under every setting", lambda run: run.samples),
+        ("samples", "the scores of every sample, under every setting; rows of fad are no sample's FAD, but what a "
+         "clip does to the FAD of all, which is their mean", lambda run: run.samples),
         ("comparisons", "every pair of models: difference, interval, p-value",
          lambda run: run.comparisons if len(run.comparisons) else None),
         ("failures", "samples that could not be made or scored, and why", lambda run: run.failures),
@@ -226,8 +232,17 @@ def _data_page(site: _Site, held: Sources) -> None:
     if held.published is not None:
         put("published", "the numbers that papers report, as printed; never ranked", held.published)
     records = {run.name: run.record for run in held.runs}
-    site.put("data/runs.json", json.dumps(records, indent=1, default=str, sort_keys=True).encode())
-    site.page("data.html", "data.html", tables=tables, releases=held.releases, runs=held.runs)
+    site.put("data/runs.json", json.dumps(_finite(records), indent=1, default=str, sort_keys=True).encode())
+    site.page("data.html", "data.html", tables=tables, json_rows=JSON_ROWS, releases=held.releases, runs=held.runs)
+
+
+def _finite(values: Any) -> Any:
+    """Mappings and lists with None for numbers that are not finite, which JSON lacks."""
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not np.isfinite(values) else values
 
 
 def _size(count: int) -> str:

@@ -22,9 +22,10 @@ NUMBERS = ("value", "fps", "transition_lambda", "window")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. slug: its name as a part of a file name; comparisons: without rows where nothing was compared.
+    """A finished run. name: its folder's, made unique on a site; slug: the same as a part of a file name.
 
-    samples and failures are None where the folder has none, as under ``results/``, which may keep the scores alone.
+    comparisons: without rows where nothing was compared. samples and failures are None where the folder has none, as
+    under ``results/``, which may keep the scores alone.
     """
 
     name: str
@@ -63,8 +64,9 @@ def read(paths: Sequence[Path]) -> Sources:
             published = _published(path / "published.csv")
         if inner and (path / "releases.yaml").is_file():
             releases = _releases(path / "releases.yaml")
+    names: set[str] = set()
     slugs: set[str] = set()
-    runs = [_run(folder, slugs) for folder in {folder.resolve(): folder for folder in folders}.values()]
+    runs = [_run(folder, names, slugs) for folder in {folder.resolve(): folder for folder in folders}.values()]
     runs.sort(key=lambda run: (-len(run.scores), run.slug))
     return Sources(runs, published, releases)
 
@@ -72,10 +74,12 @@ def read(paths: Sequence[Path]) -> Sources:
 def slug(text: str, taken: set[str] | None = None) -> str:
     """A text as a part of a file name, the same on every system: lower case; a hash where something was changed.
 
+    A text that ends like such a hash gets one too, so that it is never the name of another.
     With `taken` the result is new to that set, and joins it.
     """
     plain = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".-_")[:60]
-    made = plain if plain == text else f"{plain or 'x'}-{sha256(text.encode(errors='surrogateescape')).hexdigest()[:6]}"
+    own = plain == text and not re.search(r"-[0-9a-f]{6}$", text)
+    made = text if own else f"{plain or 'x'}-{sha256(text.encode(errors='surrogateescape')).hexdigest()[:6]}"
     if taken is not None:
         number, first = 2, made
         while made in taken:
@@ -104,10 +108,14 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
     return held.drop_duplicates(["paper", *REPORTED_KEYS])
 
 
-def _run(folder: Path, slugs: set[str]) -> Run:
+def _run(folder: Path, names: set[str], slugs: set[str]) -> Run:
     files = RunFolder(folder)
     held, record = scores.read(files), files.read_record()
-    name = folder.resolve().name
+    name = first = folder.resolve().name
+    number = 2
+    while name in names:
+        name, number = f"{first} ({number})", number + 1
+    names.add(name)
 
     def optional(file: str, columns: Iterable[str]) -> pd.DataFrame | None:
         return files.read_table(file, columns) if (folder / file).is_file() else None
