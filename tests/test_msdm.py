@@ -414,16 +414,21 @@ def test_steps_are_told(own):
 
 
 @pytest.mark.parametrize("options, message", [({"steps": 1}, "steps must be at least 2, got 1"),
-                                              ({"batch_size": 0}, "batch_size must be at least 1, got 0")])
+                                              ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+                                              ({"precision": "int8"}, "precision must be one of float32, .*got 'int8'")])
 def test_bad_options_are_refused(own, options, message):
     with pytest.raises(UsageError, match=f"model 'msdm': {message}"):
         generator.make("msdm", suite=suite_of(), weights=str(own), options=options)
 
 
-def test_weights_that_are_not_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(msdm.generator, "EMBEDDED", tmp_path / "band.pt")
-    with pytest.raises(UsageError, match="no embedded checkpoint: name a file.*glorious-star-335.*drive.google.com"):
-        generator.make("msdm", suite=suite_of())
+def test_the_embedded_checkpoint_says_where_it_comes_from_and_samples():
+    made = generator.make("msdm", suite=suite_of(), options={"steps": 2})
+    assert made.provenance["trained_on"] == "synthetic songs" and made.provenance["training_steps"] > 1000
+    (sample,) = made.generate(1, STEMS, seed=3)
+    assert sample.sample_rate == 22050 and all(np.isfinite(wave).all() for wave in sample.stems.values())
+
+
+def test_weights_that_are_not_here(tmp_path):
     with pytest.raises(UsageError, match="go by no name: unpack.*glorious-star-335.*drive.google.com"):
         generator.make("msdm", suite=suite_of(), weights="published")
     with pytest.raises(UsageError, match="no checkpoint.*absent.pt"):

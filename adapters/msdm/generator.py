@@ -19,7 +19,7 @@ from mtbench.generator import StemSet
 from musicldm import published
 from musicldm.diffusion import noise_per_sample
 from musicldm.fetch import checked_sha256
-from musicldm.generator import check_given, task_of, trained_network
+from musicldm.generator import PRECISIONS, check_given, reduced_precision, task_of, trained_network
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the network's channels
 SAMPLE_RATE = 22050  # Hz
@@ -38,6 +38,8 @@ class MSDM:
 
     steps: {task: steps}. Clips have `samples` samples at `rate` Hz. The network makes waves of its training's length,
     or of the smallest multiple of its down-sampling that holds a clip where that is longer; they are cut to the clip.
+    precision: of the network, one of PRECISIONS; all but float32 change samples beyond rounding, and are part of the
+    provenance.
 
     `on_step(done, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
     """
@@ -45,14 +47,16 @@ class MSDM:
     name, sample_rate, stems, tasks = "msdm", SAMPLE_RATE, STEMS, frozenset(STEPS)
 
     def __init__(self, network: MSDMUNet, provenance: Mapping[str, Any], device: str, steps: Mapping[str, int],
-                 batch_size: int, samples: int, rate: int):
+                 batch_size: int, samples: int, rate: int, precision: str = "float32"):
         self._network, self._device, self._batch_size = network.eval().to(device), device, batch_size
-        self._steps, self._clip = dict(steps), (samples, rate)
+        self._steps, self._clip, self._precision = dict(steps), (samples, rate), precision
         factor = network.config.downsampling
         self._length = max(network.config.samples, -(-self._samples_at(SAMPLE_RATE) // factor) * factor)
         self.on_step: Callable[[int, int], None] = lambda done, steps: None
         self.provenance = {**provenance, "sampler": "Euler with churn, " + ", ".join(
             f"{task} {count} steps" for task, count in self._steps.items())}
+        if precision != "float32":
+            self.provenance["precision"] = precision
         if self._length > network.config.samples:
             trained = network.config.samples / SAMPLE_RATE
             self.provenance["duration"] = f"{samples / rate:g} s by a model trained on {trained:.4g} s"
@@ -101,7 +105,7 @@ class MSDM:
         """float32 [B, S, samples] on the CPU; held[b] is what sample b is given."""
         draw = noise_per_sample(seed, numbers, (len(STEMS), self._length))
         noise = lambda: draw().to(self._device)  # noqa: E731
-        denoise = lambda x, sigma: denoised(self._network, x, sigma.to(x.device).expand(len(x)))  # noqa: E731
+        denoise = self._denoised
         steps = self._steps[task]
         if task == "separation":
             mixture = torch.stack([self._padded(song.stems["mixture"], song.sample_rate) for song in held])[:, None]
@@ -113,6 +117,13 @@ class MSDM:
         for done, x in enumerate(walk, 1):
             self.on_step(done, steps)
         return x[..., :self._samples_at(SAMPLE_RATE)].clamp(-1.0, 1.0).cpu()
+
+    def _denoised(self, x: Tensor, sigma: Tensor) -> Tensor:
+        def network(*arguments: Tensor) -> Tensor:
+            with reduced_precision(self._precision, x.device):
+                return self._network(*arguments)
+
+        return denoised(network, x, sigma.to(x.device).expand(len(x)))
 
     def _known(self, held: Sequence[StemSet]) -> dict[str, Tensor]:
         """The stems to keep and their mask, [B, S, L]. Nothing is known of what comes after a clip's end."""
@@ -131,20 +142,19 @@ class MSDM:
 
 
 def make(
-    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None
+    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
+    precision: str = "float32",
 ) -> MSDM:
     """The generator of a checkpoint.
 
     weights: None for the embedded one, trained on synthetic songs; else a file, of mtbench's training or the
     published Lightning file. steps: of every task; else, as published, 150 (arrangement: 256) with published weights,
     and with others 100 (separation: 150). batch_size: samples denoised together, 8 as a rule; it changes no sample.
+    precision: as in SyncTrack's factory.
     Raises UsageError for a file that is not there or no such checkpoint, and for steps or a batch_size that cannot be.
     """
     if weights == "published":
         raise UsageError(f"model 'msdm': published weights go by no name: unpack and name the file, {PUBLISHED_FILE}")
-    if weights is None and not EMBEDDED.exists():
-        raise UsageError("model 'msdm' has no embedded checkpoint: name a file as its weights, of mtbench's training "
-                         f"or the published {PUBLISHED_FILE}")
     path = Path(weights or EMBEDDED)
     held = published.load(path)
     state = held.get("state_dict")
@@ -159,9 +169,11 @@ def make(
         raise UsageError(f"model 'msdm': batch_size must be at least 1, got {batch_size}")
     if min(counts.values()) < 2:
         raise UsageError(f"model 'msdm': steps must be at least 2, got {steps}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"model 'msdm': precision must be one of {', '.join(PRECISIONS)}, got '{precision}'")
     provenance = {"weights": "/".join(path.parts[-3:]), "weights_sha256": checked_sha256(path), **origin,
                   "form": "published", "parameters": sum(p.numel() for p in network.parameters())}
-    return MSDM(network, provenance, device, counts, batch_size, suite.n_samples, suite.sample_rate)
+    return MSDM(network, provenance, device, counts, batch_size, suite.n_samples, suite.sample_rate, precision)
 
 
 def _of_lightning(path: Path, state: Mapping[str, Tensor]) -> MSDMUNet:
