@@ -21,7 +21,7 @@ import torch
 import musicldm.generator
 from mtbench import generator, runner
 from mtbench.config import Model, RunConfig
-from mtbench.store import ModelFolder, RunFolder
+from mtbench.store import ModelFolder
 from mtbench.suites import open_suite
 
 
@@ -65,9 +65,9 @@ def main():
             made._vae.decode = clock.around(made._vae.decode)
         vocoder = clock.around(musicldm.generator.griffin_lim)
         with tempfile.TemporaryDirectory() as folder, patch.object(musicldm.generator, "griffin_lim", vocoder):
-            target = ModelFolder(RunFolder(Path(folder)), "total", name, suite.stems, suite.sample_rate, suite.n_samples)
+            target = ModelFolder(Path(folder), suite.stems, suite.sample_rate, suite.n_samples)
             begun = time.perf_counter()
-            failure = runner._generate(made, target, suite, config, stage)
+            failure = runner._generate(made, target, name, config, stage)
             total = time.perf_counter() - begun
         assert failure is None, failure
         print(f"| {name} | {total / options.n:.2f} | {total / options.n / seconds:.3f} | {clock.seconds:.1f} s | "
