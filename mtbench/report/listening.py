@@ -15,7 +15,7 @@ import soundfile
 from mtbench import audio
 from mtbench.metrics.embeddings import SAMPLE_RATE, log_mel
 from mtbench.report.sources import Run
-from mtbench.report.tables import STANDARD
+from mtbench.report.tables import STANDARD, at_setting
 from mtbench.store import RunFolder
 
 FIXED = 2  # samples of a model that are shown whatever they score: its first
@@ -55,9 +55,7 @@ def choose(run: Run) -> list[Sample]:
     if run.samples is None or setting is None or not (run.path / "audio").is_dir():
         return []
     fps, tl, window, timebase = setting
-    table = run.samples
-    near = table[(table["timebase"] == timebase) & (table["fps"] == fps) & (table["transition_lambda"] == tl)
-                 & (table["window"].isna() | (table["window"] == window))]
+    near = at_setting(run.samples, timebase, fps, tl, window)
     for (task, model), part in near.groupby(["task", "model"], sort=False):
         folders = {given: Path(f"{task}-{given}" if given else task) / model for given in dict.fromkeys(part["given"])}
         folders = {given: folder for given, folder in folders.items() if _within(run.path / "audio", folder)}
@@ -70,11 +68,11 @@ def choose(run: Run) -> list[Sample]:
             why.setdefault(key, []).append("fixed")
         for key, word in ((ordered[-1], "best"), (ordered[0], "worst")) if ordered else ():
             why.setdefault(key, []).append(word)
+        beats = {given: _beats(run.path, folders[given], (fps, tl, timebase)) for given in {given for given, _ in why}}
         for given, name in sorted(why, key=lambda key: (min(("fixed", "best", "worst").index(word) for word in why[key]), key)):
-            beats = _beats(run.path, folders[given], (fps, tl, timebase)).get(name, {})
             rows = part[(part["given"] == given) & (part["sample"] == name)]
-            chosen.append(Sample(run, task, given, model, name, tuple(why[given, name]), len(kept), kept[given, name], beats,
-                                 rows, setting))
+            chosen.append(Sample(run, task, given, model, name, tuple(why[given, name]), len(kept), kept[given, name],
+                                 beats[given].get(name, {}), rows, setting))
     return chosen
 
 

@@ -12,7 +12,7 @@ from mtbench import scores
 from mtbench.config import CONTROLS
 from mtbench.report import board, figures
 from mtbench.report.sources import Run
-from mtbench.report.tables import DIGITS, STANDARD
+from mtbench.report.tables import DIGITS, STANDARD, at_setting
 
 STEMS = ("bass", "drums", "guitar", "piano")  # which have a colour of their own everywhere on the site
 PLAIN = {"models", "suite", "task", "n", "seed", "grid", "embeddings"}  # what of a config has an option on the command line
@@ -32,8 +32,7 @@ def facts(mine: pd.DataFrame) -> list[tuple[str, str]]:
 def score_table(part: pd.DataFrame, task: str, given: str, base: str) -> dict[str, Any]:
     """A row a track, a column a metric, in the standard setting of one timebase, with intervals."""
     fps, tl, window = _standard_of(part, base)
-    rhythm = part[(part["timebase"] == base) & (part["fps"] == fps) & (part["transition_lambda"] == tl)
-                  & (part["window"].isna() | (part["window"] == window))]
+    rhythm = at_setting(part, base, fps, tl, window)
     # FAD and tuning have no timebase: they stand in the first table alone.
     timeless = part if base == "true" or not (part["timebase"] == "true").any() else part.iloc[:0]
     columns = []
@@ -77,10 +76,7 @@ def standard_samples(run: Run) -> pd.DataFrame | None:
         return None
     for base in ("true", "published"):
         if (run.samples["timebase"] == base).any():
-            fps, tl, window = _standard_of(run.samples, base)
-            held = run.samples
-            return held[(held["timebase"] == base) & (held["fps"] == fps) & (held["transition_lambda"] == tl)
-                        & (held["window"].isna() | (held["window"] == window))]
+            return at_setting(run.samples, base, *_standard_of(run.samples, base))
     return None
 
 

@@ -145,7 +145,7 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
               without=[run.name for run in held.runs if not any(sample.run is run for sample in samples)],
               runs={run.slug: run.name for run in held.runs}, tasks=board.TASKS)
     scripts: dict[str, str] = {}
-    pictures: set[str] = set()
+    pictures: dict[str, float] = {}
     for sample in samples:
         group = groups[sample.run.slug, sample.task]
         stems = [stem for stem in (*models.STEMS, *sample.stems) if stem in sample.stems]
@@ -156,9 +156,9 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
             if name not in scripts:
                 scripts[name] = f"audio/{name}.js"
                 site.put(scripts[name], listening.audio_script(name, path).encode())
-            seconds = _picture(site, pictures, name, [path])
+            _picture(site, pictures, name, [path])
             times, downbeats = sample.beats.get(stem, (np.empty(0), np.empty(0, bool)))
-            lanes.append({"stem": stem, "audio": name, "picture": f"mel/{name}.png", "seconds": seconds,
+            lanes.append({"stem": stem, "audio": name, "picture": f"mel/{name}.png",
                           "beats": [(f"{time:.3f}", down) for time, down in zip(times.tolist(), downbeats.tolist())],
                           "irs": _sample_score(sample, "irs", stem), "colour": stem if stem in models.STEMS else "",
                           "given": stem in sample.given.split("+")})
@@ -176,12 +176,12 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
         )
 
 
-def _picture(site: _Site, made: set[str], name: str, paths: Sequence[Path]) -> float:
-    columns, seconds = listening.mel(paths)
+def _picture(site: _Site, made: dict[str, float], name: str, paths: Sequence[Path]) -> float:
+    """Write the picture of the files' sum unless it is made; returns its length in s."""
     if name not in made:
-        made.add(name)
+        columns, made[name] = listening.mel(paths)
         site.put(f"mel/{name}.png", listening.picture(columns))
-    return seconds
+    return made[name]
 
 
 def _sample_score(sample: listening.Sample, metric: str, track: str) -> str:

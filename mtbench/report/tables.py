@@ -68,6 +68,12 @@ def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]
     return tables
 
 
+def at_setting(table: pd.DataFrame, timebase: str, fps: float, transition_lambda: float, window: float) -> pd.DataFrame:
+    """The rhythm scores of one setting: CBS of this window, and what has none."""
+    return table[(table["timebase"] == timebase) & (table["fps"] == fps) & (table["transition_lambda"] == transition_lambda)
+                 & (table["window"].isna() | (table["window"] == window))]
+
+
 def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
     """How the rhythm metrics move with fps, transition lambda, window and timebase: a row a setting, a column a model."""
     tables = []
