@@ -1,6 +1,6 @@
 """Does sampling give back four songs that a SyncTrack was trained on alone?
 
-    python -m synctrack.train configs/overfit-synctrack-band.yaml     # about 8 minutes on one core
+    python -m synctrack.train configs/overfit-synctrack-band.yaml     # about 25 minutes on one busy core
     python benchmarks/overfit.py
 
 Each sample is compared, as log-mel spectrograms of all four stems, with the training song nearest to it: the mean
