@@ -1,5 +1,7 @@
 """The embedded suite: determinism, the score's arithmetic, and whether a beat tracker takes it for music."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -27,9 +29,85 @@ def test_other_seed_other_song():
     assert not any(np.array_equal(a.stems[s], b.stems[s]) for s in band.STEMS if a.stems[s].any())
 
 
-def test_negative_seed_is_named():
+def digest(score: band.Score) -> str:
+    """Of style, key, instruments, notes and beats, with times to the microsecond."""
+    notes = [(stem, *(round(float(value), 6) for value in note[:4]), note.kind)
+             for stem in band.STEMS for note in score.notes[stem]]
+    held = (score.style, score.key, sorted(score.sounds.items()), notes, score.beats.round(6).tolist())
+    return hashlib.sha256(repr(held).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("seed, score, levels", [
+    (7, "afee73b1107a6ec1", (0.0957303, 0.1029268, 0.0608576, 0.0794695)),
+    (500_000, "723561994a2e505a", (0.0832801, 0.0569599, 0.0357576, 0.0466695)),
+    (1_000_000, "2a35dc29f398d440", (0.0764598, 0.0700456, 0.0324254, 0.0417002))])
+def test_the_songs_of_version_2_stay_as_they_are(seed, score, levels):
+    """Taken before there were clips of other lengths: the references and the embedded checkpoints rest on these songs."""
+    song = band.song(seed)
+    assert band.VERSION == "2" and digest(band.compose(seed)) == score
+    rms = [np.sqrt(np.mean(song.stems[stem].astype(np.float64) ** 2)) for stem in band.STEMS]
+    np.testing.assert_allclose(rms, levels, rtol=1e-4)
+
+
+def test_negative_seed_and_no_clip_are_named():
     with pytest.raises(ValueError, match="seed -3 "):
         band.song(-3)
+    with pytest.raises(ValueError, match="clips=0"):
+        band.song(3, clips=0)
+
+
+@pytest.fixture(scope="module")
+def long_scores():
+    return [band.compose(seed, clips=6) for seed in range(40)]
+
+
+def test_a_longer_clip_has_the_length_asked_for_and_sounds_to_its_end():
+    song, again, other = (band.song(seed, clips=3) for seed in (7, 7, 8))
+    assert tuple(song.stems) == band.STEMS and song.mixture.shape == (491_520,)
+    for stem, wave in song.stems.items():
+        assert wave.shape == (491_520,) and wave.dtype == np.float32 and np.isfinite(wave).all()
+        assert wave.tobytes() == again.stems[stem].tobytes() != other.stems[stem].tobytes()
+        assert (np.abs(wave).reshape(3, -1).max(axis=1) > 0.01).all()  # in each 10.24 s
+        assert song.onsets[stem].min() >= 0 and 20.48 < song.onsets[stem].max() < 30.72
+
+
+def test_the_beats_of_a_longer_clip_go_on_in_the_tempo(scores, long_scores):
+    lasts_longer_than_its_form = 0
+    for score, short in zip(long_scores, scores):
+        beat = 60 / score.tempo
+        np.testing.assert_allclose(np.diff(score.beats), beat, atol=1e-9)
+        assert 0 <= score.beats[0] < beat and 61.44 - beat <= score.beats[-1] < 61.44
+        first = np.flatnonzero(np.isin(score.beats, score.downbeats))[0]
+        np.testing.assert_array_equal(score.downbeats, score.beats[first::score.meter])
+        np.testing.assert_array_equal(score.beats[:len(short.beats)], short.beats)
+        lasts_longer_than_its_form += 32 * score.meter * beat < 61.44
+    assert lasts_longer_than_its_form > 10  # so that going round is tested here and below
+
+
+def test_drums_keep_to_the_beats_of_a_longer_clip(long_scores):
+    for score in [s for s in long_scores if s.swing == 0.5 and s.notes["drums"]][:20]:
+        sixteenth = 15 / score.tempo
+        places = (np.array([n.onset for n in score.notes["drums"]]) - score.beats[0]) / sixteenth
+        assert np.abs(places - np.round(places)).max() * sixteenth <= 0.015 + 1e-9
+
+
+def test_who_plays_plays_on_to_the_end(long_scores):
+    """A stem rests for 4.5 s at most, two rests that meet for 9; no pattern leaves more than a bar of 3.43 s empty."""
+    for score in long_scores:
+        for stem, notes in score.notes.items():
+            onsets = np.r_[0.0, [n.onset for n in notes if n.onset > 0], 61.44]
+            assert not notes or np.diff(onsets).max() < 9 + 3.43 + 1, (score.seed, stem)
+
+
+def test_a_clip_begins_as_a_shorter_one_of_its_seed(scores, long_scores):
+    for six, one in zip(long_scores, scores):
+        three = band.compose(six.seed, clips=3)
+        for longer, shorter, seconds in ((three, one, 10.24), (six, three, 30.72)):
+            for field in ("style", "tempo", "meter", "swing", "key", "sounds"):
+                assert getattr(longer, field) == getattr(shorter, field)
+            for stem in band.STEMS:  # up to where a player may be early with what follows the shorter one
+                begun = [[n for n in s.notes[stem] if n.onset < seconds - 0.05] for s in (longer, shorter)]
+                assert begun[0] == begun[1], (six.seed, stem)
 
 
 def test_splits_are_disjoint_and_named():

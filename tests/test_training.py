@@ -279,3 +279,5 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
     for changes in ({"first_seed": 5}, {"songs": 2}, {"songs": None}):
         with pytest.raises(UsageError, match="`band` needs more songs than its validation"):
             training_songs(config(tmp_path, **changes))
+    with pytest.raises(UsageError, match="suite 'band/30s' has clips of 30.72 s; trainings take 10.24 s"):
+        training_songs(config(tmp_path, suite="band/30s"))

@@ -145,7 +145,11 @@ def _values(path: Path) -> dict[str, Any]:
 def training_songs(config: TrainConfig) -> Sequence[StemSet]:
     """The songs to learn from and to validate on, each made or read when it is asked for."""
     if config.suite != "band":
-        songs = open_suite(config.suite).reference()
+        suite = open_suite(config.suite)
+        if suite.n_samples != N_SAMPLES:
+            raise UsageError(f"{config.name}: suite '{config.suite}' has clips of {suite.n_samples / suite.sample_rate:g} s; "
+                             "trainings take 10.24 s")
+        songs = suite.reference()
         count = len(songs) if config.songs is None else config.songs
         if not config.validation < count <= len(songs):
             raise UsageError(f"{config.name}: suite '{config.suite}' holds {len(songs)} songs; songs: {config.songs} with "

@@ -1,6 +1,6 @@
 """The embedded suite `band`: songs for bass, drums, guitar and piano, composed and rendered here.
 
-`song(seed)` is a pure function of the seed: a 10.24 s clip of four stems beside the true beat times.
+`song(seed, clips)` is a pure function of both: four stems of `clips` times 10.24 s beside the true beat times.
 `composition` writes the score, `synthesis` turns it into sound; neither needs a sample or another program.
 """
 
@@ -28,9 +28,10 @@ def seeds(split: str) -> range:
     return SPLITS[split]
 
 
-def song(seed: int) -> Song:
-    """The song of a seed: the same bits on one machine and VERSION, whatever was made before.
+def song(seed: int, clips: int = 1) -> Song:
+    """`clips` times 10.24 s of a seed's song: the same bits on one machine and VERSION, whatever was made before.
 
-    ValueError if the seed is negative.
+    A longer clip is the same song played on: it begins with the notes and beats of a shorter one, at levels that are
+    those of the whole. ValueError if the seed is negative or clips less than 1.
     """
-    return render(compose(seed))
+    return render(compose(seed, clips))

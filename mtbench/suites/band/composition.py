@@ -1,5 +1,8 @@
 """Composition of a `band` song: from a seed to the notes of one clip, with the true beats.
 
+A song goes round its form for as long as the clip lasts. The clip is made in stretches of 10.24 s with random draws of
+their own, so that a clip is the beginning of every longer one of its seed.
+
 A style fixes meter, tempo range, feel, harmony and the patterns that its players choose from. Every
 pattern is a string of sixteenth notes, one or more bars long (blanks only separate beats):
 
@@ -16,12 +19,13 @@ Chords are written in C; the song transposes them to its key.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 STEMS = ("bass", "drums", "guitar", "piano")
-CLIP_SECONDS = 10.24
+CLIP_SECONDS = 10.24     # a stretch of a clip, and the whole of a default one
 PREROLL_SECONDS = 3.0   # notes that began this long before the clip may still ring in it
 STEPS_PER_BEAT = 4
 
@@ -242,8 +246,8 @@ WALKERS = {"swing": "walking"}   # rows of BASS that bear another name than the 
 SECTION_BARS = 8
 FORMS = ("AABA", "ABAB", "AABB", "ABAC")
 SILENT = {"bass": 0.045, "drums": 0.05, "guitar": 0.08, "piano": 0.085}   # chance to rest for the whole clip
-BREAK = {"bass": 0.10, "drums": 0.10, "guitar": 0.20, "piano": 0.20}      # chance to rest for a bar or two
-BREAK_SECONDS = 4.5                                                       # no longer than this
+BREAK = {"bass": 0.10, "drums": 0.10, "guitar": 0.20, "piano": 0.20}      # chance in a stretch to rest for a bar or two
+BREAK_SECONDS = 4.5                                                       # no longer than this, unless two meet
 # standard deviation of an onset, s
 JITTER = {"bass": 0.004, "drums": 0.0025, "guitar": 0.005, "piano": 0.005}
 VELOCITY = {"X": 1.0, "x": 0.78, "o": 0.35}
@@ -269,6 +273,7 @@ class Score:
     """A composed clip. `notes` holds a list for each stem, empty where the stem is silent throughout."""
 
     seed: int
+    clips: int                # its length, as a multiple of 10.24 s
     style: str
     tempo: float              # BPM
     meter: int                # beats a bar
@@ -276,7 +281,7 @@ class Score:
     key: str                  # "Eb minor"
     sounds: dict[str, str]    # the instrument of each stem
     notes: dict[str, list[Note]]
-    beats: np.ndarray         # float64 [beats], seconds from the clip's start, in [0, 10.24)
+    beats: np.ndarray         # float64 [beats], seconds from the clip's start, in [0, 10.24 clips)
     downbeats: np.ndarray     # float64, the first beats of bars among them
 
 
@@ -462,10 +467,15 @@ def with_fill(groove: dict[str, str], fill: dict[str, str]) -> dict[str, str]:
     return lanes
 
 
-def compose(seed: int) -> Score:
-    """The score of a seed's clip; ValueError if the seed is negative."""
+def compose(seed: int, clips: int = 1) -> Score:
+    """The score of a seed's clip of `clips` times 10.24 s; ValueError if the seed is negative or there is no clip.
+
+    A clip begins with the beats and, up to its last hundredths of a second, the notes of a shorter one of its seed.
+    """
     if seed < 0:
         raise ValueError(f"seed {seed} is negative: band's songs are numbered from 0")
+    if clips < 1:
+        raise ValueError(f"a clip lasts at least once 10.24 s, got clips={clips}")
     rng = np.random.default_rng([seed, 0])
     weights = np.array([s.weight for s in STYLES.values()])
     name = str(rng.choice(list(STYLES), p=weights / weights.sum()))
@@ -484,18 +494,23 @@ def compose(seed: int) -> Score:
     n_bars = SECTION_BARS * len(form)
     start = float(rng.uniform(0, n_bars * bar_seconds - CLIP_SECONDS))
     clock = Clock(tempo, style.meter, swing, style.swung, start)
-    clip_bars = range(max(0, int((start - PREROLL_SECONDS) // bar_seconds)),
-                      min(n_bars, int((start + CLIP_SECONDS) // bar_seconds) + 1))
+    ends = [int((start + k * CLIP_SECONDS) // bar_seconds) + 1 for k in range(1, clips + 1)]
+    first_bar = max(0, int((start - PREROLL_SECONDS) // bar_seconds))
+    stretches = [range(*bars) for bars in pairwise([first_bar, *ends])]
+    # streams 1 to 4 are the players', 10 to 14 those of the sound
+    draws = [rng, *(np.random.default_rng([seed, 20 + k]) for k in range(1, clips))]
 
     silent = {stem for stem in STEMS if rng.random() < SILENT[stem]}
     if len(silent) > 2:   # never fewer than two players
         silent = set(sorted(silent)[:2])
     longest = max(1, int(BREAK_SECONDS // bar_seconds))
-    resting = {}
-    for stem in STEMS:
-        length = int(rng.integers(1, longest + 1))
-        first = int(rng.integers(clip_bars.start, clip_bars.stop))
-        resting[stem] = range(first, first + length) if rng.random() < BREAK[stem] else range(0)
+    resting: dict[str, list[int]] = {stem: [] for stem in STEMS}
+    for stretch, drawn in zip(stretches, draws):
+        for stem in STEMS:
+            length = int(drawn.integers(1, longest + 1))
+            first = int(drawn.integers(stretch.start, stretch.stop))
+            if drawn.random() < BREAK[stem]:
+                resting[stem] += range(first, first + length)
 
     scale = [p for p in range(57, 77) if (p - tonic) % 12 in SCALES[scale_name]]
     players = {stem: Player(stem, np.random.default_rng([seed, 1 + i]), scale)
@@ -510,19 +525,19 @@ def compose(seed: int) -> Score:
     levels = {"A": rng.uniform(0.7, 0.85), "B": rng.uniform(0.82, 1.0), "C": rng.uniform(0.6, 0.9)}
     fill_rate = rng.uniform(0.2, 0.6)
 
-    for bar in clip_bars:
-        section = form[bar // SECTION_BARS]
+    for bar, drawn in [(bar, drawn) for stretch, drawn in zip(stretches, draws) for bar in stretch]:
+        section = form[bar // SECTION_BARS % len(form)]
         bars = [[parse_chord(c, tonic) for c in b.split(",")] for b in harmony[section].split()]
         chords, following = bars[bar % len(bars)], bars[(bar + 1) % len(bars)][0]
         # the main pattern, its partner in every fourth bar and, rarely, another
-        odd = rng.random(len(STEMS)) < 0.08
-        current = {stem: pick(rng, rows[stem]) if odd[i] else chosen[section, stem][bar % 4 == 3]
+        odd = drawn.random(len(STEMS)) < 0.08
+        current = {stem: pick(drawn, rows[stem]) if odd[i] else chosen[section, stem][bar % 4 == 3]
                    for i, stem in enumerate(STEMS)}
         level = levels[section] * (1 + 0.04 * (bar % SECTION_BARS) / SECTION_BARS)
         lanes = {piece: steps(lane, bar, n_steps) for piece, lane in current["drums"].items()}
-        if rng.random() < (0.85 if bar % 8 == 7 else fill_rate if bar % 4 == 3 else 0.04):
-            lanes = with_fill(lanes, pick(rng, FILLS))
-        if rng.random() < (0.75 if bar % 8 == 0 else 0.15 if bar % 4 == 0 else 0.02):
+        if drawn.random() < (0.85 if bar % 8 == 7 else fill_rate if bar % 4 == 3 else 0.04):
+            lanes = with_fill(lanes, pick(drawn, FILLS))
+        if drawn.random() < (0.75 if bar % 8 == 0 else 0.15 if bar % 4 == 0 else 0.02):
             lanes["crash"] = "X" + "." * (n_steps - 1)
             lanes["kick"] = "X" + lanes.get("kick", "." * n_steps)[1:]
         playing = [stem for stem in STEMS if stem not in silent and bar not in resting[stem]]
@@ -538,14 +553,15 @@ def compose(seed: int) -> Score:
             hands = tuple(steps(hand, bar, n_steps) for hand in current["piano"])
             play_piano(players["piano"], clock, bar, hands, chords, centre, pedal, level)
 
+    seconds = clips * CLIP_SECONDS
     first_beat = int(np.ceil(start / beat))
-    indices = np.arange(first_beat, first_beat + int(CLIP_SECONDS / beat) + 2)
+    indices = np.arange(first_beat, first_beat + int(seconds / beat) + 2)
     times = indices * beat - start
-    inside = (times >= 0) & (times < CLIP_SECONDS)
+    inside = (times >= 0) & (times < seconds)
     beats, indices = times[inside], indices[inside]
     mode = "minor" if scale_name == "minor" or re.match("Cm(?!aj)", main) else "major"
-    return Score(seed, name, tempo, style.meter, swing, f"{NOTE_NAMES[tonic]} {mode}",
+    return Score(seed, clips, name, tempo, style.meter, swing, f"{NOTE_NAMES[tonic]} {mode}",
                  {stem: pick(rng, sounds) for stem, sounds in zip(STEMS, style.sounds)},
-                 {stem: sorted(n for n in players[stem].notes if -PREROLL_SECONDS < n.onset < CLIP_SECONDS)
+                 {stem: sorted(n for n in players[stem].notes if -PREROLL_SECONDS < n.onset < seconds)
                   for stem in STEMS},
                  beats, beats[indices % style.meter == 0])

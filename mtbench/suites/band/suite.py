@@ -1,25 +1,35 @@
-"""`band` as a suite: a reference of 64 songs, and as many held-out songs as anyone asks for."""
+"""`band` as a suite: a reference of 64 songs, and as many held-out songs as anyone asks for.
+
+`band/30s` and `band/60s` are the same songs, played on for 30.72 and 61.44 s.
+"""
+
+from functools import partial
 
 from mtbench import audio
 from mtbench.generator import StemSet
-from mtbench.suites import Songs
+from mtbench.suites import LENGTHS, Songs
 from mtbench.suites.band import N_SAMPLES, SAMPLE_RATE, STEMS, VERSION, seeds, song
 
 REFERENCE_SONGS = 64
 
 
 class Band:
-    name, split, version = "band", "reference", VERSION
-    stems, sample_rate, n_samples = STEMS, SAMPLE_RATE, N_SAMPLES
+    """length: one of LENGTHS."""
+
+    split, version, stems, sample_rate = "reference", VERSION, STEMS, SAMPLE_RATE
+
+    def __init__(self, length: str = ""):
+        self.name, self._clips = f"band{length}", LENGTHS[length]
+        self.n_samples = self._clips * N_SAMPLES
 
     def reference(self) -> Songs:
-        return Songs(seeds("reference")[:REFERENCE_SONGS], _load)
+        return Songs(seeds("reference")[:REFERENCE_SONGS], partial(_load, clips=self._clips))
 
     def heldout(self) -> Songs:
-        return Songs(seeds("heldout"), _load)
+        return Songs(seeds("heldout"), partial(_load, clips=self._clips))
 
 
-def _load(seed: int) -> StemSet:
+def _load(seed: int, clips: int) -> StemSet:
     """A song as it would be read back from its PCM-16 files."""
-    stems = {stem: audio.to_float(audio.to_pcm16(wave)) for stem, wave in song(seed).stems.items()}
+    stems = {stem: audio.to_float(audio.to_pcm16(wave)) for stem, wave in song(seed, clips).stems.items()}
     return StemSet(f"band-{VERSION}-{seed}", stems, SAMPLE_RATE)

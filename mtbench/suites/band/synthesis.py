@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, oaconvolve, sosfilt
 
-from mtbench.suites.band.composition import CLIP_SECONDS, DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
+from mtbench.suites.band.composition import DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
 
 SAMPLE_RATE = 16_000
-N_SAMPLES = 163_840   # 10.24 s
+N_SAMPLES = 163_840   # 10.24 s, what the length of a clip is a multiple of
 PREROLL = int(PREROLL_SECONDS * SAMPLE_RATE)
 NYQUIST_GUARD = 7_600.0   # Hz, no partial above
 RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}   # s, how a note ends that is let go
@@ -24,10 +24,10 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Song:
-    """A rendered clip: 163,840 samples at 16 kHz a stem, mono; a stem that rests throughout is all zeros."""
+    """A rendered clip at 16 kHz, mono, n = 163,840 samples a stem or a multiple; one that rests throughout is all zeros."""
 
     seed: int
-    stems: dict[str, np.ndarray]    # float32 [163840], in the order bass, drums, guitar, piano
+    stems: dict[str, np.ndarray]    # float32 [n], in the order bass, drums, guitar, piano
     beats: np.ndarray               # float64 [beats], seconds, the true beats inside the clip
     downbeats: np.ndarray           # float64, those of them that begin a bar
     tempo: float                    # BPM
@@ -39,7 +39,7 @@ class Song:
 
     @property
     def mixture(self) -> np.ndarray:
-        """The sum of the stems, float32 [163840]; it may pass 1."""
+        """The sum of the stems, float32 [n]; it may pass 1."""
         return np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
 
 
@@ -206,28 +206,28 @@ def place(track: np.ndarray, tone: np.ndarray, note: Note, release: float, gain:
         track[first + cut:end] += sound[cut:end - first]
 
 
-def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note]) -> np.ndarray:
-    """Bass, guitar or piano; equal notes share one tone, as long as the longest of them needs."""
+def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note], n: int) -> np.ndarray:
+    """Bass, guitar or piano, float64 [PREROLL + n]; equal notes share a tone, as long as the longest of them needs."""
     tone_of = piano_tone if stem == "piano" else string_tone
-    keys = [(n.pitch, n.kind, round(n.velocity * 4) / 4) for n in notes]
+    keys = [(note.pitch, note.kind, round(note.velocity * 4) / 4) for note in notes]
     longest: dict[tuple, float] = {}
     for key, note in zip(keys, notes):
         longest[key] = max(longest.get(key, 0.0), min(note.duration, LONGEST[stem]))
     tones = {(pitch, kind, velocity): tone_of(rng, sound, pitch, max(velocity, 0.25), kind,
                                               int((seconds + RELEASE[stem]) * SAMPLE_RATE))
              for (pitch, kind, velocity), seconds in longest.items()}
-    track = np.zeros(PREROLL + N_SAMPLES)
+    track = np.zeros(PREROLL + n)
     for key, note in zip(keys, notes):
         place(track, tones[key], note, RELEASE[stem] if note.kind == "open" else 0.02, note.velocity)
     return track
 
 
-def render_drums(rng: np.random.Generator, kit: str, notes: list[Note]) -> np.ndarray:
-    """The kit, two takes of each piece in use."""
+def render_drums(rng: np.random.Generator, kit: str, notes: list[Note], n: int) -> np.ndarray:
+    """The kit, float64 [PREROLL + n]; two takes of each piece in use."""
     tuning = rng.uniform(0.92, 1.09)
-    pieces = sorted({n.kind for n in notes})
+    pieces = sorted({note.kind for note in notes})
     takes = {piece: [drum_hit(rng, kit, tuning, piece) for _ in range(2)] for piece in pieces}
-    track = np.zeros(PREROLL + N_SAMPLES)
+    track = np.zeros(PREROLL + n)
     for note, take in zip(notes, rng.integers(0, 2, len(notes))):
         place(track, takes[note.kind][take], note, 0.02, note.velocity**1.3)
     return track
@@ -263,7 +263,7 @@ def room(rng: np.random.Generator) -> np.ndarray:
 def render(score: Score) -> Song:
     """The sound of a score; a pure function of it."""
     rngs = {stem: np.random.default_rng([score.seed, 10 + i]) for i, stem in enumerate((*STEMS, "mix"))}
-    mix = rngs["mix"]
+    mix, n = rngs["mix"], score.clips * N_SAMPLES
     tail = room(mix)
     stems = {}
     for stem in STEMS:
@@ -271,10 +271,10 @@ def render(score: Score) -> Song:
         wet = mix.uniform(0.06, 0.2) * (0.5 if stem == "bass" else 1)
         notes, sound = score.notes[stem], score.sounds[stem]
         if not notes:
-            stems[stem] = np.zeros(N_SAMPLES)
+            stems[stem] = np.zeros(n)
             continue
-        track = (render_drums(rngs[stem], sound, notes) if stem == "drums"
-                 else render_pitched(rngs[stem], stem, sound, notes))
+        track = (render_drums(rngs[stem], sound, notes, n) if stem == "drums"
+                 else render_pitched(rngs[stem], stem, sound, notes, n))
         track = colour(stem, sound, track)
         track = (track + wet * oaconvolve(track, tail)[:len(track)])[PREROLL:]
         stems[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
@@ -282,7 +282,7 @@ def render(score: Score) -> Song:
     peak = np.clip(mix.normal(0.75, 0.13), 0.45, 1.1)
     scale = peak / np.abs(sum(stems.values())).max()
     stems = {stem: (scale * track).astype(np.float32) for stem, track in stems.items()}
-    onsets = {stem: np.array([n.onset for n in score.notes[stem] if 0 <= n.onset < CLIP_SECONDS])
+    onsets = {stem: np.array([note.onset for note in score.notes[stem] if note.onset >= 0])
               for stem in STEMS}
     return Song(score.seed, stems, score.beats, score.downbeats, score.tempo, score.meter, score.style,
                 score.swing, score.key, onsets)
