@@ -49,7 +49,8 @@ class Baseline:
     """What a run is held against.
 
     models: {model: provenance}; tolerances: {metric: (absolute, relative)}; scores: KEY, value, se, n, n_scored and
-    clips, a list of n values by sample number (NaN where not defined) or None.
+    clips, a list of n values by sample number (NaN where not defined) or None; suite_version: that of the suite, empty
+    where it is not known.
     """
 
     config: RunConfig
@@ -57,6 +58,7 @@ class Baseline:
     error_rate: float
     tolerances: Mapping[str, tuple[float, float]]
     scores: pd.DataFrame
+    suite_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ class Outcome:
         return not self.failed and not self.table["verdict"].isin(FAILING).any()
 
 
-def mismatch(baseline: Baseline, scores: pd.DataFrame) -> str:
+def mismatch(baseline: Baseline, scores: pd.DataFrame, suite_version: str = "") -> str:
     """Why no score of this run can be held against the baseline, or an empty text.
 
     Task, suite, reference, number of samples and the metrics' and embeddings' versions must be the same; a run may
-    have others beside.
+    have others beside. So must the suite's version where both are known: its held-out songs, which no key holds, are
+    those of the control and, in arrangement, what sample i is paired by.
     """
     ours, theirs = _keyed(baseline.scores), _keyed(scores)
     gated = theirs[theirs["metric"].isin(ours["metric"])]
@@ -86,6 +89,9 @@ def mismatch(baseline: Baseline, scores: pd.DataFrame) -> str:
         was, now = set(ours[column]), set(theirs[column])
         if was - now:
             return f"the baseline has {column} {_listed(was - now)}, the run {_listed(now)}"
+    if baseline.suite_version and suite_version and baseline.suite_version != suite_version:
+        return (f"the songs of {_listed(set(ours['suite']))} changed: the baseline has version {baseline.suite_version} of "
+                f"it, the run {suite_version}")
     for title, named in (("metrics", "metric"), ("embeddings", "embedding")):
         was, now = _versions(ours, named), _versions(gated, named)
         if other := {name: version for name, version in was.items() if name in now and not version <= now[name]}:
@@ -154,7 +160,7 @@ def changed_models(baseline: Baseline, models: Mapping[str, Mapping[str, Any]]) 
 
 def of_run(
     config: RunConfig, models: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame, samples: pd.DataFrame | None = None,
-    like: Baseline | None = None,
+    like: Baseline | None = None, suite_version: str = "",
 ) -> Baseline:
     """The baseline that a run makes, with the error rate and tolerances of the one `like` which it replaces.
 
@@ -177,7 +183,7 @@ def of_run(
     table["order"] = table["metric"].map(list(METRICS).index)
     table = table.sort_values(["task", "given", "model", "order", "track"], kind="stable")
     gated = {name: models[name] for name in sorted(set(table["model"]) - set(CONTROLS)) if name in models}
-    return Baseline(config, gated, rate, tolerances, table[[*KEY, "value", "se", "n", "n_scored", "clips"]])
+    return Baseline(config, gated, rate, tolerances, table[[*KEY, "value", "se", "n", "n_scored", "clips"]], suite_version)
 
 
 def write(path: Path, baseline: Baseline) -> None:
@@ -191,6 +197,7 @@ def write(path: Path, baseline: Baseline) -> None:
         lines.append(json.dumps(line))
     head = {
         "format": FORMAT, "run": baseline.config.model_dump(mode="json", exclude_defaults=True),
+        **({"suite_version": baseline.suite_version} if baseline.suite_version else {}),
         "models": baseline.models, "error_rate": baseline.error_rate,
         "tolerances": {name: {"absolute": a, "relative": r} for name, (a, r) in baseline.tolerances.items()},
     }
@@ -238,7 +245,8 @@ def read(path: Path) -> Baseline:
         models = {str(name): dict(provenance) for name, provenance in held.get("models", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"baseline {path}: not a baseline ({type(error).__name__}: {error})") from None
-    return Baseline(validate(held.get("run", {}), f"baseline {path}, run"), models, rate, tolerances, scores)
+    config = validate(held.get("run", {}), f"baseline {path}, run")
+    return Baseline(config, models, rate, tolerances, scores, str(held.get("suite_version", "")))
 
 
 def summary(outcome: Outcome) -> str:

@@ -67,7 +67,8 @@ def run(
     models: Annotated[str | None, typer.Option(help="Installed models, as `mtbench models` lists them, or folder:PATH "
                                                "for a folder of audio; the controls are added.", metavar="LIST")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file that says what to run; options here win over it.")] = None,
-    suite: Annotated[str | None, typer.Option(help="The reference set, as `mtbench suites` lists them.  \\[default: band]")] = None,
+    suite: Annotated[str | None, typer.Option(help="The reference set, as `mtbench suites` lists them; band/30s and band/60s "
+                                              "have longer clips.  \\[default: band]")] = None,
     task: Annotated[str | None, typer.Option(help="total generates all stems; arrangement some of them beside the "
                                              "others of held-out songs.  \\[default: total]", metavar="total|arrangement")] = None,
     subsets: Annotated[str | None, typer.Option(help="What arrangement generates: initials of stems, or names joined by +, "
@@ -170,12 +171,15 @@ def beats_of_files(
 def check(
     baseline: Annotated[Path, typer.Argument(help="A baseline, JSON.")],
     run_folder: Annotated[Path | None, typer.Argument(help="A run folder. Without it the run that the baseline names "
-                                                      "is made first, in a new folder.", metavar="RUN")] = None,
+                                                      "is made first, in a new folder below runs/ that is kept "
+                                                      "only if the check fails.", metavar="RUN")] = None,
     form: Annotated[str, typer.Option("--format", help="text: what failed; markdown, for a pull request; json: all that is "
                                       "known; or junit.", metavar="text|markdown|json|junit")] = "text",
     update: Annotated[bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")] = False,
 ) -> None:
     """Compare a run with a baseline: exit 1 if a score is worse by more than chance and tolerance, or missing."""
+    import shutil
+
     from mtbench import check as gate
     from mtbench import config as configs
     from mtbench import runner
@@ -186,15 +190,21 @@ def check(
         raise UsageError(f"--format must be {', '.join(gate.FORMATS)}, not '{form}'")
     say = console if form == "text" else errors  # a document has standard output to itself
     held = None if update and not baseline.exists() else gate.read(baseline)
-    failed = []
+    made, failed = None, []
     if run_folder is None:
         if held is None:
             raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
-        folder = runner.check_folder()
-        # Its own cache: what a changed beat tracker or metric should find anew must not be found as it was.
-        done = runner.run(held.config, folder, "cpu", _stage, Cache(folder / "cache"))
-        run_folder, failed = done.folder, done.failed
-        say.print(f"run folder [bold]{escape(str(run_folder))}[/bold]", soft_wrap=True)
+        made = run_folder = runner.check_folder()
+        say.print(f"run folder [bold]{escape(str(made))}[/bold], kept only if the check fails", soft_wrap=True)
+        try:
+            # Its own cache: what a changed beat tracker or metric should find anew must not be found as it was.
+            failed = runner.run(held.config, made, "cpu", _stage, Cache(made / "cache")).failed
+        except KeyboardInterrupt:
+            shutil.rmtree(made, ignore_errors=True)
+            errors.print("stopped; nothing of the run is kept")
+            raise typer.Exit(130) from None
+        finally:
+            shutil.rmtree(made / "cache", ignore_errors=True)
     run = RunFolder(run_folder)
     scores, record = tables.read(run), run.read_record()
     samples = run.read_table("samples.csv", tables.SAMPLE_COLUMNS) if (run.path / "samples.csv").is_file() else None
@@ -207,7 +217,7 @@ def check(
         if seed != held.config.seed:
             notes.append(f"the baseline was made with seed {held.config.seed}, this run with "
                          + ("none" if seed is None else f"seed {seed}"))
-        if problem := gate.mismatch(held, scores):
+        if problem := gate.mismatch(held, scores, str(record.get("suite_version", ""))):
             if not update:
                 raise UsageError(f"{run_folder} cannot be held against {baseline}: {problem}")
             _note(f"nothing to compare: {problem}")
@@ -222,12 +232,14 @@ def check(
     if update:
         _fail(failed)  # a baseline without them would gate nothing of theirs
         config = configs.validate(record["config"], str(run_folder))
-        made = gate.of_run(config, record["models"], scores, samples, held)
-        gate.write(baseline, made)
-        say.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(made.scores)} scores", soft_wrap=True)
-        return
+        new = gate.of_run(config, record["models"], scores, samples, held, str(record.get("suite_version", "")))
+        gate.write(baseline, new)
+        say.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(new.scores)} scores", soft_wrap=True)
+    passed = outcome is not None and outcome.passed
+    if made and passed:
+        shutil.rmtree(made)
     _fail(failed)
-    if not outcome.passed:
+    if not (passed or update):
         raise typer.Exit(1)
 
 

@@ -176,7 +176,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
             continue
         done.append(scored)
     provenances = {model.row: _plain(made.provenance) for model, made in models}
-    record = _record(config.model_dump(mode="json"), config.embeddings, provenances)
+    record = _record(config.model_dump(mode="json"), config.embeddings, provenances) | {"suite_version": suite.version}
     return _finish(target, record, done, failures, provenances, list(dict.fromkeys(notices)), failed)
 
 

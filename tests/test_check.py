@@ -183,6 +183,15 @@ def test_what_no_score_can_be_held_against(column, was, now, said):
     assert check.mismatch(baseline, table(fad_row(3.0, **{column: was}), fad_row(3.0, **{column: now}))) == ""
 
 
+def test_other_heldout_songs_are_said():
+    # No key holds them: with another bass in a held-out clip, say, reference and numbers are what they were.
+    held, run = baseline_of(fad_row(3.0, suite="folder:x"), suite_version="aa"), table(fad_row(3.0, suite="folder:x"))
+    assert check.mismatch(held, run, "bb") == (
+        "the songs of folder:x changed: the baseline has version aa of it, the run bb")
+    assert check.mismatch(held, run, "aa") == ""
+    assert check.mismatch(held, run) == check.mismatch(replace(held, suite_version=""), run, "bb") == ""  # not known
+
+
 def test_a_score_over_fewer_samples_is_no_equal():
     run = [row("irs", 0.02, n=2), row("irs", 0.02, model="other", track="drums", n=4)]
     assert verdicts([row("irs", 0.02)], run) == ["missing", "new"]
@@ -256,6 +265,9 @@ def test_a_baseline_reads_back(made, tmp_path):
     assert '"value": 0.021235, "se": 0.001235, "n": 4, "n_scored": 3, "clips": [0.01, null, 0.03333, 0.02]}' in lines[2]
     check.write(tmp_path / "again.json", held)
     assert (tmp_path / "again.json").read_text() == text
+    assert held.suite_version == "" and "suite_version" not in text
+    check.write(tmp_path / "again.json", replace(held, suite_version="1234e56"))
+    assert check.read(tmp_path / "again.json").suite_version == "1234e56"
     # What a person changed in it stays when it is written anew.
     strict = check.of_run(CONFIG, {}, run, samples, baseline_of(tolerances={"cbd_std": (0.0, 0.5)}, error_rate=0.2))
     assert strict.scores["metric"].tolist() == ["cbd_std"] and strict.error_rate == 0.2
@@ -331,14 +343,14 @@ def test_junit_has_a_testcase_a_score(outcome):
     assert suite[0].get("classname") == "<b>|@me_`x`?" and suite[0].find("failure").get("message").startswith("worse: baseline 0.02")
 
 
-def folder_of(path, run, samples=None, seed=0):
+def folder_of(path, run, samples=None, seed=0, **more):
     """A run folder as far as the gate reads it."""
     path.mkdir()
     run.to_csv(path / "scores.csv", index=False)
     if samples is not None:
         samples.to_csv(path / "samples.csv", index=False)
     record = {"config": CONFIG.model_dump(mode="json") | {"seed": seed}, "models": {"m": {}}, "versions": {}, "git_commit": None}
-    (path / "run.yaml").write_text(yaml.safe_dump(record))
+    (path / "run.yaml").write_text(yaml.safe_dump(record | more))
     return path
 
 
@@ -375,6 +387,11 @@ def test_the_command(made, tmp_path):
     changed = set(baseline.read_text().splitlines()) - set(held.splitlines())
     assert len(changed) == 1 and '"metric": "cbs"' in changed.pop()
     assert gate(bad)[0] == 0
+    first, other = (folder_of(tmp_path / version, run, samples, suite_version=version) for version in ("aa", "bb"))
+    assert gate(first, "--update")[0] == gate(first)[0] == gate(good)[0] == 0
+    code, out, err = gate(other)
+    assert code == 2 and "the songs of band changed: the baseline has version aa of it, the run bb" in " ".join(err.split())
+    assert gate(other, "--update")[0] == gate(other)[0] == 0
 
 
 # What follows plants regressions in real audio: songs of `band` stand for a model's samples.

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -246,5 +247,32 @@ def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeyp
     assert code == 1 and "worse" in output
     (checked,) = (tmp_path / "runs").glob("check-*")
     assert f"run folder runs/{checked.name}" in output
-    mtbench("check", "baseline.json")
+    # What failed can be listened to and held against the baseline again; what was cached is of no more use.
+    assert (checked / "audio/total/mine/bass/00000.wav").is_file() and not (checked / "cache").exists()
+    assert mtbench("check", "baseline.json", checked)[0] == 1
+
+    def runs_again(config, folder, *arguments):
+        (folder / "cache").mkdir(parents=True)
+        shutil.copytree(checked, folder, dirs_exist_ok=True)
+        return SimpleNamespace(failed=[])
+
+    monkeypatch.setattr(runner, "run", runs_again)
+    assert mtbench("check", "baseline.json")[0] == 1
     assert len(list((tmp_path / "runs").glob("check-*"))) == 2
+    held = (tmp_path / "baseline.json").read_text()
+    assert mtbench("check", "baseline.json", "--update")[0] == 0
+    assert (tmp_path / "baseline.json").read_text() != held
+    kept = set((tmp_path / "runs").iterdir())
+    code, output = mtbench("check", "baseline.json")  # against itself
+    assert code == 0 and "kept only if the check fails" in output
+    code, output = mtbench("check", "baseline.json", "--update")
+    assert code == 0 and "wrote" in output
+
+    def is_stopped(*arguments):
+        runs_again(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", is_stopped)
+    code, output = mtbench("check", "baseline.json")
+    assert code == 130 and "stopped; nothing of the run is kept" in output
+    assert set((tmp_path / "runs").iterdir()) == kept

@@ -1,6 +1,7 @@
 """Runs on a folder suite with made-up generators: what is made, what is kept, what is said."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -141,6 +142,24 @@ def test_other_weights_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch
         wav.unlink()
     other = Fake(provenance={"what": "other weights"})
     assert not run(other, suite_folder, tmp_path / "run", monkeypatch, n=1).failed  # nothing to mix with
+
+
+def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
+    suite = shutil.copytree(suite_folder, tmp_path / "suite")
+    run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
+    recorded = RunFolder(tmp_path / "run").read_record()["suite_version"]
+    silent = suite / "heldout" / "piano" / "h0.wav"
+    soundfile.write(silent, np.zeros(163840), 16000)
+    fake = Fake()
+    with pytest.raises(UsageError, match="holds samples of another run .its suite_version differs.; choose another --out"):
+        run(fake, suite, tmp_path / "run", monkeypatch, n=1)
+    run(fake, suite, tmp_path / "other", monkeypatch, n=1)
+    assert RunFolder(tmp_path / "other").read_record()["suite_version"] != recorded
+    shutil.copytree(suite / "reference", suite / "heldout", dirs_exist_ok=True)
+    fake = Fake()
+    with pytest.raises(UsageError, match="heldout/bass/r0.wav is .*reference/bass/r0.wav"):
+        run(fake, suite, tmp_path / "third", monkeypatch, n=1)
+    assert fake.made == [] and not (tmp_path / "third").exists()
 
 
 def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp_path, monkeypatch):

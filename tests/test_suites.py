@@ -1,12 +1,16 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
 from conftest import STEMS, write_clips
 
 from mtbench import suites
+from mtbench.controls import Heldout
 from mtbench.errors import UsageError
-from mtbench.suites.folder import stem_folder
-from mtbench.suites.slakh2100 import Slakh2100
+from mtbench.suites.folder import Folder, stem_folder
+from mtbench.suites.slakh2100 import Slakh2100, windows
 
 
 def slakh_track(folder, name, seconds=25.0, rate=22050, leave_out=(), lengths=None):
@@ -34,6 +38,25 @@ def test_slakh_is_cut_as_published(tmp_path, monkeypatch):
     # Window 1 begins at 10.24 s, where the ramp is 0.1024; silent stems stay.
     assert second.stems["bass"][100] == pytest.approx(0.1024 + 100 / 16000 / 100, abs=1e-4)
     assert not second.stems["piano"].any()
+
+
+def test_slakh_is_cut_into_longer_windows_by_the_same_rule(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
+    split = tmp_path / "slakh2100" / "test"
+    slakh_track(split, "Track00001", seconds=70.0)  # 1 + floor((70 - c) / c): 6 of 10.24 s, 2 of 30.72 s, 1 of 61.44 s
+    slakh_track(split, "Track00002", seconds=61.5)  # 6, 2 and 1
+    slakh_track(split, "Track00003", seconds=61.4)  # 5, 1 and none
+    for n_samples, counts in ((163840, [6, 6, 5]), (491520, [2, 2, 1]), (983040, [1, 1, 0])):
+        tracks = [track.name for track, _ in windows(split, n_samples)]
+        assert [tracks.count(f"Track0000{i}") for i in (1, 2, 3)] == counts
+    opened = [suites.open_suite(f"slakh2100/test{length}") for length in ("", "/30s", "/60s")]
+    assert [len(suite.reference()) for suite in opened] == [17, 5, 2]
+    suite, second = opened[1], opened[1].reference()[1]
+    assert suite.name == "slakh2100/test/30s" and suite.split == "test" and suite.n_samples == 491520
+    assert second.id == "Track00001-001" and {wave.shape for wave in second.stems.values()} == {(491520,)}
+    # Window 1 begins at 30.72 s, where the ramp is 0.3072, and ends at 61.44 s; what follows is dropped.
+    assert second.stems["bass"][100] == pytest.approx(0.3072 + 100 / 16000 / 100, rel=1e-3)
+    assert second.stems["bass"][-100] == pytest.approx(0.6144 - 100 / 16000 / 100, rel=1e-3)
 
 
 def test_slakh_from_a_golden_resampling(shared, tmp_path, monkeypatch):
@@ -71,6 +94,30 @@ def test_unknown_suites_get_a_guess():
         suites.open_suite("folder:/nowhere/at/all")
 
 
+@pytest.mark.parametrize("name, there_are", [
+    ("band/20s", "band (10.24 s), band/30s (30.72 s), band/60s (61.44 s)"),
+    ("slakh2100/train/30", "slakh2100/train (10.24 s), slakh2100/train/30s (30.72 s), slakh2100/train/60s (61.44 s)")])
+def test_a_length_that_is_none_is_answered_with_those_there_are(name, there_are):
+    with pytest.raises(UsageError) as error:
+        suites.open_suite(name)
+    assert there_are in str(error.value) and f"'{name.rpartition('/')[2]}'" in str(error.value)
+
+
+@pytest.mark.parametrize("length, n_samples", [("", 163840), ("/30s", 491520), ("/60s", 983040)])
+def test_band_at_every_length(length, n_samples):
+    band = suites.open_suite(f"band{length}")
+    assert (band.name, band.split, band.version, band.n_samples) == (f"band{length}", "reference", "2", n_samples)
+    for songs, seed in ((band.reference(), 3), (band.heldout(), 500_003)):
+        song = songs[3]
+        assert song.id == f"band-2-{seed}" and {wave.shape for wave in song.stems.values()} == {(n_samples,)}
+    assert len(band.reference()) == 64
+
+
+def test_the_lengths_are_listed():
+    told = {name: what for name, what, _ in suites.describe()}
+    assert all("/30s" in told[name] and "61.44 s" in told[name] for name in ("band", "slakh2100/test"))
+
+
 def test_band_reference_and_heldout_share_no_song():
     band = suites.open_suite("band")
     assert len(band.reference()) == 64 and len(band.heldout()) >= 10_000
@@ -99,3 +146,67 @@ def test_stem_folder_refuses(tmp_path):
     (tmp_path / "drums").rename(tmp_path / "percussion")
     with pytest.raises(UsageError, match="drums stem .looked for drums and stem_1."):
         stem_folder(tmp_path)
+
+
+def test_heldout_windows_of_slakh_take_turns(tmp_path, monkeypatch):
+    monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
+    slakh_track(tmp_path / "slakh2100" / "test", "Track00100", seconds=21.0)
+    for name, count in (("Track00001", 3), ("Track00002", 1), ("Track00003", 2), ("Track00004", 3)):
+        slakh_track(tmp_path / "slakh2100" / "validation", name, seconds=10.24 * count + 1, rate=2000)
+    suite = suites.open_suite("slakh2100/test")
+    # Of nine windows the one in the middle is of track 3: tracks 1 and 2 take turns, then 3 and 4.
+    order = ["1-000", "2-000", "1-001", "1-002", "3-000", "4-000", "3-001", "4-001", "4-002"]
+    assert [song.id for song in suite.heldout()] == [f"Track0000{name}" for name in order]
+    shuffled = [song.id for song in Heldout(suite, shuffled=True).generate(9, STEMS)]
+    assert not any(song[:10] == other.id[:10] for song, other in zip(shuffled, suite.heldout()))
+    assert [song.id for song in suite.reference()] == ["Track00100-000", "Track00100-001"]  # the published order
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """A folder suite of two reference clips and one that is held out."""
+    write_clips(tmp_path / "reference", ["a", "b"], seconds=0.2, seed=1)
+    write_clips(tmp_path / "heldout", ["c"], seconds=0.2, seed=2)
+    return tmp_path
+
+
+def test_a_folders_version_is_what_it_holds_wherever_it_lies(songs):
+    version = Folder(songs).version
+    for file in songs.rglob("*.wav"):
+        os.utime(file, (0, 0))
+    shutil.copytree(songs / "reference", songs / "else" / "reference")
+    shutil.copytree(songs / "heldout", songs / "else" / "heldout")
+    (songs / "reference" / "drums").rename(songs / "reference" / "stem_1")  # the same stem
+    (songs / "heldout" / "drums" / "d.wav").write_bytes(b"of a clip without its other stems")
+    assert Folder(songs).version == Folder(songs / "else").version == version
+    assert Folder(songs / "reference").version != version
+
+
+def swap(one, other):
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+
+
+@pytest.mark.parametrize("change", [
+    lambda songs: soundfile.write(songs / "heldout/piano/c.wav", np.zeros(3200), 16000),
+    lambda songs: soundfile.write(songs / "reference/piano/a.wav", np.zeros(3200), 16000),
+    lambda songs: [file.rename(file.with_stem("d")) for file in (songs / "heldout").rglob("c.wav")],
+    lambda songs: (songs / "reference/bass/b.wav").unlink(),
+    lambda songs: [(songs / f"reference/{stem}/b.wav").rename(songs / f"heldout/{stem}/b.wav") for stem in STEMS],
+    lambda songs: swap(songs / "heldout/bass/c.wav", songs / "heldout/guitar/c.wav"),
+], ids=["held-out audio", "reference audio", "a name", "a clip less", "a clip elsewhere", "stems swapped"])
+def test_another_version_for_other_songs(change, songs):
+    version = Folder(songs).version
+    change(songs)
+    assert Folder(songs).version != version
+
+
+def test_a_heldout_clip_that_the_reference_holds_is_refused(songs):
+    for stem in STEMS[:3]:
+        shutil.copy(songs / "reference" / stem / "b.wav", songs / "heldout" / stem / "c.wav")
+    assert len(Folder(songs).heldout()) == 1  # its piano is its own
+    shutil.copy(songs / "reference" / "piano" / "b.wav", songs / "heldout" / "piano" / "c.wav")
+    with pytest.raises(UsageError) as error:
+        Folder(songs).heldout()
+    assert f"{songs}/heldout/bass/c.wav is {songs}/reference/bass/b.wav" in str(error.value)

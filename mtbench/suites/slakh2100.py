@@ -2,10 +2,11 @@
 
 Cut as the published evaluation cuts it (parity facts, section 7): consecutive windows of 10.24 s from 0, the
 tail dropped, songs skipped whose stems are missing, unequal, shorter than a window, or 640 s and longer.
-Silent stems stay.
+Silent stems stay. ``slakh2100/<split>/30s`` and ``/60s`` are cut by the same rules into windows of 30.72 and 61.44 s.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -13,10 +14,9 @@ import platformdirs
 from mtbench import audio
 from mtbench.errors import UsageError
 from mtbench.generator import StemSet
-from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs
+from mtbench.suites import LENGTHS, N_SAMPLES, SAMPLE_RATE, STEMS, Songs
 
 SPLITS = ("train", "validation", "test")
-CLIP = 10.24  # s
 LONGEST = 640.0  # s
 
 
@@ -27,27 +27,40 @@ def data_folder() -> Path:
 
 
 class Slakh2100:
-    """One split as the reference; songs of another one are held out (validation for test, else test)."""
+    """One split as the reference; songs of another one are held out (validation for test, else test).
 
-    stems, sample_rate, n_samples, version = STEMS, SAMPLE_RATE, N_SAMPLES, "1"
+    length: one of LENGTHS.
+    """
 
-    def __init__(self, split: str):
-        self.name, self.split = f"slakh2100/{split}", split
+    stems, sample_rate, version = STEMS, SAMPLE_RATE, "2"
+
+    def __init__(self, split: str, length: str = ""):
+        self.name, self.split = f"slakh2100/{split}{length}", split
+        self.n_samples = LENGTHS[length] * N_SAMPLES
         if not (data_folder() / split).is_dir():
             raise UsageError(f"suite '{self.name}': no folder {data_folder() / split}. Prepare Slakh2100 as MSDM's data "
                              "instructions say, then put it there, or set MTBENCH_DATA to the folder that holds slakh2100/")
 
     def reference(self) -> Songs:
-        return Songs(windows(data_folder() / self.split), _load)
+        return self._songs(self._windows(self.split))
 
     def heldout(self) -> Songs:
-        other = data_folder() / ("validation" if self.split == "test" else "test")
-        return Songs(windows(other) if other.is_dir() else [], _load)
+        return self._songs(in_turn(self._windows("validation" if self.split == "test" else "test")))
+
+    def _windows(self, split: str) -> list[tuple[Path, int]]:
+        folder = data_folder() / split
+        return windows(folder, self.n_samples) if folder.is_dir() else []
+
+    def _songs(self, found: list[tuple[Path, int]]) -> Songs:
+        return Songs(found, partial(_load, n_samples=self.n_samples))
 
 
-def windows(split_folder: Path) -> list[tuple[Path, int]]:
-    """(track folder, number of its window) of every clip of a split, in the order of the tracks' names."""
-    found = []
+def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
+    """(track folder, number of its window) of every clip of a split, in the order of the tracks' names.
+
+    n_samples: of a window at 16 kHz, whatever the rate of the files.
+    """
+    found, clip = [], n_samples / SAMPLE_RATE
     for track in sorted(path for path in split_folder.iterdir() if path.is_dir()):
         files = [track / f"{stem}.wav" for stem in STEMS]
         if not all(file.is_file() for file in files):
@@ -57,17 +70,30 @@ def windows(split_folder: Path) -> list[tuple[Path, int]]:
             continue
         (frames, rate), = lengths
         duration = frames / rate
-        if CLIP <= duration < LONGEST:
-            found += [(track, number) for number in range(1 + int((duration - CLIP) / CLIP))]
+        if clip <= duration < LONGEST:
+            found += [(track, number) for number in range(1 + int((duration - clip) / clip))]
     return found
 
 
-def _load(window: tuple[Path, int]) -> StemSet:
-    track, number = window
+def in_turn(found: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
+    """The same windows, the first of each track before the second of any: windows of one track are one song, and the
+    first n of what is held out should be n songs.
+
+    First come those of the tracks before the one in the middle, then the rest: the control `shuffled` takes the window
+    half of all further on, which is one of another track.
+    """
+    if not found:
+        return []
+    middle, _ = found[len(found) // 2]
+    return sorted(found, key=lambda window: (window[0] >= middle, window[1]))
+
+
+def _load(window: tuple[Path, int], n_samples: int) -> StemSet:
+    (track, number), clip = window, n_samples / SAMPLE_RATE
     _, rate = audio.info(track / f"{STEMS[0]}.wav")  # that of every stem, or the track were not among the windows
-    start, frames = int(number * CLIP * rate), round(CLIP * rate)
+    start, frames = int(number * clip * rate), round(clip * rate)
     waves = {}
     for stem in STEMS:
-        done = audio.read_canonical(track / f"{stem}.wav", SAMPLE_RATE, N_SAMPLES, start, frames)
+        done = audio.read_canonical(track / f"{stem}.wav", SAMPLE_RATE, n_samples, start, frames)
         waves[stem] = audio.to_float(done.samples)
     return StemSet(f"{track.name}-{number:03d}", waves, SAMPLE_RATE)
