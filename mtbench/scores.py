@@ -10,7 +10,7 @@ import pandas as pd
 from mtbench import stats
 from mtbench.analysis import Analysis, open_embedding
 from mtbench.errors import UsageError
-from mtbench.metrics import cbd, cbs, fad, frames_needed, irs, mean_of_defined, tuning
+from mtbench.metrics import cbd, cbs, frames_needed, irs, mean_of_defined, tuning
 from mtbench.store import RunFolder
 
 
@@ -167,7 +167,8 @@ def fad_table(
         value, spread = NAN, (NAN, NAN, NAN)
         if not few:
             per_clip = stats.fad_per_clip(clips, frames)
-            value, spread = fad(np.concatenate(clips), frames), _spread(per_clip, "fad")
+            # Their mean is FAD; where that is 0, rounding may leave it some 1e-17 below.
+            value, spread = max(float(per_clip.mean()), 0.0), _spread(per_clip, "fad")
             parts.append(pd.DataFrame({**key, "sample": [done.id for done in scored], "value": per_clip})[SAMPLE_COLUMNS])
         rows.append({**key, "value": value, **dict(zip(("se", "ci_low", "ci_high"), spread)),
                      "n": len(analyses), "n_scored": 0 if few else len(scored)})

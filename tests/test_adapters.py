@@ -263,6 +263,8 @@ def test_a_batch_that_mixes_is_filled_up_with_what_is_given(small):
     made = small_model(small, batch_size=4, mixes_samples=True)
     (last,) = made.generate(1, ["drums"], given=Lazy(), start=4)
     assert looked == [4, 0, 1, 2] and list(last.stems) == ["drums"] and made.provenance["batch_size"] == 4
+    songs = [song(i, "drums") for i in range(5)] + [song(5, "bass")]  # of the others nothing is asked
+    assert [sample.id for sample in made.generate(1, ["drums"], given=songs, start=5)] == ["00005"]
 
 
 @pytest.mark.parametrize("given, message", [
@@ -322,6 +324,36 @@ def test_clips_of_other_lengths(name, seconds, frames):
     assert sample.stems["bass"].shape == (round(16000 * seconds),)
     assert made._latents(0, [0]).shape == (1, 4, 8, frames // 16, 4)
     assert made.provenance["duration"] == f"{seconds:g} s by a model trained on 10.24 s"
+
+
+def test_a_longer_suite_gets_and_gives_its_whole_clips(small):
+    suite = open_suite("band/30s")
+    made = small_model(small, samples=suite.n_samples, batch_size=1)
+    made._vocoder = silence_but_for_the_end
+    held = StemSet("held", {"drums": suite.heldout()[0].stems["drums"]}, 16000)
+    (sample,) = made.generate(1, ["bass", "drums"], given=[held])
+    assert sample.stems["bass"].shape == (491_520,) and sample.stems["bass"][-1] == 0.5
+    assert np.array_equal(sample.stems["drums"], held.stems["drums"])
+    with pytest.raises(UsageError, match=r"its drums has the shape \[163840\], not \[491520\]"):
+        list(made.generate(1, ["bass"], given=[song(0, "drums", samples=163_840)]))
+
+
+def silence_but_for_the_end(mels: torch.Tensor) -> torch.Tensor:
+    """In place of a vocoder: [rows, 64, frames] -> [rows, 1, 160 frames]."""
+    waves = torch.zeros(len(mels), 1, 160 * mels.shape[2])
+    waves[:, :, -1] = 0.5
+    return waves
+
+
+@pytest.mark.parametrize("samples, at_once", [(10_240, [16, 16, 2]), (163_840, [16, 16, 2]), (491_520, 6 * [5] + [4]),
+                                              (983_040, 17 * [2])])
+def test_fewer_long_clips_are_decoded_at_once(small, monkeypatch, samples, at_once):
+    """16 stems of 10.24 s, a third of that of 30.72 s, a sixth of 61.44 s."""
+    made, decoded = small_model(small, samples=samples), []
+    mels = torch.zeros(16, 1, samples // 160, 64)
+    monkeypatch.setattr(made._vae, "decode", lambda rows: decoded.append(len(rows)) or mels[:len(rows)])
+    made._vocoder = silence_but_for_the_end
+    assert made._waveforms(torch.zeros(34, 1, 1, 1)).shape == (34, samples) and decoded == at_once
 
 
 def test_a_suite_at_another_rate_gets_clips_of_its_duration():

@@ -1,5 +1,6 @@
 """The arrangement task, and a folder of audio as a model: what is given, what is made, what is measured."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,17 @@ def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkey
     assert again.asked == [(("bass",), 0), (("piano",), 1)] and result.failed == []
     recording, _ = audio.read(suite_folder / "heldout/drums/h0.wav")
     np.testing.assert_array_equal(soundfile.read(damaged, dtype="int16")[0], audio.to_pcm16(recording))
+
+
+def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_path, monkeypatch):
+    suite = shutil.copytree(suite_folder, tmp_path / "suite")
+    with pytest.raises(KeyboardInterrupt):
+        run(Fake(fail_at=(("bass",), 0)), suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
+    soundfile.write(suite / "heldout/piano/h0.wav", np.zeros(163840), 16000)
+    again = Fake()
+    with pytest.raises(UsageError, match="songs holds samples of another run .its suite_version differs.; choose another --out"):
+        run(again, suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
+    assert again.asked == []
 
 
 def test_given_stems_are_copied_where_files_cannot_have_two_names(suite_folder, tmp_path, monkeypatch):

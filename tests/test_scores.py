@@ -6,7 +6,7 @@ import pytest
 
 from mtbench import scores
 from mtbench.analysis import Analysis
-from mtbench.metrics import folder_irs
+from mtbench.metrics import fad, folder_irs
 from mtbench.report.tables import paper_tables, sensitivity_tables
 from mtbench.store import RunFolder
 
@@ -83,6 +83,10 @@ def test_fad_pools_frames_over_clips_and_refuses_too_few():
     assert table["value"].item() == pytest.approx(0, abs=1e-9) and not notices  # the reference itself, in two clips
     assert table["reference"].item() == "r:1:abc" and table["n_scored"].item() == 2
     assert per_clip["sample"].tolist() == ["0", "1"] and per_clip["value"].mean() == pytest.approx(table["value"].item())
+    frames = random.standard_normal((70, 32)) + 0.5  # in clips of unequal length
+    clips = [analysis(str(i), STEADY, STEADY, part) for i, part in enumerate(np.split(frames, [20, 25, 60]))]
+    value = scores.fad_table(clips, reference, SHARED)[0]["value"].item()
+    assert value == pytest.approx(fad(frames, reference.frames["log-mel-stats", "mixture"]), rel=1e-12)
     table, per_clip, notices = scores.fad_table(half[:1], reference, SHARED)
     assert table[["value", "se", "ci_low", "ci_high"]].isna().all(axis=None) and table["n_scored"].item() == 0 and per_clip.empty
     assert "33 frames" in notices[0] and "model has 20" in notices[0]

@@ -14,12 +14,12 @@ from torch import Tensor
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, euler, karras_schedule, separate
 from mtbench import audio
-from mtbench.errors import UsageError, unknown_name
+from mtbench.errors import UsageError
 from mtbench.generator import StemSet
 from musicldm import published
 from musicldm.diffusion import noise_per_sample
 from musicldm.fetch import checked_sha256
-from musicldm.generator import PRECISIONS, check_given, reduced_precision, task_of, trained_network
+from musicldm.generator import PRECISIONS, check_asked, check_given, reduced_precision, task_of, trained_network
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the network's channels
 SAMPLE_RATE = 22050  # Hz
@@ -69,11 +69,7 @@ class MSDM:
         the other, of a clip's duration, at any rate. Stems to keep come back as they are, and what is made beside them
         at their rate; else samples are at 22,050 Hz. Raises UsageError for what cannot be kept or separated.
         """
-        for stem in stems:
-            if stem not in STEMS:
-                raise unknown_name("stem", stem, STEMS)
-        if given is not None and len(given) < start + n:
-            raise UsageError(f"given holds {len(given)} samples, sample {start + n - 1} was asked for")
+        check_asked(stems, given, start + n)
         task = "total" if given is None or not n else task_of(given[start])
         if task == "separation" and self._steps[task] < LEAST_STEPS:
             raise UsageError(f"model 'msdm': separation in {self._steps[task]} steps diverges; it takes {LEAST_STEPS} "
@@ -82,11 +78,8 @@ class MSDM:
             numbers = range(first, min(first + self._batch_size, start + n))
             held = [given[i] for i in numbers] if given is not None else []
             for i, song in zip(numbers, held):
-                check_given("msdm", self.tasks, song, f"given[{i}]", task, self._samples_at(song.sample_rate))
+                check_given("msdm", self.tasks, song, i, task, self._samples_at(song.sample_rate), stems)
             kept = held if task == "arrangement" else []
-            for i, song in zip(numbers, kept):
-                if song.stems.keys() >= set(stems):
-                    raise UsageError(f"given[{i}] holds {', '.join(song.stems)}: nothing is left to make")
             for b, waves in enumerate(self._waves(seed, numbers, task, held).numpy()):
                 made, rate = dict(zip(STEMS, waves)), SAMPLE_RATE
                 if kept:

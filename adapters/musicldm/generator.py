@@ -24,12 +24,12 @@ from musicldm.diffusion import ddim, ddim_schedule, guided, noise_per_sample
 from musicldm.fetch import RECORDS, checked_sha256, sha256, weights_folder
 from musicldm.griffin_lim import griffin_lim
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
-from musicldm.mel import HOP, N_MELS, SAMPLE_RATE, log_mel
+from musicldm.mel import FRAMES, HOP, N_MELS, SAMPLE_RATE, log_mel
 from musicldm.vae import VAE, VAEConfig
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the tracks in the latents
 SMALL = 20_000_000  # parameters
-ROWS = 16  # stems decoded at once: at the published size the VAE takes 0.2 GB a row
+ROWS = 16  # stems of 10.24 s decoded at once: at the published size the VAE takes 0.2 GB a row
 PRECISIONS = ("float32", "tf32", "bfloat16")
 CONDITIONER = "cond_stage_model."  # in a Lightning file: what embeds the condition, no part of the network
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -92,11 +92,7 @@ class LatentDiffusion:
         the other, of the clips' length and at 16 kHz. Stems to keep come back as they are. Samples that only fill a
         batch up take given[i mod len(given)]. Raises UsageError for what cannot be kept or separated.
         """
-        for stem in stems:
-            if stem not in STEMS:
-                raise unknown_name("stem", stem, STEMS)
-        if given is not None and len(given) < start + n:
-            raise UsageError(f"given holds {len(given)} samples, sample {start + n - 1} was asked for")
+        check_asked(stems, given, start + n)
         asked, B = range(start, start + n), self._batch_size
         task = "total" if given is None else None
         for first in range(start - start % B if self._mixes_samples else start, start + n, B):
@@ -107,14 +103,12 @@ class LatentDiffusion:
                 places = [i if i in asked else i % len(given) for i in numbers]
                 held = [given[i] for i in places]
                 task = task or task_of(held[0])
-                checked = [self._checked(song, f"given[{i}]", task) for i, song in zip(places, held)]
+                checked = [self._checked(song, i, task, stems if number in asked else ())
+                           for number, i, song in zip(numbers, places, held)]
                 if task == "separation":
                     mixtures = [waves["mixture"] for waves in checked]
                 else:
                     kept = checked
-            for b, i in enumerate(numbers):
-                if i in asked and kept[b].keys() >= set(stems):
-                    raise UsageError(f"given[{i}] holds {', '.join(kept[b])}: nothing is left to make")
             made = [(b, stem) for b, i in enumerate(numbers) if i in asked for stem in stems if stem not in kept[b]]
             with _threads(self._network):
                 latents = self._latents(seed, numbers, kept, mixtures)
@@ -125,11 +119,11 @@ class LatentDiffusion:
                     sample = {stem: waves[b, stem] if (b, stem) in waves else kept[b][stem] for stem in stems}
                     yield StemSet(f"{i:05d}", sample, SAMPLE_RATE)
 
-    def _checked(self, held: StemSet, where: str, task: str) -> Mapping[str, np.ndarray]:
+    def _checked(self, held: StemSet, number: int, task: str, stems: Sequence[str]) -> Mapping[str, np.ndarray]:
         if held.sample_rate != SAMPLE_RATE:
-            raise UsageError(f"{where} ('{held.id}') is at {held.sample_rate} Hz; model '{self.name}' takes "
+            raise UsageError(f"given[{number}] ('{held.id}') is at {held.sample_rate} Hz; model '{self.name}' takes "
                              f"{SAMPLE_RATE} Hz")
-        check_given(self.name, self.tasks, held, where, task, self._samples)
+        check_given(self.name, self.tasks, held, number, task, self._samples, stems)
         return held.stems
 
     @torch.inference_mode()
@@ -177,7 +171,7 @@ class LatentDiffusion:
     def _waveforms(self, latents: Tensor) -> Tensor:
         """float32 [rows, samples] on the CPU, from scaled latents [rows, C, T, F]."""
         waves = []
-        for rows in latents.split(ROWS):
+        for rows in latents.split(max(1, ROWS * FRAMES // max(self._frames, FRAMES))):
             mels = self._vae.decode(rows / self._scale_factor)[:, 0]  # [rows, frames, 64]
             wave = self._vocoder(mels.transpose(1, 2))[:, 0] if self._vocoder else griffin_lim(mels)
             waves.append(wave[:, : self._samples].clamp(-1.0, 1.0).cpu())
@@ -253,12 +247,24 @@ def task_of(held: StemSet) -> str:
     return "separation" if "mixture" in held.stems else "arrangement"
 
 
-def check_given(name: str, tasks: Collection[str], held: StemSet, where: str, task: str, samples: int) -> None:
-    """Raise UsageError, naming `where`, unless model `name`, which can do `tasks`, can do `task` with `held`.
+def check_asked(stems: Sequence[str], given: Sequence[StemSet] | None, end: int) -> None:
+    """Raise UsageError unless `stems` are of STEMS and `given`, if any, holds all samples before `end`."""
+    for stem in stems:
+        if stem not in STEMS:
+            raise unknown_name("stem", stem, STEMS)
+    if given is not None and len(given) < end:
+        raise UsageError(f"given holds {len(given)} samples, sample {end - 1} was asked for")
 
-    samples: the length that its waves must have at held.sample_rate.
+
+def check_given(
+    name: str, tasks: Collection[str], held: StemSet, number: int, task: str, samples: int, stems: Sequence[str]
+) -> None:
+    """Raise UsageError unless model `name`, which can do `tasks`, can do `task` with `held`, which is given[number].
+
+    samples: the length that its waves must have at held.sample_rate; stems: what is asked for, of which it must leave
+    something to make; none where the sample only fills up a batch.
     """
-    where = f"{where} ('{held.id}')"
+    where = f"given[{number}] ('{held.id}')"
     if not held.stems:
         raise UsageError(f"{where} holds no stem")
     if "separation" in tasks and task_of(held) != task:
@@ -273,6 +279,8 @@ def check_given(name: str, tasks: Collection[str], held: StemSet, where: str, ta
             raise UsageError(f"{where}: its {stem} has the shape {list(np.shape(wave))}, not [{samples}]")
         if not np.abs(wave).max() <= 1.0:
             raise UsageError(f"{where}: its {stem} has samples outside [-1, 1], or some that are no numbers")
+    if stems and held.stems.keys() >= set(stems):
+        raise UsageError(f"{where} holds {', '.join(held.stems)}: nothing is left to make")
 
 
 def load_vae(path: Path) -> VAE:
