@@ -1,5 +1,6 @@
 // The board: another setting in place, sorting, filters; what is shown stands in the address, so that a view can be linked.
-// Data comes from data/board-*.js, which a page opened from disk may load; texts from it only ever become text nodes.
+// Data comes from data/board-*.js, which a page opened from disk may load, a file a table and set of given stems; texts from it
+// only ever become text nodes.
 "use strict";
 {
   const SETTINGS = ["given", "timebase", "fps", "transition_lambda", "window", "fad"];
@@ -11,7 +12,12 @@
   const boards = new Map();
   const state = new URLSearchParams(location.hash.slice(1));
 
-  window.mtbenchBoard = (board) => { boards.set(board.slug, prepare(board)); };
+  window.mtbenchBoard = (board) => {
+    Object.assign(board, { found: new Map(), rhythm: new Set(), uses: SETTINGS.map(() => new Set()), held: new Set() });
+    boards.set(board.slug, board);
+    add(board, board.standard.given, board.scores);
+  };
+  window.mtbenchScores = ({ slug, given, scores }) => add(boards.get(slug), given, scores);
 
   const element = (name, attributes = {}, ...children) => {
     const made = document.createElement(name);
@@ -24,14 +30,17 @@
     return made;
   };
 
-  // Scores by the indices of row, column and setting.
-  function prepare(board) {
-    board.found = new Map(board.scores.map((score) => [score.slice(0, 8).join(), score.slice(8)]));
-    board.rhythm = new Set(board.scores.filter((score) => score[3] >= 0).map((score) => score[1]));
-    const uses = (place) => new Set(board.scores.filter((score) => score[place] >= 0).map((score) => score[1]));
-    board.uses = SETTINGS.map((_, i) => uses(i + 2));
-    return board;
+  // Scores beside some given stems, by the indices of row, column and setting.
+  function add(board, given, scores) {
+    for (const score of scores) {
+      board.found.set(score.slice(0, 8).join(), score.slice(8));
+      if (score[3] >= 0) board.rhythm.add(score[1]);
+      SETTINGS.forEach((_, i) => { if (score[i + 2] >= 0) board.uses[i].add(score[1]); });
+    }
+    board.held.add(given);
   }
+
+  const load = (file, then) => document.body.append(element("script", { src: `data/board-${file}.js`, onload: then }));
 
   const text = (board, name, index) => {
     const value = name === "run" ? (index < 0 ? "all runs" : board.runs[index]) : board.settings[name][index];
@@ -245,6 +254,8 @@
     const board = boards.get(section.dataset.slug);
     state.set("table", board.slug);
     store();
+    const { given } = chosen(board);
+    if (!board.held.has(given)) return load(`${board.slug}/${given}`, () => show(section, focus));
     const shown = view(board);
     const held = document.activeElement && section.contains(document.activeElement) ? focus : null;
     const table = section.querySelector("table.scores");
@@ -263,7 +274,7 @@
       if (mine && focus) tab.focus();
     }
     if (boards.has(section.dataset.slug)) return show(section);
-    document.body.append(element("script", { src: `data/board-${section.dataset.slug}.js`, onload: () => show(section) }));
+    load(section.dataset.slug, () => show(section));
   }
 
   if (sections.length > 1) {

@@ -1,5 +1,6 @@
 """Little runs for the tests of the site: numbers of our own, a few stems of clicks, nothing generated or tracked."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 import soundfile
 from conftest import RATE, STEMS, clicks
 
-from mtbench.scores import COLUMN, COMPARISON_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.report.tables import Setting, at_setting
+from mtbench.scores import COLUMN, COMPARISON_COLUMNS, KEY, SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.store import RunFolder
 
 NAN = float("nan")
@@ -72,17 +74,20 @@ def make_run(folder: Path, models: dict[str, float] | None = None, audio: bool =
                     file.parent.mkdir(parents=True, exist_ok=True)
                     wave = clicks(120, seconds, offset=0.1 + 0.01 * i, tone=300.0 * (pitch + 1 + number))
                     soundfile.write(file, wave, RATE, subtype="PCM_16")
-    entries = [{"name": model, "label": None, "weights": None, "options": {}} for model in models]
-    run.write_yaml("run.yaml", {
+    grid = {"fps": [100, 150], "transition_lambda": [100.0], "window": list(WINDOWS), "timebase": ["true", "published"]}
+    run.write_yaml("run.yaml", _record(models, suite, task, SAMPLES, grid, provenance))
+    return folder
+
+
+def _record(models, suite: str, task: str, n: int, grid: dict, provenance: dict | None = None) -> dict:
+    return {
         "made": "2026-01-01T00:00:00+00:00",
-        "config": {"models": entries, "suite": suite, "task": task, "n": SAMPLES, "seed": 7,
-                   "grid": {"fps": [100, 150], "transition_lambda": [100.0], "window": list(WINDOWS),
-                            "timebase": ["true", "published"]}, "embeddings": ["log-mel-stats"]},
+        "config": {"models": [{"name": model, "label": None, "weights": None, "options": {}} for model in models],
+                   "suite": suite, "task": task, "n": n, "seed": 7, "grid": grid, "embeddings": ["log-mel-stats"]},
         "models": {model: {"weights_sha256": "ab" * 32, **({"trained_on": "synthetic songs"} if model == "beta" else {}),
                            **(provenance or {})} for model in models},
         "beats": {"engine": "3"}, "versions": {"mtbench": "0.1.0"}, "git_commit": "c0ffee",
-    })
-    return folder
+    }
 
 
 def _comparisons(table: pd.DataFrame) -> pd.DataFrame:
@@ -96,3 +101,39 @@ def _comparisons(table: pd.DataFrame) -> pd.DataFrame:
                 rows.append({**dict(zip(COLUMN, key)), "model_a": a, "model_b": b, "difference": values[a] - values[b],
                              "ci_low": NAN, "ci_high": NAN, "p": p, "p_adjusted": p, "paired": False})
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+
+
+GRID = {"fps": [100, 150, 200], "transition_lambda": [10.0, 50.0, 100.0], "window": [0.05, 0.07, 0.1, 0.15, 0.2],
+        "timebase": ["true", "published"]}  # of configs/band.yaml
+
+
+def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]], n: int) -> Path:
+    """A run folder as large as they come: every score of an arrangement of `subsets` (the stems made) under GRID, or of
+    total generation where there are none; random values, nothing compared. Of samples the scores at one setting."""
+    random, run = np.random.default_rng(0), RunFolder(folder)
+    task = "arrangement" if subsets else "total"
+    keys = []
+    for made in subsets or [STEMS]:
+        given = "+".join(stem for stem in STEMS if stem not in made)
+        keys += [(given, metric, track, NAN, NAN, NAN, "") for metric, track in
+                 [*(("fad", track) for track in ("mixture", *(["generated"] if subsets else []), *made)),
+                  *(("tuning", track) for track in made if track != "drums"), ("clipped", "mixture")]]
+        for fps, tl, base in product(GRID["fps"], GRID["transition_lambda"], GRID["timebase"]):
+            keys += [(given, "irs", track, fps, tl, NAN, base) for track in ("all", *made)]
+            keys += [(given, "live", track, fps, tl, NAN, base) for track in ("all", *STEMS)]
+            keys += [(given, metric, "all", fps, tl, NAN, base) for metric in ("cbd_mean", "cbd_std", "cbd_median")]
+            keys += [(given, "cbs", "all", fps, tl, window, base) for window in GRID["window"]]
+    keys = pd.DataFrame(keys, columns=["given", "metric", "track", "fps", "transition_lambda", "window", "timebase"])
+    fad = keys["metric"] == "fad"
+    keys = keys.assign(task=task, suite="band", version="1", reference=np.where(fad, "reference:64:abcdef01", ""),
+                       embedding=np.where(fad, "log-mel-stats@1", ""))
+    table = keys.merge(pd.DataFrame({"model": models}), how="cross")
+    value = random.random(len(table))
+    table = table.assign(value=value, se=value / 20, ci_low=value * 0.9, ci_high=value * 1.1, n=n, n_scored=n)
+    run.write_table("scores.csv", table[SCORE_COLUMNS])
+    per_clip = at_setting(table, Setting("true", 100, 100.0, 0.15))
+    per_clip = per_clip[~((per_clip["track"] == "all") & per_clip["metric"].isin(["irs", "live"]))][KEY]
+    per_clip = per_clip.merge(pd.DataFrame({"sample": [f"{i:05d}" for i in range(n)]}), how="cross")
+    run.write_table("samples.csv", per_clip.assign(value=random.random(len(per_clip)))[SAMPLE_COLUMNS])
+    run.write_yaml("run.yaml", _record(models, "band", task, n, GRID))
+    return folder

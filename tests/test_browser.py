@@ -34,6 +34,10 @@ def built(tmp_path_factory) -> Path:
     for name in ("published.csv", "releases.yaml"):
         shutil.copy(RESULTS / name, root / "in" / name)
     site.write([root / "in"], root / "site")
+    # A site of its own inside: one model on clips of two lengths, each run with a page of its settings.
+    for name, suite, level in (("short", "band", 2.0), ("half", "band/30s", 3.0)):
+        make_run(root / "lengths" / name, {"alpha": level, "heldout": 1.0}, audio=False, suite=suite)
+    site.write([root / "lengths"], root / "site" / "lengths")
     return root / "site"
 
 
@@ -71,7 +75,7 @@ def visit(browser, built):
 
 def one_of_each(built: Path) -> list[str]:
     return ["index.html", "index.html#table=total-slakh2100-test&timebase=published&view=everything", "listening.html",
-            "sensitivity.html", "data.html", "models/demo/beta.html",
+            "sensitivity.html", "sensitivity/slakh.html", "data.html", "models/demo/beta.html", "lengths/sensitivity.html",
             sorted(str(path.relative_to(built)) for path in (built / "listening").rglob("*.html"))[0]]
 
 
@@ -148,6 +152,38 @@ def test_settings_switch_in_place_and_stand_in_the_address(visit):
     assert column(page, "CBS")[1] == "0.383" and column(page, "IRS")[1] == "0.0133"
     page.get_by_role("button", name="FAD by stem").click()
     assert page.locator(".board:visible thead .sort").all_inner_texts() == ["Model", "FAD mixture", "FAD bass", "FAD drums", "FAD guitar", "FAD piano"]
+
+
+def test_scores_beside_other_given_stems_are_loaded_when_asked_for(visit):
+    def shown() -> list[str]:
+        return page.locator(".board:visible tbody.reported tr[data-model=synctrack] .value").all_inner_texts()
+
+    page = visit("index.html#table=arrangement-slakh2100-test&timebase=published&fps=150&view=sync")
+    files = "script => script.src.split('/').pop()"
+    loaded = [name for name in page.locator("script").evaluate_all(f"all => all.map({files})") if name.startswith("board-")]
+    assert loaded == ["board-arrangement-slakh2100-test.js"]
+    page.get_by_label("Given stems").select_option("drums+guitar")
+    page.locator(".setting:visible", has_text="given drums+guitar").wait_for()
+    assert "0.558" in shown()  # Table A5
+    page.get_by_label("Given stems").select_option("drums")
+    page.locator(".setting:visible", has_text="given drums ").wait_for()
+    assert "0.526" in shown()
+    page.reload()
+    page.locator(".setting:visible", has_text="given drums ").wait_for()
+    assert "0.526" in shown() and page.get_by_label("Given stems").input_value() == "drums"
+
+
+def test_clip_lengths_are_read_with_their_headers(visit):
+    page = visit("lengths/sensitivity.html#by-length")
+    table = page.get_by_role("region", name="By clip length, band, true timebase").get_by_role("table")
+    assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["Clip", "CBS\nhigher better"]
+    assert [text.split("\n")[0] for text in table.locator("th[scope=row]").all_inner_texts()] == ["10.24 s", "30.72 s"] * 2
+    assert table.locator("tbody").first.locator(".value").all_inner_texts()[::8] == ["0.483", "0.400"]  # CBS at FAD 2 and 3
+    figure = page.get_by_role("img", name="alpha, CBS over samples: 10.24 s, 30.72 s")
+    assert figure.is_visible()
+    page.get_by_role("link", name="short").click()
+    page.wait_for_url("**/sensitivity/short.html")
+    assert page.locator("h2").all_inner_texts() == ["Run short"]
 
 
 def test_filters(visit):
@@ -229,6 +265,7 @@ def player(visit):
     assert page.locator(".card").count() == 6
     page.add_init_script(WATCH)
     page.locator(".card", has_text="long").get_by_role("link", name="sample 00001").click()
+    page.locator(".play:enabled").wait_for()  # a key before the script has run would be lost
     return page
 
 

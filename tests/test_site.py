@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from site_runs import make_run
+from site_runs import STEMS, make_full_run, make_run
 
 from mtbench import beats
 from mtbench.errors import UsageError
-from mtbench.report import board, figures, listening, sensitivity, site, sources
+from mtbench.report import board, figures, lengths, listening, sensitivity, site, sources
+from mtbench.report.tables import paper_tables, standard_setting
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -92,15 +94,24 @@ def test_texts_from_outside_stay_texts(tmp_path):
 
 def test_names_of_files():
     taken = set()
-    assert [sources.slug("a-b", taken), sources.slug("a-b", taken)] == ["a-b", "a-b-2"]
+    assert [sources.unique("a-b", taken) for _ in range(3)] == ["a-b", "a-b-2", "a-b-3"] and taken == {"a-b", "a-b-2", "a-b-3"}
+    assert sources.unique("a-b-2", taken) == "a-b-2-2" and sources.unique("a{}", {"a{}"}, "{} ({})") == "a{} (2)"
     assert sources.slug("A-b").startswith("a-b-") and sources.slug("A-b") != sources.slug("a-B")  # where case does not count
     assert sources.slug("../..") != sources.slug("..") and "/" not in sources.slug("../..")
     assert sources.slug(sources.slug("A-b")) != sources.slug("A-b")  # a name that looks like another's slug
 
 
 def table_of(built: Path, slug: str = "total-band") -> dict:
+    """What board.js knows of a board once it has loaded all of its files."""
     text = (built / "data" / f"board-{slug}.js").read_text()
-    return json.loads(text.removeprefix("mtbenchBoard(").removesuffix(")\n"))
+    table = json.loads(text.removeprefix("mtbenchBoard(").removesuffix(")\n"))
+    for given in range(len(table["settings"]["given"])):
+        if given != table["standard"]["given"]:
+            text = (built / "data" / f"board-{slug}" / f"{given}.js").read_text()
+            more = json.loads(text.removeprefix("mtbenchScores(").removesuffix(")\n"))
+            assert (more["slug"], more["given"]) == (slug, given) and {score[2] for score in more["scores"]} == {given}
+            table["scores"] += more["scores"]
+    return table
 
 
 def test_ranks_are_those_of_the_comparisons(built):
@@ -153,6 +164,62 @@ def test_timebases_share_no_column(built):
             heads = re.findall(r"<thead>.*?</thead>", part, re.S)[0]
             if "0.0133" in part and "0.0200" in part:  # alpha's IRS in both
                 assert ">published</th>" in heads and ">true</th>" in heads or ">timebase</th>" in heads
+
+
+def rhythm(*rows: tuple) -> pd.DataFrame:
+    """Scores with nothing but their setting: (timebase, fps, lambda, window or NaN)."""
+    return pd.DataFrame(rows, columns=["timebase", "fps", "transition_lambda", "window"])
+
+
+ODD = {
+    "the standard one, wherever it stands": (
+        [("published", 150, 100, 0.15), ("true", 200, 100, 0.15), ("true", 100, 10, 0.15), ("true", 100, 100, 0.05),
+         ("true", 100, 100, 0.15)], ("true", 100, 100, 0.15)),
+    "no 100 fps: the lower of the two at 50 from it": (
+        [("true", 150, 100, 0.15), ("true", 50, 100, 0.15), ("true", 200, 100, 0.15)], ("true", 50, 100, 0.15)),
+    "the published timebase alone: its own standard": ([("published", 100, 100, 0.15), ("published", 150, 100, 0.15)],
+                                                       ("published", 150, 100, 0.15)),
+    "the true timebase, however odd": ([("published", 150, 100, 0.15), ("true", 400, 7, 0.3)], ("true", 400, 7, 0.3)),
+    "no lambda 100": ([("true", 100, 10, 0.15), ("true", 100, 120, 0.15), ("true", 100, 90, 0.15)], ("true", 100, 90, 0.15)),
+    "lambda 100 at another fps alone": ([("true", 150, 100, 0.15), ("true", 100, 10, 0.15)], ("true", 100, 10, 0.15)),
+    "no window 0.15": ([("true", 100, 100, 0.05), ("true", 100, 100, 0.2)], ("true", 100, 100, 0.2)),
+    "two windows as near": ([("true", 100, 100, 0.2), ("true", 100, 100, 0.1)], ("true", 100, 100, 0.1)),
+    "window 0.15 of another decode": ([("true", 100, 100, 0.05), ("true", 150, 100, 0.15)], ("true", 100, 100, 0.05)),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_the_setting_that_is_shown(case):
+    rows, wanted = ODD[case]
+    fad, no_window = ("", np.nan, np.nan, np.nan), [(*row[:3], np.nan) for row in rows]
+    for order in (rows, rows[::-1]):
+        assert standard_setting(rhythm(fad, *no_window, *order)) == wanted
+
+
+def test_no_window_and_no_rhythm_at_all():
+    assert standard_setting(rhythm(("", np.nan, np.nan, np.nan))) is None
+    setting = standard_setting(rhythm(("true", 150, 100, np.nan)))
+    assert setting[:3] == ("true", 150, 100) and np.isnan(setting.window)
+
+
+def test_every_page_shows_the_same_setting(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "run")
+    for name in ("scores.csv", "samples.csv"):  # without the standard frames/s and window
+        table = pd.read_csv(other / name, dtype=str, keep_default_na=False)
+        table[(table["fps"] != "100.0") & (table["window"] != "0.15")].to_csv(other / name, index=False)
+    site.write([other], tmp_path / "site")
+    table = table_of(tmp_path / "site")
+    at = {name: values[table["standard"][name]] for name, values in table["settings"].items()}
+    assert (at["timebase"], at["fps"], at["transition_lambda"], at["window"]) == ("true", 150, 100, 0.05)
+    assert "true seconds · 150 fps · lambda 100 · window 0.05 s" in (tmp_path / "site" / "index.html").read_text()
+    page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
+    assert page.count("<caption>150 fps, transition lambda 100, window 0.05 s,") == 2  # in each timebase
+    (held,) = sources.read([other]).runs
+    assert {sample.setting for sample in listening.choose(held)} == {("true", 150, 100, 0.05)}
+    assert [table["title"] for table in sensitivity.of_run(held)["timebase"]] == ["IRS", "CBS, window 0.05 s", "CBD mean"]
+    notes = {table.note for table in paper_tables(held.scores, held.comparisons) if table.title == "CBS and CBD"}
+    assert notes == {"fps 150, transition lambda 100, real seconds, CBS window 0.05 s",
+                     "fps 150, transition lambda 100, published timebase, whose second is 1.5 s, CBS window 0.05 s"}
 
 
 @pytest.fixture(scope="module")
@@ -216,15 +283,54 @@ def test_damaged_results_are_named(name, text, said, tmp_path):
     assert str(tmp_path / name) in str(raised.value)
 
 
+def weights(built: Path) -> dict[str, int]:
+    """{page: bytes of all that it shows before a press of Play}; the first page with the heaviest of its tables: the file
+    of a table, and that of the heaviest other given stems."""
+    shared = sum((built / name).stat().st_size for name in ("site.css", "icon.svg"))
+    most = max(file.stat().st_size + max((other.stat().st_size for other in file.with_suffix("").glob("*.js")), default=0)
+               for file in built.glob("data/board-*.js"))
+    found = {}
+    for path in built.rglob("*.html"):
+        linked = [path.parent / target for target in Page(path.read_text()).targets if target.endswith((".js", ".png"))]
+        found[str(path.relative_to(built))] = (shared + path.stat().st_size + sum(file.stat().st_size for file in linked)
+                                               + (most if path.name == "index.html" else 0))
+    return found
+
+
 def test_the_committed_results_make_light_pages(tmp_path):
     site.write([RESULTS], tmp_path)
-    shared = sum((tmp_path / name).stat().st_size for name in ("site.css", "icon.svg"))
-    for path in tmp_path.rglob("*.html"):
-        page = Page(path.read_text())
-        scripts = sum((path.parent / target).stat().st_size for target in page.targets if target.endswith(".js"))
-        pictures = sum((path.parent / target).stat().st_size for target in page.targets if target.endswith(".png"))
-        boards = sum(file.stat().st_size for file in tmp_path.glob("data/board-*.js")) if path.name == "index.html" else 0
-        assert shared + path.stat().st_size + scripts + pictures + boards < 300_000, path
+    assert {page: size for page, size in weights(tmp_path).items() if size > 300_000} == {}
+
+
+def test_the_fullest_runs_make_light_pages(tmp_path):
+    subsets = [made for count in (1, 2, 3, 4) for made in combinations(STEMS, count)]
+    assert len(subsets) == 15
+    competing = ["synctrack", "msg-ld", "mt-musicldm", "msdm"]
+    make_full_run(tmp_path / "in" / "arrangement", [*competing, "heldout", "shuffled", "noise"], subsets, 16)
+    make_full_run(tmp_path / "in" / "total", [*competing, "heldout", "noise"], [], 32)
+    site.write([tmp_path / "in"], tmp_path / "site")
+    sizes = weights(tmp_path / "site")
+    assert len(sizes) == 4 + 7 + 6 and {page: size for page, size in sizes.items() if size > 300_000} == {}
+    # What a model's page leaves out is one click away.
+    scores = pd.read_csv(tmp_path / "in" / "arrangement" / "scores.csv", dtype=str, keep_default_na=False)
+    held = pd.read_csv(tmp_path / "site" / "models" / "arrangement" / "msdm.csv", dtype=str, keep_default_na=False)
+    assert len(held) == (scores["model"] == "msdm").sum() > 4000 and set(held["model"]) == {"msdm"}
+    page = (tmp_path / "site" / "models" / "arrangement" / "msdm.html").read_text()
+    assert f"{len(held):,} under all settings" in page and 'href="../../models/arrangement/msdm.csv"' in page
+    # Every score of a board is in one of its files, each beside the stems that it is given with.
+    table = table_of(tmp_path / "site", "arrangement-band")
+    shown = scores[(scores["metric"] != "live") | (scores["track"] == "all")]
+    assert len(table["scores"]) == len(shown) and len(table["settings"]["given"]) == 15
+
+
+def test_each_run_has_a_page_of_its_settings(tmp_path):
+    make_run(tmp_path / "in" / "a", audio=False)
+    make_run(tmp_path / "in" / "b", {"alpha": 3.0, "heldout": 1.0}, audio=False)
+    site.write([tmp_path / "in"], tmp_path / "site")
+    first = (tmp_path / "site" / "sensitivity.html").read_text()
+    other = (tmp_path / "site" / "sensitivity" / "b.html").read_text()
+    assert "Run a</h2>" in first and "Run b</h2>" not in first and 'href="sensitivity/b.html"' in first and 'id="timebase"' in first
+    assert "Run b</h2>" in other and 'href="../sensitivity.html"' in other and 'id="timebase"' not in other
 
 
 def test_a_models_page(built):
@@ -250,7 +356,7 @@ def test_which_samples_there_are_to_hear(run):
     chosen = [sample for sample in listening.choose(sources.read([run]).runs[0]) if sample.model == "alpha"]
     # CBS grows with the number of the sample, and the last, 3, has none: best 2, worst 0.
     assert [(sample.id, sample.why) for sample in chosen] == [("00000", ("fixed", "worst")), ("00001", ("fixed",)), ("00002", ("best",))]
-    assert chosen[0].kept == 4 and chosen[0].setting == (100.0, 100.0, 0.15, "true")
+    assert chosen[0].kept == 4 and chosen[0].setting == ("true", 100.0, 100.0, 0.15)
     times, down = chosen[0].beats["bass"]
     assert times == pytest.approx([0.1, 0.6, 1.1, 1.6]) and down.tolist() == [True, False, False, False]
 
@@ -261,7 +367,7 @@ def test_published_beats_are_drawn_in_true_seconds(run, tmp_path):
         table = pd.read_csv(other / name, dtype=str, keep_default_na=False)
         table[table["timebase"] != "true"].to_csv(other / name, index=False)
     sample = listening.choose(sources.read([other]).runs[0])[0]
-    assert sample.setting[3] == "published" and sample.beats["bass"][0] == pytest.approx([0.1, 0.6, 1.1, 1.6])
+    assert sample.setting.timebase == "published" and sample.beats["bass"][0] == pytest.approx([0.1, 0.6, 1.1, 1.6])
 
 
 def test_audio_that_was_not_kept_is_not_offered(run, tmp_path):
@@ -351,7 +457,12 @@ def test_figures():
 
 
 def test_every_table_as_csv_and_json(built, run):
-    for name in ("scores", "samples", "comparisons", "failures"):
+    # Samples may be millions of rows: they are each run's own file, and say nothing of a run.
+    assert (built / "data" / "samples-demo.csv").read_bytes() == (run / "samples.csv").read_bytes()
+    wanted = pd.read_csv(run / "samples.csv", keep_default_na=False)
+    held = json.loads((built / "data" / "samples-demo.json").read_text())
+    assert held["columns"] == list(wanted.columns) and len(held["rows"]) == len(wanted)
+    for name in ("scores", "comparisons", "failures"):
         wanted = pd.read_csv(run / f"{name}.csv", keep_default_na=False)
         csv = pd.read_csv(built / "data" / f"{name}.csv", keep_default_na=False)
         held = json.loads((built / "data" / f"{name}.json").read_text())
@@ -368,7 +479,7 @@ def test_every_table_as_csv_and_json(built, run):
 def test_a_big_table_is_csv_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(site, "JSON_ROWS", 300)  # the run has 190 scores, 600 of samples
     site.write([make_run(tmp_path / "run", audio=False)], tmp_path / "site")
-    assert {path.name for path in (tmp_path / "site" / "data").glob("s*.*")} == {"scores.csv", "scores.json", "samples.csv"}
+    assert {path.name for path in (tmp_path / "site" / "data").glob("s*.*")} == {"scores.csv", "scores.json", "samples-run.csv"}
     assert "no JSON: more than 300 rows" in (tmp_path / "site" / "data.html").read_text()
 
 
@@ -411,3 +522,82 @@ def test_two_runs_with_one_suite_are_one_table_of_two_runs(tmp_path):
     assert table["runs"] == ["a", "b"] and table["standard"]["run"] == 0  # the one with more scores first
     page = (tmp_path / "site" / "index.html").read_text()
     assert page.count('href="models/a/') == 5 and 'href="models/b/' not in page
+
+
+@pytest.fixture
+def three_lengths(tmp_path) -> Path:
+    """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and at one of another suite."""
+    for name, suite, models, weights in (("short", "band", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0}, "ab"),
+                                         ("half", "band/30s", {"alpha": 3.0, "heldout": 1.5}, "ab"),
+                                         ("whole", "band/60s", {"alpha": 5.0, "heldout": 4.0}, "cd"),
+                                         ("slakh", "slakh2100/test/30s", {"beta": 4.0}, "ab")):
+        make_run(tmp_path / "in" / name, models, audio=False, suite=suite, provenance={"weights_sha256": weights * 32})
+    return tmp_path / "in"
+
+
+def test_one_model_by_clip_length(three_lengths):
+    found = lengths.find(sources.read([three_lengths]).runs)
+    assert {(one.suite, one.model): {seconds: run.name for seconds, (run, _) in one.runs.items()} for one in found} == {
+        ("band", "alpha"): {10.24: "short", 30.72: "half"}, ("band", "heldout"): {10.24: "short", 30.72: "half", 61.44: "whole"}}
+    (made,) = lengths.by_suite(found)
+    true, published = made["tables"]
+    assert true["setting"] == "true seconds · 100 fps · lambda 100 · window 0.15 s"
+    assert published["setting"] == "published timebase · 150 fps · lambda 100 · window 0.15 s"
+    assert [metric.title + stem for metric, stem in true["columns"]] == [
+        "CBS", "CBD mean", "CBD std", "CBD median", "IRSbass", "IRSdrums", "IRSguitar", "IRSpiano"]
+    heldout = dict(true["groups"])["heldout"]
+    # FAD 1, 1.5 and 4: CBS 1/(1 + FAD) + 0.15, CBD FAD/100, IRS FAD/100 s, intervals 0.9 and 1.1 times that.
+    assert [(seconds, cells[0]["text"], cells[1]["text"], cells[4]["text"]) for seconds, _, cells, _ in heldout] == [
+        ("10.24 s", "0.650", "0.010", "0.0100"), ("30.72 s", "0.550", "0.015", "0.0150"), ("61.44 s", "0.350", "0.040", "0.0400")]
+    assert heldout[2][2][1]["ends"] == ["0.036", "0.044"] and {scored for *_, scored in heldout} == {"3/4"}  # the last has no CBS
+    assert dict(published["groups"])["heldout"][2][2][4]["text"] == "0.0267"  # 2/3 of 0.04
+    assert [panel["title"] for panel in made["panels"]] == [
+        f"{model}, {title}" for model in ("alpha", "heldout") for title in ("CBS", "CBD mean", "IRS of all stems")]
+    # Sample i has the score times 1 + i/10, and the last no CBS: 0.35, 0.385, 0.42 at FAD 4.
+    name, count, ends = made["panels"][3]["rows"][2]
+    assert (name, count) == ("61.44 s", "3/4")
+    assert [float(end) for end in ends] == pytest.approx([0.35, 0.3675, 0.385, 0.4025, 0.42], abs=0.00051)
+
+
+def test_lengths_compare_at_one_setting(three_lengths):
+    path = three_lengths / "half" / "scores.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table[(table["fps"] != "100.0") & (table["timebase"] != "published")].to_csv(path, index=False)
+    found = lengths.find(sources.read([three_lengths]).runs)
+    (made,) = lengths.by_suite([one for one in found if one.model == "alpha"])
+    assert [table["setting"] for table in made["tables"]] == ["true seconds · 150 fps · lambda 100 · window 0.15 s"]
+    (made,) = lengths.by_suite(found)  # heldout has the standard setting at two lengths
+    assert [table["setting"][:21] for table in made["tables"]] == ["true seconds · 100 fp", "published timebase · "]
+    assert [(model, len(rows)) for model, rows in made["tables"][0]["groups"]] == [("heldout", 2)]
+    table[table["metric"] == "fad"].to_csv(path, index=False)
+    assert lengths.by_suite([one for one in lengths.find(sources.read([three_lengths]).runs) if one.model == "alpha"]) == []
+
+
+def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
+    site.write([three_lengths], tmp_path / "site")
+    page = (tmp_path / "site" / "sensitivity.html").read_text()
+    assert "By clip length: band" in page and "By clip length: slakh" not in page
+    # Each run then has a page of its own.
+    assert {name for name in ("short", "half", "whole", "slakh") if f'href="sensitivity/{name}.html"' in page} == {
+        "short", "half", "whole", "slakh"} and "IRS by decoder setting" not in page
+    assert page.count('<th scope="rowgroup" colspan="10">heldout</th>') == 2 and page.count('<th scope="row">30.72 s ') == 4
+    assert 'aria-label="Distribution of  heldout, CBS over samples: 10.24 s, 30.72 s, 61.44 s"' in page
+    link = "sensitivity.html#by-length"
+    linked = {path.relative_to(tmp_path / "site" / "models").as_posix() for path in (tmp_path / "site").rglob("models/*/*.html")
+              if link in path.read_text()}
+    assert linked == {"short/alpha.html", "short/heldout.html", "half/alpha.html", "half/heldout.html", "whole/heldout.html"}
+    # One length alone: nothing.
+    assert "By clip length" not in (built / "sensitivity.html").read_text()
+    assert link not in (built / "models" / "demo" / "alpha.html").read_text()
+
+
+@pytest.mark.parametrize("change", [("weights_sha256", "other_hash"), ("options: {}", "options: {steps: 9}")])
+def test_another_model_of_the_same_name(change, three_lengths):
+    record = three_lengths / "half" / "run.yaml"
+    record.write_text(record.read_text().replace(*change))
+    assert {one.model for one in lengths.find(sources.read([three_lengths]).runs)} == {"heldout"}
+
+
+def test_a_folder_has_no_length():
+    assert lengths._length("folder:music/30s")[0] == "" and lengths._length("") == ("", 10.24)
+    assert lengths._length("slakh2100/test/60s") == ("slakh2100/test", 61.44)

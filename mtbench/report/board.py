@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from mtbench.config import CONTROLS
-from mtbench.report.sources import Run, slug
-from mtbench.report.tables import DIGITS, STANDARD
+from mtbench.report.sources import Run, slug, unique
+from mtbench.report.tables import DIGITS, standard_setting
 from mtbench.scores import METRICS, rank
 
 TASKS = {"total": "Total generation", "arrangement": "Arrangement"}
@@ -72,7 +72,7 @@ def boards(runs: Sequence[Run], reported: pd.DataFrame) -> list[Board]:
     found.sort(key=lambda pair: (list(TASKS).index(pair[0]) if pair[0] in TASKS else len(TASKS)))
     taken: set[str] = set()
     names = [f"{task}-{suite}".strip("-").replace("/", "-").replace(":", "-") for task, suite in found]
-    return [_board(task, suite, slug(name, taken), runs, reported) for (task, suite), name in zip(found, names)]
+    return [_board(task, suite, unique(slug(name), taken), runs, reported) for (task, suite), name in zip(found, names)]
 
 
 def model_page(run: Run, model: str) -> str:
@@ -94,8 +94,13 @@ def scale(values: Sequence[tuple[float | None, float | None, float | None]]) -> 
     return low - room, high + room
 
 
-def as_json(board: Board) -> dict[str, Any]:
-    """What board.js shows: plain lists and numbers."""
+def as_json(board: Board) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+    """What board.js shows, plain lists and numbers: the board with the scores beside the stems given first, and by index of
+    other given stems their scores, which a page loads when somebody asks for them."""
+    scores: dict[int, list] = {}
+    for score in board.scores:
+        scores.setdefault(score[2], []).append(score)
+    first = scores.pop(board.standard["given"], [])
     return {
         "slug": board.slug, "title": board.title, "runs": board.runs, "settings": board.settings, "standard": board.standard,
         "columns": [{"title": column.title, "metric": column.metric, "views": column.views,
@@ -103,8 +108,8 @@ def as_json(board: Board) -> dict[str, Any]:
                      "unit": METRICS[column.metric].unit}
                     for column in board.columns],
         "rows": [[row.model, row.run, row.kind, row.note, row.page] for row in board.rows],
-        "scores": board.scores,
-    }
+        "scores": first,
+    }, {given: {"slug": board.slug, "given": given, "scores": held} for given, held in sorted(scores.items())}
 
 
 def shown(board: Board) -> list[dict[str, Any]]:
@@ -202,7 +207,7 @@ def _board(task: str, suite: str, name: str, runs: Sequence[Run], reported: pd.D
         for score in of_model.itertuples():
             add(len(rows) - 1, score, latest[score.metric, score.track], *[float("nan")] * 4, None)
     return Board(task, suite, name, [run.name for run, _ in held], columns, rows, settings, table,
-                 _standard(settings, bool(held), table), ranked)
+                 _standard(settings, held[0][1] if held else papers, bool(held)), ranked)
 
 
 def _columns(table: pd.DataFrame) -> list[Column]:
@@ -248,18 +253,13 @@ def _matching(labels: Sequence[str], score: Any) -> list[int]:
     return [i for i, label in enumerate(labels) if label == score.embedding or label.startswith(f"{score.embedding}@")]
 
 
-def _standard(settings: dict[str, list], measured: bool, table: Sequence[Sequence]) -> dict[str, int]:
-    """The setting that is shown first, as indices; where the grid lacks the standard one, the first that has scores."""
-    base = settings["timebase"][0] if settings["timebase"] else "true"
-    chosen = {"run": 0 if measured else -1, "given": 0, "timebase": 0, "fad": 0}
-    for name, wanted in zip(("fps", "transition_lambda", "window"), STANDARD[base]):
-        values = settings[name]
-        chosen[name] = values.index(wanted) if wanted in values else 0
-    names = ("timebase", "fps", "transition_lambda")
-    decodes = [score[3:6] for score in table if score[3] >= 0]
-    if decodes and [chosen[name] for name in names] not in decodes:
-        own = [score for score in decodes if score[0] == 0] or decodes
-        chosen |= dict(zip(names, own[0]))
+def _standard(settings: dict[str, list], shown: pd.DataFrame, measured: bool) -> dict[str, int]:
+    """The setting that is shown first, as indices: the standard one of the scores shown, those of the first run if any."""
+    given = min(map(settings["given"].index, shown["given"]))
+    chosen = {"run": 0 if measured else -1, "given": given, "timebase": 0, "fad": 0, "fps": 0, "transition_lambda": 0, "window": 0}
+    setting = standard_setting(shown[shown["given"] == settings["given"][given]])
+    if setting is not None:
+        chosen |= {name: settings[name].index(value) for name, value in setting._asdict().items() if value == value}
     return chosen
 
 

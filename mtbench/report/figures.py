@@ -100,10 +100,9 @@ def curves(title: str, x_title: str, labels: Sequence[str], lines: Sequence[Line
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * min(5.0, step / (len(lines) + 1))
         ends = [(x(i, shift), y(value), i) for i, value in enumerate(line.y) if np.isfinite(value)]
-        for here, _, i in ends:
-            if np.isfinite(line.low[i]) and np.isfinite(line.high[i]):
-                parts.append(f'<line class="interval {line.style}" x1="{here:.1f}" x2="{here:.1f}" '
-                             f'y1="{y(max(line.low[i], low)):.1f}" y2="{y(line.high[i]):.1f}"/>')
+        whiskers = "".join(f"M{here:.1f} {y(max(line.low[i], low)):.1f}V{y(line.high[i]):.1f}" for here, _, i in ends
+                           if np.isfinite(line.low[i]) and np.isfinite(line.high[i]))
+        parts.append(f'<path class="interval {line.style}" d="{whiskers}"/>')
         points = " ".join(f"{here:.1f},{there:.1f}" for here, there, _ in ends)
         parts.append(f'<polyline class="curve {line.style}" points="{points}"/>')
         marks = "".join(_mark(_shape(number), here, there) for here, there, _ in ends)
@@ -152,9 +151,10 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
 def _axis(ticks: Sequence[float], x, top: float, bottom: float, unit: str) -> str:
     lines = "".join(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>'
                     for tick in ticks)
-    texts = "".join(f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}'
-                    f'{f" {unit}" if unit and tick == ticks[-1] else ""}</text>' for tick in ticks)
-    return lines + texts
+    texts = [f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}</text>' for tick in ticks]
+    if unit:  # the last is at the edge, where a number and its unit have no room to be centred
+        texts[-1] = f'<text class="tick" x="{WIDTH - 1}" y="{bottom + 13}" text-anchor="end">{ticks[-1]:g} {unit}</text>'
+    return lines + "".join(texts)
 
 
 def _ticks(low: float, high: float) -> list[float]:

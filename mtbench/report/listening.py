@@ -15,7 +15,7 @@ import soundfile
 from mtbench import audio
 from mtbench.metrics.embeddings import SAMPLE_RATE, log_mel
 from mtbench.report.sources import Run
-from mtbench.report.tables import STANDARD, at_setting
+from mtbench.report.tables import Setting, at_setting, standard_setting
 from mtbench.store import RunFolder
 
 FIXED = 2  # samples of a model that are shown whatever they score: its first
@@ -42,7 +42,7 @@ class Sample:
     stems: Mapping[str, Path]
     beats: Mapping[str, tuple[np.ndarray, np.ndarray]]
     scores: pd.DataFrame
-    setting: tuple[float, float, float, str]
+    setting: Setting
 
 
 def choose(run: Run) -> list[Sample]:
@@ -51,11 +51,10 @@ def choose(run: Run) -> list[Sample]:
     In arrangement, which has many subsets of given stems, the worst and best over all of them alone.
     """
     chosen = []
-    setting = _setting(run.scores)
-    if run.samples is None or setting is None or not (run.path / "audio").is_dir():
+    setting = None if run.samples is None else standard_setting(run.samples)
+    if setting is None or not (run.path / "audio").is_dir():
         return []
-    fps, tl, window, timebase = setting
-    near = at_setting(run.samples, timebase, fps, tl, window)
+    near = at_setting(run.samples, setting)
     for (task, model), part in near.groupby(["task", "model"], sort=False):
         folders = {given: Path(f"{task}-{given}" if given else task) / model for given in dict.fromkeys(part["given"])}
         folders = {given: folder for given, folder in folders.items() if _within(run.path / "audio", folder)}
@@ -68,7 +67,7 @@ def choose(run: Run) -> list[Sample]:
             why.setdefault(key, []).append("fixed")
         for key, word in ((ordered[-1], "best"), (ordered[0], "worst")) if ordered else ():
             why.setdefault(key, []).append(word)
-        beats = {given: _beats(run.path, folders[given], (fps, tl, timebase)) for given in {given for given, _ in why}}
+        beats = {given: _beats(run.path, folders[given], setting) for given in {given for given, _ in why}}
         for given, name in sorted(why, key=lambda key: (min(("fixed", "best", "worst").index(word) for word in why[key]), key)):
             rows = part[(part["given"] == given) & (part["sample"] == name)]
             chosen.append(Sample(run, task, given, model, name, tuple(why[given, name]), len(kept), kept[given, name],
@@ -129,20 +128,6 @@ def click_track(bpm: float = 120.0, seconds: float = 10.0, rate: int = SAMPLE_RA
     return file.getvalue()
 
 
-def _setting(table: pd.DataFrame) -> tuple[float, float, float, str] | None:
-    """(fps, transition lambda, window, timebase) of the samples' own scores: the standard one, or the run's first."""
-    cbs = table[table["metric"] == "cbs"]
-    for base in ("true", "published"):
-        held = cbs[cbs["timebase"] == base]
-        if held.empty:
-            continue
-        fps, tl, window = STANDARD[base]
-        standard = held[(held["fps"] == fps) & (held["transition_lambda"] == tl) & (held["window"] == window)]
-        first = (held if standard.empty else standard).iloc[0]
-        return first["fps"], first["transition_lambda"], first["window"], base
-    return None
-
-
 def _within(root: Path, path: Path) -> bool:
     """Whether `path`, made of names from a table, stays in `root`: a name may be ``..`` or an absolute path."""
     return (root / path).resolve().is_relative_to(root.resolve())
@@ -158,7 +143,7 @@ def _stems(folder: Path, names: set[str]) -> dict[str, dict[str, Path]]:
 
 
 def _beats(
-    run: Path, folder: Path, setting: tuple[float, float, str]
+    run: Path, folder: Path, setting: Setting
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """{sample: {stem: (times, downbeats)}}; times in true seconds, whatever the timebase."""
     file = folder.parent / f"{folder.name}.csv"
@@ -167,7 +152,7 @@ def _beats(
         return {}
     columns = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
     table = RunFolder(run).read_table(str(path), columns)
-    fps, tl, timebase = setting
+    timebase, fps, tl, _ = setting
     table = table[(table["fps"] == fps) & (table["transition_lambda"] == tl) & (table["timebase"] == timebase)]
     factor = fps / 100 if timebase == "published" else 1.0
     found: dict[str, dict] = {}

@@ -12,7 +12,7 @@ from mtbench import scores
 from mtbench.config import CONTROLS
 from mtbench.report import board, figures
 from mtbench.report.sources import Run
-from mtbench.report.tables import DIGITS, STANDARD, at_setting
+from mtbench.report.tables import DIGITS, at_setting, standard_setting
 
 STEMS = ("bass", "drums", "guitar", "piano")  # which have a colour of their own everywhere on the site
 PLAIN = {"models", "suite", "task", "n", "seed", "grid", "embeddings"}  # what of a config has an option on the command line
@@ -31,57 +31,47 @@ def facts(mine: pd.DataFrame) -> list[tuple[str, str]]:
 
 def score_table(part: pd.DataFrame, task: str, given: str, base: str) -> dict[str, Any]:
     """A row a track, a column a metric, in the standard setting of one timebase, with intervals."""
-    fps, tl, window = _standard_of(part, base)
-    rhythm = at_setting(part, base, fps, tl, window)
+    setting = standard_setting(part[part["timebase"] == base])
+    rhythm = at_setting(part, setting)
     # FAD and tuning have no timebase: they stand in the first table alone.
     timeless = part if base == "true" or not (part["timebase"] == "true").any() else part.iloc[:0]
     columns = []
     for (embedding, reference), of_fad in timeless[timeless["metric"] == "fad"].groupby(["embedding", "reference"], sort=False):
-        columns.append(("fad", embedding, of_fad.drop_duplicates("track").set_index("track")))
+        columns.append(("fad", embedding, _by_track(of_fad)))
     for metric in scores.METRICS:
         held = timeless if metric == "tuning" else rhythm
         of_metric = held[held["metric"] == metric]
         if len(of_metric):
-            columns.append((metric, "", of_metric.drop_duplicates("track").set_index("track")))
-    tracks = list(dict.fromkeys(track for _, _, table in columns for track in table.index))
+            columns.append((metric, "", _by_track(of_metric)))
+    tracks = list(dict.fromkeys(track for _, _, of_column in columns for track in of_column))
     first = ("mixture", "generated", "all")
     tracks.sort(key=lambda track: (first.index(track) if track in first else len(first)))
     rows = []
     for track in tracks:
         cells = []
-        for metric, _, table in columns:
-            row = table.loc[track] if track in table.index else None
-            cells.append(None if row is None or row["value"] != row["value"] else {
-                "text": f"{row['value']:.{DIGITS.get(metric, 3)}f}",
-                "ends": None if row["ci_low"] != row["ci_low"]
-                else [f"{row[end]:.{DIGITS.get(metric, 3)}f}" for end in ("ci_low", "ci_high")],
-                "scored": f"{int(row['n_scored'])}/{int(row['n'])}"})
+        for metric, _, of_column in columns:
+            (value, *ends, scored, n), digits = of_column.get(track, [float("nan")] * 5), DIGITS.get(metric, 3)
+            cells.append(None if value != value else {
+                "text": f"{value:.{digits}f}", "ends": None if ends[0] != ends[0] else [f"{end:.{digits}f}" for end in ends],
+                "scored": f"{int(scored)}/{int(n)}"})
         rows.append((track, cells))
-    setting = f"{fps:g} fps, transition lambda {tl:g}" + (f", window {window:g} s" if window == window else "")
-    return {"task": board.TASKS.get(task, task), "given": given, "base": base, "setting": setting,
+    words = f"{setting.fps:g} fps, transition lambda {setting.transition_lambda:g}"
+    words += f", window {setting.window:g} s" if setting.window == setting.window else ""
+    return {"task": board.TASKS.get(task, task), "given": given, "base": base, "setting": words,
             "columns": [(scores.METRICS[metric], embedding) for metric, embedding, _ in columns], "rows": rows}
-
-
-def every_score(mine: pd.DataFrame) -> list[dict[str, str]]:
-    """All scores of a model as texts."""
-    plain = {column: mine[column].map(lambda value: "" if value != value else f"{value:g}")
-             for column in ("fps", "transition_lambda", "window", "value", "ci_low", "ci_high")}
-    counts = {column: mine[column].map(lambda value: "" if value != value else f"{value:.0f}") for column in ("n", "n_scored")}
-    return mine.assign(**plain, **counts).to_dict("records")
 
 
 def standard_samples(run: Run) -> pd.DataFrame | None:
     """The samples' own scores in the standard setting; None if the run kept none."""
-    if run.samples is None or run.samples.empty:
-        return None
-    for base in ("true", "published"):
-        if (run.samples["timebase"] == base).any():
-            return at_setting(run.samples, base, *_standard_of(run.samples, base))
-    return None
+    setting = None if run.samples is None else standard_setting(run.samples)
+    return None if setting is None else at_setting(run.samples, setting)
 
 
 def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]:
-    """Groups of figures: IRS of each stem (Figure A3) and of all (A7), CBS and CBD (A4); arrangement by given stems."""
+    """Groups of figures: IRS of each stem (Figure A3) and of all (A7), CBS and CBD (A4); arrangement by given stems.
+
+    near: the samples' scores, as `standard_samples` gives them.
+    """
     if near is None:
         return []
     total, groups = near[(near["task"] == "total") & (near["given"] == "")], []
@@ -92,7 +82,7 @@ def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]
         def panel(title: str, metric: str, part: pd.DataFrame, stem: str = "") -> dict[str, Any]:
             style = {name: f"{'stem-' + stem if stem in STEMS else 'me'}" if name == model else "other" for name in order}
             lines = [figures.Sample(name, style[name], part[part["model"] == name]["value"].to_numpy()) for name in order]
-            return _panel(title, metric, lines, stem)
+            return distribution(title, metric, lines, stem)
 
         irs = total[total["metric"] == "irs"]
         panels = [panel("IRS", "irs", irs[irs["track"] == stem], stem) for stem in dict.fromkeys(irs["track"])]
@@ -102,9 +92,9 @@ def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]
         groups.append({"title": "Total generation", "of": "Figures A3, A4 and A7 of the SyncTrack paper as ours", "panels": panels})
     arranged = near[(near["task"] == "arrangement") & (near["model"] == model)]
     if len(arranged):
-        panels = [_panel(scores.METRICS[metric].title, metric,
-                         [figures.Sample(f"given {given}" if given else "nothing given", "me", part["value"].to_numpy())
-                          for given, part in arranged[arranged["metric"] == metric].groupby("given", sort=False)])
+        panels = [distribution(scores.METRICS[metric].title, metric,
+                               [figures.Sample(f"given {given}" if given else "nothing given", "me", part["value"].to_numpy())
+                                for given, part in arranged[arranged["metric"] == metric].groupby("given", sort=False)])
                   for metric in ("cbs", "cbd_mean")]
         groups.append({"title": "Arrangement, by what is given", "of": "as Table A5", "panels": panels})
     for group in groups:
@@ -112,37 +102,7 @@ def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]
     return [group for group in groups if group["panels"]]
 
 
-def reproduce(run: Run, model: str) -> str:
-    """What to type to make the run's scores of a model again: a command, or a config file and a command."""
-    config = run.record["config"]
-    grid = config.get("grid") or {}
-    options = [part for name in ("fps", "transition_lambda", "window", "timebase") if grid.get(name)
-               for part in (f"--{name.replace('_', '-')}", ",".join(_plain(value) for value in grid[name]))]
-    options += ["--embedding", ",".join(map(str, config["embeddings"]))] if config.get("embeddings") else []
-    if "eval" in config:
-        reference = ["--reference", str(config["reference"])] if config.get("reference") else []
-        return shlex.join(["mtbench", "eval", str(config["eval"]), *reference, *options])
-    chosen = [entry for entry in config.get("models") or []
-              if isinstance(entry, Mapping) and (entry.get("label") or entry.get("name")) == model]
-    kept = {key: value for key, value in config.items() if key != "models" and value is not None}
-    entries = [{key: value for key, value in entry.items() if value} for entry in chosen]
-    by_options = {key for key, value in config.items() if value} <= PLAIN and config.get("task", "total") == "total"
-    if by_options and all(entry.keys() <= {"name"} for entry in entries):
-        flags = [part for name, flag in (("suite", "--suite"), ("n", "-n"), ("seed", "--seed")) if config.get(name) is not None
-                 for part in (flag, str(config[name]))]
-        return shlex.join(["mtbench", "run", "--models", model, *flags, *options])
-    text = yaml.safe_dump({"models": entries or [model], **kept}, sort_keys=False, allow_unicode=True)
-    return f"# reproduce.yaml\n{text}\n# then type\nmtbench run --config reproduce.yaml"
-
-
-def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A mapping from outside as (name, text), nested names joined by dots."""
-    if isinstance(values, Mapping):
-        return [pair for key, value in values.items() for pair in flat(value, f"{prefix}.{key}" if prefix else str(key))]
-    return [(prefix, ", ".join(map(str, values)) if isinstance(values, (list, tuple)) else str(values))]
-
-
-def _panel(title: str, metric: str, lines: Sequence[figures.Sample], stem: str = "") -> dict[str, Any]:
+def distribution(title: str, metric: str, lines: Sequence[figures.Sample], stem: str = "") -> dict[str, Any]:
     """A distribution figure and its numbers: count and quantiles of each line."""
     digits, rows = DIGITS.get(metric, 3), []
     for line in lines:
@@ -155,16 +115,44 @@ def _panel(title: str, metric: str, lines: Sequence[figures.Sample], stem: str =
             "figure": figures.distributions(what, unit, lines)}
 
 
-def _standard_of(part: pd.DataFrame, base: str) -> tuple[float, float, float]:
-    """The standard setting of a timebase, or the first of the table's own where it lacks that one."""
-    held = part[part["timebase"] == base]
-    fps, tl, window = STANDARD[base]
-    near = held[(held["fps"] == fps) & (held["transition_lambda"] == tl)]
-    if near.empty:
-        fps, tl = held["fps"].iloc[0], held["transition_lambda"].iloc[0]
-        near = held[(held["fps"] == fps) & (held["transition_lambda"] == tl)]
-    windows = near["window"].dropna()
-    return fps, tl, window if (windows == window).any() else (windows.iloc[0] if len(windows) else float("nan"))
+def entries(run: Run, model: str) -> list[Mapping[str, Any]]:
+    """What a run's config says of a model: as a rule one entry, with its name, weights and options."""
+    return [entry for entry in run.record["config"].get("models") or []
+            if isinstance(entry, Mapping) and (entry.get("label") or entry.get("name")) == model]
+
+
+def reproduce(run: Run, model: str) -> str:
+    """What to type to make the run's scores of a model again: a command, or a config file and a command."""
+    config = run.record["config"]
+    grid = config.get("grid") or {}
+    options = [part for name in ("fps", "transition_lambda", "window", "timebase") if grid.get(name)
+               for part in (f"--{name.replace('_', '-')}", ",".join(_plain(value) for value in grid[name]))]
+    options += ["--embedding", ",".join(map(str, config["embeddings"]))] if config.get("embeddings") else []
+    if "eval" in config:
+        reference = ["--reference", str(config["reference"])] if config.get("reference") else []
+        return shlex.join(["mtbench", "eval", str(config["eval"]), *reference, *options])
+    kept = {key: value for key, value in config.items() if key != "models" and value is not None}
+    chosen = [{key: value for key, value in entry.items() if value} for entry in entries(run, model)]
+    by_options = {key for key, value in config.items() if value} <= PLAIN and config.get("task", "total") == "total"
+    if by_options and all(entry.keys() <= {"name"} for entry in chosen):
+        flags = [part for name, flag in (("suite", "--suite"), ("n", "-n"), ("seed", "--seed")) if config.get(name) is not None
+                 for part in (flag, str(config[name]))]
+        return shlex.join(["mtbench", "run", "--models", model, *flags, *options])
+    text = yaml.safe_dump({"models": chosen or [model], **kept}, sort_keys=False, allow_unicode=True)
+    return f"# reproduce.yaml\n{text}\n# then type\nmtbench run --config reproduce.yaml"
+
+
+def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A mapping from outside as (name, text), nested names joined by dots."""
+    if isinstance(values, Mapping):
+        return [pair for key, value in values.items() for pair in flat(value, f"{prefix}.{key}" if prefix else str(key))]
+    return [(prefix, ", ".join(map(str, values)) if isinstance(values, (list, tuple)) else str(values))]
+
+
+def _by_track(part: pd.DataFrame) -> dict[str, list[float]]:
+    """Of each track's one score the value, the ends of its interval, and how many clips were scored of how many."""
+    columns = ("track", "value", "ci_low", "ci_high", "n_scored", "n")
+    return {track: numbers for track, *numbers in zip(*(part[column] for column in columns))}
 
 
 def _plain(value: Any) -> str:

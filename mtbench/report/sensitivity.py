@@ -10,7 +10,7 @@ from mtbench.config import CONTROLS
 from mtbench.report import figures
 from mtbench.report.figures import Line
 from mtbench.report.sources import Run
-from mtbench.report.tables import DIGITS, STANDARD
+from mtbench.report.tables import DIGITS, standard_setting
 from mtbench.scores import METRICS
 
 TIMEBASES = {"true": "True timebase", "published": "Published timebase"}
@@ -92,10 +92,11 @@ def _timebase(table: pd.DataFrame, models: Sequence[str]) -> list[dict]:
     made = []
     for metric in ("irs", "cbs", "cbd_mean"):
         part = table[table["metric"] == metric]
+        if part.empty:
+            continue
         if metric == "cbs":
-            windows = part["window"]
-            window = STANDARD["true"][2] if (windows == STANDARD["true"][2]).any() else windows.min()
-            part = part[windows == window]
+            window = standard_setting(part).window
+            part = part[part["window"] == window]
         wide = part.pivot(index=["fps", "transition_lambda", "model"], columns="timebase", values="value")
         if not {"true", "published"} <= set(wide.columns):
             continue

@@ -1,10 +1,12 @@
 """The leaderboard site: plain files from run folders and ``results/``, which open from disk and load nothing else.
 
-One way through: `sources` reads, `board`, `models`, `sensitivity` and `listening` choose and compute, `figures` draws, and this
-module lays it out in the templates of ``leaderboard/``. The same results make the same bytes: no clock, no random number.
+One way through: `sources` reads, `board`, `models`, `lengths`, `sensitivity` and `listening` choose and compute, `figures`
+draws, and this module lays it out in the templates of ``leaderboard/``. The same results make the same bytes: no clock, no
+random number.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
@@ -17,7 +19,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 import mtbench
 from mtbench import audio, scores
-from mtbench.report import board, figures, listening, models, sensitivity, sources
+from mtbench.report import board, figures, lengths, listening, models, sensitivity, sources
 from mtbench.report.sources import Sources, slug
 from mtbench.report.tables import DIGITS
 from mtbench.store import check_writable
@@ -41,9 +43,10 @@ def write(paths: Sequence[Path], out: Path) -> Path:
     boards = board.boards(held.runs, sources.reported(held.published))
     samples = [sample for run in held.runs for sample in listening.choose(run)]
     _board_pages(site, boards, held)
-    _model_pages(site, held, samples)
+    by_length = lengths.find(held.runs)
+    _model_pages(site, held, samples, by_length)
     _listening_pages(site, held, samples)
-    _sensitivity_page(site, held)
+    _sensitivity_pages(site, held, by_length)
     _data_page(site, held)
     return out / "index.html"
 
@@ -73,6 +76,27 @@ class _Site:
         with audio.whole_file(self.out / name) as file:
             file.write(content)
 
+    def table(self, name: str, table: pd.DataFrame) -> dict[str, str]:
+        """Write a table as CSV; returns its name and size for a link."""
+        csv = table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
+        self.put(name, csv)
+        return {"name": name, "size": _size(len(csv))}
+
+    def copy(self, name: str, source: Path) -> dict[str, str]:
+        """Copy a file as it is; returns its name and size for a link."""
+        with source.open("rb") as held, audio.whole_file(self.out / name) as file:
+            shutil.copyfileobj(held, file)
+        return {"name": name, "size": _size(source.stat().st_size)}
+
+    def json(self, name: str, table: pd.DataFrame) -> list[dict[str, str]]:
+        """Write a table as JSON unless it has too many rows; returns name and size for a link, if there is one."""
+        if len(table) > JSON_ROWS:
+            return []
+        rows = table.to_json(orient="values", double_precision=15)  # null for NaN and for what is not finite
+        text = f'{{"columns":{json.dumps(list(table.columns), separators=(",", ":"))},"rows":{rows}}}'.encode()
+        self.put(name, text)
+        return [{"name": name, "size": _size(len(text))}]
+
     def page(self, name: str, template: str, **values: Any) -> None:
         root = "../" * name.count("/")
         text = self.environment.get_template(template).render(root=root, here=name, **values)
@@ -85,7 +109,10 @@ def _better(direction: int) -> str:
 
 def _board_pages(site: _Site, boards: Sequence[board.Board], held: Sources) -> None:
     for one in boards:
-        site.put(f"data/board-{one.slug}.js", script("mtbenchBoard", board.as_json(one)).encode())
+        first, others = board.as_json(one)
+        site.put(f"data/board-{one.slug}.js", script("mtbenchBoard", first).encode())
+        for given, held_scores in others.items():
+            site.put(f"data/board-{one.slug}/{given}.js", script("mtbenchScores", held_scores).encode())
     failures = [{"run": run.name, "given": getattr(row, "given", ""), "model": row.model, "sample": row.sample,
                  "reason": row.reason}
                 for run in held.runs if run.failures is not None for row in run.failures.itertuples()]
@@ -110,7 +137,9 @@ def _setting_words(one: board.Board) -> str:
     return " · ".join(words)
 
 
-def _model_pages(site: _Site, held: Sources, samples: Sequence[listening.Sample]) -> None:
+def _model_pages(
+    site: _Site, held: Sources, samples: Sequence[listening.Sample], by_length: Sequence[lengths.Lengths]
+) -> None:
     for run in held.runs:
         near = models.standard_samples(run)
         for model in dict.fromkeys(run.scores["model"]):
@@ -119,9 +148,12 @@ def _model_pages(site: _Site, held: Sources, samples: Sequence[listening.Sample]
             tables = [models.score_table(part, task, given, base)
                       for (task, given), part in mine.groupby(["task", "given"], sort=False)
                       for base in ("true", "published") if (part["timebase"] == base).any()]
+            page = board.model_page(run, model)
+            every = site.table(page.removesuffix(".html") + ".csv", mine)
             site.page(
-                board.model_page(run, model), "model.html", run=run, model=model, kind=board.kind_of(run, model),
-                trained_on=run.trained_on(model), facts=models.facts(mine), tables=tables, every=models.every_score(mine),
+                page, "model.html", run=run, model=model, kind=board.kind_of(run, model),
+                trained_on=run.trained_on(model), facts=models.facts(mine), tables=tables, every=every, count=len(mine),
+                by_length=any(run is other for one in by_length if one.model == model for other, _ in one.runs.values()),
                 samples_kept=near is not None, figures=models.distributions(near, model),
                 listen=[sample for sample in samples if sample.run is run and sample.model == model],
                 sample_page=_sample_page, kept=run.failures is not None, failures=failures,
@@ -189,28 +221,30 @@ def _sample_score(sample: listening.Sample, metric: str, track: str) -> str:
     return f"{held.iloc[0]:.{DIGITS.get(metric, 3)}f}" if len(held) else "–"
 
 
-def _sensitivity_page(site: _Site, held: Sources) -> None:
+def _sensitivity_pages(site: _Site, held: Sources, by_length: Sequence[lengths.Lengths]) -> None:
+    """The first page has what is of no run alone and, where that is not much, the run with the most scores; each other run
+    has a page of its own."""
     site.put("data/click-120bpm.flac", listening.click_track())
     clicks = np.arange(0.25, 9.9, 0.5)
-    site.page("sensitivity.html", "sensitivity.html", runs=[made for run in held.runs if (made := sensitivity.of_run(run))],
-              click=figures.timebases(clicks, 100 / CLICK_FPS, 10.0),
-              text=lambda value, digits: "–" if value != value else f"{value:.{digits}f}")
+    by_suite = lengths.by_suite(by_length)
+    runs = {f"sensitivity/{run.slug}.html": made for run in held.runs if (made := sensitivity.of_run(run))}
+    if runs and not by_suite:
+        runs = {"sensitivity.html": runs.pop(next(iter(runs))), **runs}
+    shared = {"links": [(made["run"].name, name) for name, made in runs.items()], "lengths": by_suite,
+              "click": figures.timebases(clicks, 100 / CLICK_FPS, 10.0),
+              "text": lambda value, digits: "–" if value != value else f"{value:.{digits}f}"}
+    for name, item in ({"sensitivity.html": None} | runs).items():
+        site.page(name, "sensitivity.html", item=item, **shared)
 
 
 def _data_page(site: _Site, held: Sources) -> None:
-    """Every table as CSV and JSON, over all runs; a column `run` says whose a row is."""
+    """Every table as CSV and JSON: over all runs, where a column `run` says whose a row is; the samples, which may be
+    millions, as each run's own file."""
     tables = []
 
     def put(name: str, what: str, table: pd.DataFrame) -> None:
-        csv = table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
-        site.put(f"data/{name}.csv", csv)
-        entry = {"name": name, "what": what, "rows": len(table), "csv": _size(len(csv)), "json": ""}
-        tables.append(entry)
-        if len(table) <= JSON_ROWS:
-            rows = table.to_json(orient="values", double_precision=15)  # null for NaN and for what is not finite
-            text = f'{{"columns":{json.dumps(list(table.columns), separators=(",", ":"))},"rows":{rows}}}'.encode()
-            site.put(f"data/{name}.json", text)
-            entry["json"] = _size(len(text))
+        files = [site.table(f"data/{name}.csv", table), *site.json(f"data/{name}.json", table)]
+        tables.append({"name": name, "what": what, "rows": len(table), "files": files})
 
     def joined(pick) -> pd.DataFrame | None:
         parts = [pick(run).assign(run=run.name) for run in held.runs if pick(run) is not None]
@@ -221,14 +255,19 @@ def _data_page(site: _Site, held: Sources) -> None:
 
     for name, what, pick in (
         ("scores", "every measured score: its key, value, 95% interval and counts", lambda run: run.scores),
-        ("samples", "the scores of every sample, under every setting; rows of fad are no sample's FAD, but what a "
-         "clip does to the FAD of all, which is their mean", lambda run: run.samples),
         ("comparisons", "every pair of models: difference, interval, p-value",
          lambda run: run.comparisons if len(run.comparisons) else None),
         ("failures", "samples that could not be made or scored, and why", lambda run: run.failures),
     ):
         if (table := joined(pick)) is not None:
             put(name, what, table)
+    for run in held.runs:
+        if run.samples is not None:
+            name = f"data/samples-{run.slug}"
+            files = [site.copy(f"{name}.csv", run.path / "samples.csv"), *site.json(f"{name}.json", run.samples)]
+            tables.append({"name": f"samples of {run.name}", "what": "the scores of every sample, under every setting; rows of "
+                           "fad are no sample's FAD, but what a clip does to the FAD of all, which is their mean",
+                           "rows": len(run.samples), "files": files})
     if held.published is not None:
         put("published", "the numbers that papers report, as printed; never ranked", held.published)
     records = {run.name: run.record for run in held.runs}

@@ -71,20 +71,22 @@ def read(paths: Sequence[Path]) -> Sources:
     return Sources(runs, published, releases)
 
 
-def slug(text: str, taken: set[str] | None = None) -> str:
+def slug(text: str) -> str:
     """A text as a part of a file name, the same on every system: lower case; a hash where something was changed.
 
     A text that ends like such a hash gets one too, so that it is never the name of another.
-    With `taken` the result is new to that set, and joins it.
     """
     plain = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".-_")[:60]
     own = plain == text and not re.search(r"-[0-9a-f]{6}$", text)
-    made = text if own else f"{plain or 'x'}-{sha256(text.encode(errors='surrogateescape')).hexdigest()[:6]}"
-    if taken is not None:
-        number, first = 2, made
-        while made in taken:
-            made, number = f"{first}-{number}", number + 1
-        taken.add(made)
+    return text if own else f"{plain or 'x'}-{sha256(text.encode(errors='surrogateescape')).hexdigest()[:6]}"
+
+
+def unique(text: str, taken: set[str], again: str = "{}-{}") -> str:
+    """A text that is new to `taken`, which it joins: where it is not, the form `again` of it and a number from 2 on."""
+    made, number = text, 2
+    while made in taken:
+        made, number = again.format(text, number), number + 1
+    taken.add(made)
     return made
 
 
@@ -111,16 +113,12 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
 def _run(folder: Path, names: set[str], slugs: set[str]) -> Run:
     files = RunFolder(folder)
     held, record = scores.read(files), files.read_record()
-    name = first = folder.resolve().name
-    number = 2
-    while name in names:
-        name, number = f"{first} ({number})", number + 1
-    names.add(name)
+    name = unique(folder.resolve().name, names, "{} ({})")
 
     def optional(file: str, columns: Iterable[str]) -> pd.DataFrame | None:
         return files.read_table(file, columns) if (folder / file).is_file() else None
 
-    return Run(name, slug(name, slugs), folder, record, held, scores.read_comparisons(files),
+    return Run(name, unique(slug(name), slugs), folder, record, held, scores.read_comparisons(files),
                optional("samples.csv", scores.SAMPLE_COLUMNS), optional("failures.csv", ["model", "sample", "reason"]))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,6 +16,15 @@ DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median
 ARROWS = {-1: " ↓", 1: " ↑", 0: ""}
 LEGEND = ("± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
           "scored: clips with a value, the fewest of the row")
+
+
+class Setting(NamedTuple):
+    """What a rhythm score is decoded and counted with; window in s, NaN where there is no CBS."""
+
+    timebase: str
+    fps: float
+    transition_lambda: float
+    window: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]
         part = scores[scores["timebase"] == timebase]
         if part.empty:
             continue
-        fps, tl, window = _shown(part, timebase)
+        _, fps, tl, window = standard_setting(part)
         held = part[(part["fps"] == fps) & (part["transition_lambda"] == tl)]
         seconds = "real seconds" if timebase == "true" else f"published timebase, whose second is {fps / 100:g} s"
         note = f"fps {fps:g}, transition lambda {tl:g}, {seconds}"
@@ -64,13 +73,33 @@ def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]
             tables.append(_pivot(irs, "IRS in s", note, "track", live))
         across = held[held["metric"].str.startswith("cbd") | ((held["metric"] == "cbs") & (held["window"] == window))]
         if not across.empty:
-            tables.append(_pivot(across, "CBS and CBD", f"{note}, CBS window {window:g} s", "metric", live))
+            counted = f", CBS window {window:g} s" if window == window else ""
+            tables.append(_pivot(across, "CBS and CBD", note + counted, "metric", live))
     return tables
 
 
-def at_setting(table: pd.DataFrame, timebase: str, fps: float, transition_lambda: float, window: float) -> pd.DataFrame:
-    """The rhythm scores of one setting: CBS of this window, and what has none."""
-    return table[(table["timebase"] == timebase) & (table["fps"] == fps) & (table["transition_lambda"] == transition_lambda)
+def standard_setting(table: pd.DataFrame) -> Setting | None:
+    """The setting of a table of scores that is shown where there is room for one; None where it has no rhythm scores.
+
+    The timebase is `true` if any score has it. Then the decode, of those that have scores, whose fps is nearest to
+    STANDARD's, and of these the one with the nearest transition lambda; then of its CBS windows the nearest. Of two
+    that are as near it is the lower. So it is STANDARD wherever that has scores, and always one that has some.
+    """
+    for timebase, (fps, tl, window) in STANDARD.items():
+        decodes = table[table["timebase"] == timebase]
+        if len(decodes):
+            fps = _nearest(decodes["fps"], fps)
+            decodes = decodes[decodes["fps"] == fps]
+            tl = _nearest(decodes["transition_lambda"], tl)
+            windows = decodes[decodes["transition_lambda"] == tl]["window"]
+            return Setting(timebase, fps, tl, _nearest(windows, window))
+    return None
+
+
+def at_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """The rhythm scores of one setting: CBS of its window, and what has none."""
+    timebase, fps, tl, window = setting
+    return table[(table["timebase"] == timebase) & (table["fps"] == fps) & (table["transition_lambda"] == tl)
                  & (table["window"].isna() | (table["window"] == window))]
 
 
@@ -100,15 +129,9 @@ def _fad_tables(scores: pd.DataFrame) -> list[Table]:
     ]
 
 
-def _shown(part: pd.DataFrame, timebase: str) -> tuple[float, float, float]:
-    """The standard setting of a timebase, or the first of the run's own where it lacks that one."""
-    fps, tl, window = STANDARD[timebase]
-    windows = part["window"].dropna()
-    return (
-        fps if (part["fps"] == fps).any() else part["fps"].iloc[0],
-        tl if (part["transition_lambda"] == tl).any() else part["transition_lambda"].iloc[0],
-        window if (windows == window).any() or windows.empty else windows.iloc[0],
-    )
+def _nearest(values: pd.Series, wanted: float) -> float:
+    """Of some numbers the nearest to a wanted one, the lower of two; NaN where there is none."""
+    return min(values.dropna().unique(), key=lambda value: (round(abs(value - wanted), 9), value), default=float("nan"))
 
 
 def _pivot(part: pd.DataFrame, title: str, note: str, across: str, live: pd.DataFrame | None = None) -> Table:
