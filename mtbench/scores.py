@@ -208,19 +208,24 @@ def rank(table: pd.DataFrame, comparisons: pd.DataFrame) -> pd.Series:
 
     NaN where a model has no value, no other to be compared with, or a metric no better side.
     """
-    given = pd.Series(NAN, index=table.index)
-    decided = {_plain(key): pairs for key, pairs in comparisons.groupby(COLUMN, dropna=False, sort=False)}
-    for key, part in table.groupby(COLUMN, dropna=False, sort=False):
-        direction, models = METRICS[part["metric"].iloc[0]].direction, {model: i for i, model in enumerate(part["model"])}
-        if not direction or len(models) < 2 or _plain(key) not in decided:
+    decided: dict[tuple, list] = {}
+    for *key, a, b, p in zip(*(comparisons[name] for name in (*COLUMN, "model_a", "model_b", "p_adjusted"))):
+        decided.setdefault(_plain(key), []).append((a, b, p))
+    columns: dict[tuple, list] = {}
+    for place, key in enumerate(zip(*(table[name] for name in COLUMN))):
+        columns.setdefault(_plain(key), []).append(place)
+    given, models, values = np.full(len(table), NAN), table["model"].to_numpy(), table["value"].to_numpy()
+    for key, places in columns.items():
+        direction = METRICS[key[COLUMN.index("metric")]].direction
+        if not direction or len(places) < 2 or key not in decided:
             continue
-        p = np.full((len(models), len(models)), NAN)
-        for pair in decided[_plain(key)].itertuples(index=False):
-            if pair.model_a in models and pair.model_b in models:
-                a, b = models[pair.model_a], models[pair.model_b]
-                p[a, b] = p[b, a] = pair.p_adjusted
-        given[part.index] = stats.ranks(part["value"], p, direction)
-    return given
+        row = {model: i for i, model in enumerate(models[places])}
+        p_of = np.full((len(places), len(places)), NAN)
+        for a, b, p in decided[key]:
+            if a in row and b in row:
+                p_of[row[a], row[b]] = p_of[row[b], row[a]] = p
+        given[places] = stats.ranks(values[places], p_of, direction)
+    return pd.Series(given, index=table.index)
 
 
 def _plain(key: Sequence) -> tuple:
