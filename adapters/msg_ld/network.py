@@ -16,121 +16,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musicldm.diffusion import timestep_embedding
+from musicldm.unet import Downsample, UNetConfig, blocks, zeroed
 
 
 @dataclass(frozen=True)
-class MSGLDConfig:
-    """Sizes of the U-Net; the defaults are the published ones.
+class MSGLDConfig(UNetConfig):
+    """Sizes of the U-Net, as UNetConfig has them; the defaults are the published ones.
 
-    in_channels and out_channels are the stems. A level l has model_channels * channel_mult[l] channels;
-    attention_resolutions are the down-sampling factors at which blocks have attention, with heads of
-    num_head_channels. Depth (z_channels) is never down-sampled. latent_t and latent_f are the size of the latents
-    that the model was made for; the network takes any multiple of the down-sampling. norm_groups is the number of
-    groups of every group norm; a narrow network needs fewer than the published 32, since a group of one channel loses
-    the level of a clip. extra_film_condition_dim is the width E of the CLAP embedding that an MT-MusicLDM is conditioned
-    on (512 in the published one), None without.
+    in_channels and out_channels are the stems; z_channels the channels of a latent, the depth of the network.
+    extra_film_condition_dim is the width E of the CLAP embedding that an MT-MusicLDM is conditioned on (512 in the
+    published one), None without.
     """
 
     in_channels: int = 4
     out_channels: int = 4
-    model_channels: int = 128
-    attention_resolutions: tuple[int, ...] = (8, 4, 2)
-    num_res_blocks: int = 2
-    channel_mult: tuple[int, ...] = (1, 2, 3, 5)
-    num_head_channels: int = 32
     dims: int = 3
     use_spatial_transformer: bool = False
     extra_film_condition_dim: int | None = None
     num_stems: int = 4
     z_channels: int = 8
-    latent_t: int = 256
-    latent_f: int = 16
-    norm_groups: int = 32
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attention_resolutions", tuple(self.attention_resolutions))
-        object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        super().__post_init__()
         for name, only in {"dims": 3, "use_spatial_transformer": False}.items():
             if getattr(self, name) != only:
                 raise ValueError(f"MSGLDConfig: {name} must be {only!r}, got {getattr(self, name)!r}")
-        if not self.in_channels == self.out_channels == self.num_stems >= 1:
+        if not self.in_channels == self.out_channels == self.num_stems:
             raise ValueError("MSGLDConfig: in_channels, out_channels and num_stems are the same number of stems, got "
                              f"{self.in_channels}, {self.out_channels}, {self.num_stems}")
-        for name in ("num_res_blocks", "num_head_channels", "z_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"MSGLDConfig: {name} must be at least 1, got {getattr(self, name)}")
+        if self.z_channels < 1:
+            raise ValueError(f"MSGLDConfig: z_channels must be at least 1, got {self.z_channels}")
         if self.extra_film_condition_dim is not None and self.extra_film_condition_dim < 1:
             raise ValueError("MSGLDConfig: extra_film_condition_dim must be at least 1 or none, got "
                              f"{self.extra_film_condition_dim}")
-        if not self.channel_mult:
-            raise ValueError("MSGLDConfig: channel_mult needs at least one level")
-        factors = [2**level for level in range(len(self.channel_mult))]
-        for resolution in self.attention_resolutions:
-            if resolution not in factors:
-                raise ValueError(f"MSGLDConfig: attention resolution {resolution} is no down-sampling of this "
-                                 f"U-Net, which has {factors}")
-        if self.model_channels < self.norm_groups or self.model_channels % self.norm_groups:
-            raise ValueError(f"MSGLDConfig: model_channels={self.model_channels} is not a multiple of norm_groups={self.norm_groups}")
-        for mult, factor in zip(self.channel_mult, factors):
-            channels = self.model_channels * mult
-            if channels < self.norm_groups or channels % self.norm_groups:
-                raise ValueError(f"MSGLDConfig: {channels} channels (model_channels={self.model_channels} times "
-                                 f"{mult}) are not a multiple of norm_groups={self.norm_groups}")
-            attends = factor in self.attention_resolutions or factor == factors[-1]  # the middle always attends
-            if attends and channels % self.num_head_channels:
-                raise ValueError(f"MSGLDConfig: {channels} channels are not a multiple of num_head_channels="
-                                 f"{self.num_head_channels}")
-        for name in ("latent_t", "latent_f"):
-            if getattr(self, name) < 1 or getattr(self, name) % self.downsampling:
-                raise ValueError(f"MSGLDConfig: {name}={getattr(self, name)} is not a multiple of the "
-                                 f"down-sampling {self.downsampling}")
-
-    @property
-    def downsampling(self) -> int:
-        return 2 ** (len(self.channel_mult) - 1)
-
-
-def zeroed(module: nn.Module) -> nn.Module:
-    """Zero parameters: a block that ends in one starts training as the identity."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
-
-
-class ResBlock(nn.Module):
-    def __init__(self, in_channels: int, emb_channels: int, out_channels: int, groups: int = 32):
-        super().__init__()
-        self.in_layers = nn.Sequential(
-            nn.GroupNorm(groups, in_channels), nn.SiLU(), nn.Conv3d(in_channels, out_channels, 3, padding=1))
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
-        self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
-            nn.GroupNorm(groups, out_channels), nn.SiLU(), nn.Identity(),
-            zeroed(nn.Conv3d(out_channels, out_channels, 3, padding=1)))
-        self.skip_connection = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None, None]
-        return self.skip_connection(x) + self.out_layers(h)
-
-
-class Downsample(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.op = nn.Conv3d(channels, channels, 3, stride=(1, 2, 2), padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Not in bfloat16: oneDNN's strided kernel reads uninitialised memory where 2 positions become 1.
-        with torch.autocast(x.device.type, enabled=False):
-            return self.op(x.to(self.op.weight.dtype))
-
-
-class Upsample(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv3d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest"))
 
 
 class AttentionBlock(nn.Module):
@@ -154,56 +72,17 @@ class AttentionBlock(nn.Module):
         return x + h.reshape(B, *x.shape[2:], C).permute(0, 4, 1, 2, 3)
 
 
-class Block(nn.ModuleList):
-    """One entry of the U-Net's lists: modules in sequence, of which residual blocks also take the embedding."""
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        for module in self:
-            x = module(x, emb) if isinstance(module, ResBlock) else module(x)
-        return x
-
-
 class MSGLDUNet(nn.Module):
     def __init__(self, config: MSGLDConfig = MSGLDConfig()):
         super().__init__()
         self.config = config
-        width, emb, groups = config.model_channels, 4 * config.model_channels, config.norm_groups
+        width, emb = config.model_channels, 4 * config.model_channels
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         if config.extra_film_condition_dim is not None:
             self.film_emb = nn.Linear(config.extra_film_condition_dim, emb)
             emb *= 2  # the blocks take both, the time first
-
-        def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
-            block = Block([ResBlock(in_channels, emb, out_channels, groups)])
-            if factor in config.attention_resolutions:
-                block.append(AttentionBlock(out_channels, config.num_head_channels, groups))
-            return block
-
-        levels = [(2**level, width * mult) for level, mult in enumerate(config.channel_mult)]
-        self.input_blocks = nn.ModuleList([Block([nn.Conv3d(config.in_channels, width, 3, padding=1)])])
-        channels, skips = width, [width]
-        for factor, out_channels in levels:
-            for _ in range(config.num_res_blocks):
-                self.input_blocks.append(res_block(channels, out_channels, factor))
-                channels = out_channels
-                skips.append(channels)
-            if factor != config.downsampling:
-                self.input_blocks.append(Block([Downsample(channels)]))
-                skips.append(channels)
-
-        self.middle_block = Block([ResBlock(channels, emb, channels, groups),
-                                   AttentionBlock(channels, config.num_head_channels, groups),
-                                   ResBlock(channels, emb, channels, groups)])
-
-        self.output_blocks = nn.ModuleList()
-        for factor, out_channels in reversed(levels):
-            for i in range(config.num_res_blocks + 1):
-                self.output_blocks.append(res_block(channels + skips.pop(), out_channels, factor))
-                channels = out_channels
-                if factor > 1 and i == config.num_res_blocks:
-                    self.output_blocks[-1].append(Upsample(channels))
-        self.out = nn.Sequential(nn.GroupNorm(groups, channels), nn.SiLU(),
-                                 zeroed(nn.Conv3d(channels, config.out_channels, 3, padding=1)))
+        self.input_blocks, self.middle_block, self.output_blocks, self.out = blocks(
+            config, 3, emb, lambda channels: AttentionBlock(channels, config.num_head_channels, config.norm_groups))
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:
         """The mixture latent before every input block and after the last: [B, 1, D, t, f], pooled with the network."""

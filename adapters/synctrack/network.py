@@ -26,11 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musicldm.diffusion import timestep_embedding
+from musicldm.unet import UNetConfig, blocks, zeroed
 
 
 @dataclass(frozen=True)
-class SyncTrackConfig:
-    """Sizes and form of the U-Net. The defaults are the published size in the paper's form.
+class SyncTrackConfig(UNetConfig):
+    """Sizes, as UNetConfig has them, and form of the U-Net. The defaults are the published size in the paper's form.
 
     Three switches between the paper and the published code, none of which changes the state dict:
 
@@ -48,27 +49,13 @@ class SyncTrackConfig:
       "global-then-time": both (SyncTrack). "time-then-global": both, the other way round (SyncTrack-reorder).
       "global": (b) alone. "time": (c) alone. "none": neither, so that no track sees another. "alternate": (b) alone
       in the first, third, ... of the blocks in the order of execution, (c) alone in the others (SyncTrack-alternate).
-
-    A level l has model_channels * channel_mult[l] channels; attention_resolutions are the down-sampling factors at
-    which blocks have attention, with heads of num_head_channels. latent_t and latent_f are the size of the latents
-    that the model was made for; the network takes any multiple of the down-sampling. norm_groups is the number of
-    groups of every group norm; a narrow network needs fewer than the published 32, since a group of one channel loses
-    the level of a clip.
     """
 
     in_channels: int = 8
     out_channels: int = 8
-    model_channels: int = 128
-    attention_resolutions: tuple[int, ...] = (8, 4, 2)
-    num_res_blocks: int = 2
-    channel_mult: tuple[int, ...] = (1, 2, 3, 5)
-    num_head_channels: int = 32
     dims: int = 2
     use_spatial_transformer: bool = True
     num_tracks: int = 4
-    latent_t: int = 256
-    latent_f: int = 16
-    norm_groups: int = 32
     cross_track_keys: Literal["own", "row_mod_batch"] = "own"
     time_attention: Literal["frame", "position"] = "frame"
     time_residuals: Literal[1, 2] = 1
@@ -83,8 +70,7 @@ class SyncTrackConfig:
                       **overrides})
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attention_resolutions", tuple(self.attention_resolutions))
-        object.__setattr__(self, "channel_mult", tuple(self.channel_mult))
+        super().__post_init__()
         choices = {"dims": (2,), "use_spatial_transformer": (True,), "cross_track_keys": ("own", "row_mod_batch"),
                    "time_attention": ("frame", "position"), "time_residuals": (1, 2),
                    "instrument_prior": (True, False),
@@ -92,36 +78,8 @@ class SyncTrackConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"SyncTrackConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
-        for name in ("in_channels", "out_channels", "num_res_blocks", "num_tracks", "num_head_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"SyncTrackConfig: {name} must be at least 1, got {getattr(self, name)}")
-        if not self.channel_mult:
-            raise ValueError("SyncTrackConfig: channel_mult needs at least one level")
-        factors = [2**level for level in range(len(self.channel_mult))]
-        for resolution in self.attention_resolutions:
-            if resolution not in factors:
-                raise ValueError(f"SyncTrackConfig: attention resolution {resolution} is no down-sampling of this "
-                                 f"U-Net, which has {factors}")
-        for mult, factor in zip(self.channel_mult, factors):
-            channels = self.model_channels * mult
-            if channels < self.norm_groups or channels % self.norm_groups:
-                raise ValueError(f"SyncTrackConfig: {channels} channels (model_channels={self.model_channels} times "
-                                 f"{mult}) are not a multiple of norm_groups={self.norm_groups}")
-            attends = factor in self.attention_resolutions or factor == factors[-1]  # the middle always attends
-            if attends and channels % self.num_head_channels:
-                raise ValueError(f"SyncTrackConfig: {channels} channels are not a multiple of num_head_channels="
-                                 f"{self.num_head_channels}")
-        if self.model_channels % self.norm_groups:
-            raise ValueError(f"SyncTrackConfig: model_channels={self.model_channels} is not a multiple of "
-                             f"norm_groups={self.norm_groups}")
-        for name in ("latent_t", "latent_f"):
-            if getattr(self, name) < 1 or getattr(self, name) % self.downsampling:
-                raise ValueError(f"SyncTrackConfig: {name}={getattr(self, name)} is not a multiple of the "
-                                 f"down-sampling {self.downsampling}")
-
-    @property
-    def downsampling(self) -> int:
-        return 2 ** (len(self.channel_mult) - 1)
+        if self.num_tracks < 1:
+            raise ValueError(f"SyncTrackConfig: num_tracks must be at least 1, got {self.num_tracks}")
 
     @property
     def embedding_width(self) -> int:
@@ -144,49 +102,6 @@ ABLATIONS: dict[str, dict] = {  # the rows of the paper's Table 6, from the top,
     "reorder": {"cross_track": "time-then-global"},
     "full": {},
 }
-
-
-def zeroed(module: nn.Module) -> nn.Module:
-    """Zero parameters: a block that ends in one starts training as the identity."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
-
-
-class ResBlock(nn.Module):
-    def __init__(self, in_channels: int, emb_channels: int, out_channels: int, groups: int = 32):
-        super().__init__()
-        self.in_layers = nn.Sequential(
-            nn.GroupNorm(groups, in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
-        self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
-            nn.GroupNorm(groups, out_channels), nn.SiLU(), nn.Identity(),
-            zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1)))
-        self.skip_connection = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
-        return self.skip_connection(x) + self.out_layers(h)
-
-
-class Downsample(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Not in bfloat16: oneDNN's strided kernel reads uninitialised memory where 2 positions become 1.
-        with torch.autocast(x.device.type, enabled=False):
-            return self.op(x.to(self.op.weight.dtype))
-
-
-class Upsample(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, head_width: int) -> Tensor:
@@ -341,20 +256,11 @@ class SpatialTransformer(nn.Module):
         return x + self.proj_out(h.reshape(R, T, Fd, C).permute(0, 3, 1, 2))
 
 
-class Block(nn.ModuleList):
-    """One entry of the U-Net's lists: modules in sequence, of which residual blocks also take the embedding."""
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        for module in self:
-            x = module(x, emb) if isinstance(module, ResBlock) else module(x)
-        return x
-
-
 class SyncTrackUNet(nn.Module):
     def __init__(self, config: SyncTrackConfig = SyncTrackConfig()):
         super().__init__()
         self.config = config
-        width, S, groups = config.model_channels, config.num_tracks, config.norm_groups
+        width, S = config.model_channels, config.num_tracks
         part, emb = 4 * width, config.embedding_width  # the timestep's part of the embedding, and all of it
         self.time_embed = nn.Sequential(nn.Linear(width, part), nn.SiLU(), nn.Linear(part, part))
         if config.instrument_prior:
@@ -362,39 +268,9 @@ class SyncTrackUNet(nn.Module):
             self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
             self.switcher_transform = nn.Sequential(  # 128 at any size
                 nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, part))
-        attention_index = count()
-
-        def res_block(in_channels: int, out_channels: int, factor: int) -> Block:
-            block = Block([ResBlock(in_channels, emb, out_channels, groups)])
-            if factor in config.attention_resolutions:
-                block.append(SpatialTransformer(out_channels, config, next(attention_index)))
-            return block
-
-        levels = [(2**level, width * mult) for level, mult in enumerate(config.channel_mult)]
-        self.input_blocks = nn.ModuleList([Block([nn.Conv2d(config.in_channels, width, 3, padding=1)])])
-        channels, skips = width, [width]
-        for factor, out_channels in levels:
-            for _ in range(config.num_res_blocks):
-                self.input_blocks.append(res_block(channels, out_channels, factor))
-                channels = out_channels
-                skips.append(channels)
-            if factor != config.downsampling:
-                self.input_blocks.append(Block([Downsample(channels)]))
-                skips.append(channels)
-
-        self.middle_block = Block([ResBlock(channels, emb, channels, groups),
-                                   SpatialTransformer(channels, config, next(attention_index)),
-                                   ResBlock(channels, emb, channels, groups)])
-
-        self.output_blocks = nn.ModuleList()
-        for factor, out_channels in reversed(levels):
-            for i in range(config.num_res_blocks + 1):
-                self.output_blocks.append(res_block(channels + skips.pop(), out_channels, factor))
-                channels = out_channels
-                if factor > 1 and i == config.num_res_blocks:
-                    self.output_blocks[-1].append(Upsample(channels))
-        self.out = nn.Sequential(nn.GroupNorm(groups, channels), nn.SiLU(),
-                                 zeroed(nn.Conv2d(channels, config.out_channels, 3, padding=1)))
+        index = count()
+        self.input_blocks, self.middle_block, self.output_blocks, self.out = blocks(
+            config, 2, emb, lambda channels: SpatialTransformer(channels, config, next(index)))
 
     def embedding(self, timesteps: Tensor) -> Tensor:
         """Timestep and instrument prior of every row, [R, embedding_width], in float32 whatever autocast says."""
