@@ -115,7 +115,7 @@ def test_conditions_that_cannot_be_are_refused(unconditional, conditional, monke
     with pytest.raises(UsageError, match="clap.ckpt was trained with CLAP: it is a checkpoint of model 'mt-musicldm'"):
         make(weights=str(conditional), device="cpu", suite=SHORT)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UsageError, match=r'needs the package transformers: pip install "mtbench\[clap\]"'):
+    with pytest.raises(UsageError, match=r'needs the package transformers: pip install -e "\.\[clap\]"'):
         made_of(weights=str(conditional), prompt="soft")
 
 

@@ -60,8 +60,8 @@ class CLAP:
         try:
             from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
         except ImportError as error:
-            raise UsageError('conditioning on CLAP needs the package transformers: pip install "mtbench[clap]" '
-                             f"({error})") from None
+            raise UsageError('conditioning on CLAP needs the package transformers: pip install -e ".[clap]" in '
+                             f"mtbench's folder ({error})") from None
         self._path = path
         self._model = ClapModel(ClapConfig(audio_config=AUDIO, text_config=TEXT, projection_dim=512)).eval()
         try:

@@ -110,7 +110,9 @@ class LatentDiffusion:
                 else:
                     kept = checked
             made = [(b, stem) for b, i in enumerate(numbers) if i in asked for stem in stems if stem not in kept[b]]
-            with _threads(self._network):
+            # VAE and vocoder, too: torch lets a GPU's convolutions take TF32 unless it is told.
+            around = "tf32" if self._precision == "tf32" else "float32"
+            with _threads(self._network), reduced_precision(around, torch.device(self._device)):
                 latents = self._latents(seed, numbers, kept, mixtures)
                 rows = torch.stack([latents[b, STEMS.index(stem)] for b, stem in made])
                 waves = dict(zip(made, self._waveforms(rows).numpy()))

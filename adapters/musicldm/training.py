@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import hashlib
 import math
 import sys
 import time
@@ -295,7 +296,9 @@ def training_reconstructions(config: TrainConfig, vae: VAE, device: torch.device
 def _data_key(config: TrainConfig) -> str:
     if config.suite == "band":
         return f"band{band.VERSION}-{config.first_seed}"
-    return config.suite.replace("/", "-").replace(":", "-")
+    suite = open_suite(config.suite)
+    what = f"{suite.name} {suite.version} {len(suite.reference())}"
+    return f"{suite.name.replace('/', '-').replace(':', '-')}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
 
 def scale_factor_of(latents: Shards) -> float:
@@ -362,7 +365,7 @@ def launch(config: TrainConfig) -> Fabric:
     try:
         from lightning_fabric import Fabric
     except ImportError:
-        raise UsageError("training needs lightning-fabric: pip install 'mtbench[train]'") from None
+        raise UsageError("training needs lightning-fabric: pip install -e '.[train]' in mtbench's folder") from None
     torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision("high")
     fabric = Fabric(devices=config.devices, precision=config.precision)

@@ -73,7 +73,7 @@ def missing(name: str) -> str | None:
     if name not in _FILES:
         return None
     if not _package_installed():
-        return f'embedding {name!r} needs the package frechet-audio-distance: pip install "mtbench[fad]"'
+        return f'embedding {name!r} needs the package frechet-audio-distance: pip install -e ".[fad]" in mtbench\'s folder'
     absent = [(path, source) for path, source in _files(name) if not path.exists()]
     if not absent:
         return None
@@ -263,7 +263,7 @@ def _files(name: str) -> list[tuple[Path, str]]:
 
 
 def _load(name: str, network_from: Callable) -> tuple[Callable, str]:
-    """The network, ready to use, and the version its weights give it."""
+    """The network, ready to use, and the version that its weights, and code that was fetched with them, give it."""
     lacking = missing(name)
     if lacking and not _package_installed():
         raise EmbeddingUnavailable(lacking)
@@ -280,9 +280,12 @@ def _load(name: str, network_from: Callable) -> tuple[Callable, str]:
         unloaded = f"embedding {name!r} does not load from {weights}"
         reason = f"{lacking}\nTheir download failed" if lacking else unloaded
         raise EmbeddingUnavailable(f"{reason}: {error}") from error
-    with weights.open("rb") as file:
-        version = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return network.eval(), version
+    digest = hashlib.sha256()
+    for place, _ in _files(name):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return network.eval(), digest.hexdigest()[:16]
 
 
 def _check_waveform(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
