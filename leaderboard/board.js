@@ -40,7 +40,8 @@
     board.held.add(given);
   }
 
-  const load = (file, then) => document.body.append(element("script", { src: `data/board-${file}.js`, onload: then }));
+  const load = (section, file, then) => document.body.append(element("script", { src: `data/board-${file}.js`, onload: then,
+    onerror: () => section.querySelector(".setting").textContent = `It cannot be shown: data/board-${file}.js cannot be loaded. The table is as it was.` }));
 
   const text = (board, name, index) => {
     const value = name === "run" ? (index < 0 ? "all runs" : board.runs[index]) : board.settings[name][index];
@@ -100,7 +101,10 @@
       const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
       return [c, { low: low - room, high: high + room }];
     }));
-    return { at, selected, columns, rows, lead: byName ? -1 : lead, order, natural, ranked, scales };
+    // FAD falls as clips are added: where all runs stand together, those of other numbers of clips say theirs.
+    const counted = new Set(at.run >= 0 ? [] : columns.filter((c) => board.columns[c].metric === "fad" &&
+      new Set(rows.map((line) => line.scores.get(c)?.[4]).filter((scored) => scored != null)).size > 1));
+    return { at, selected, columns, rows, lead: byName ? -1 : lead, order, natural, ranked, scales, counted };
   }
 
   function cell(board, shown, line, c) {
@@ -126,6 +130,7 @@
     whisker.append(dot);
     made.append(whisker);
     if (low != null && high != null) made.append(element("small", {}, `${low.toFixed(digits)} to ${high.toFixed(digits)}`));
+    if (shown.counted.has(c)) made.append(element("small", {}, `n = ${found[4]}`));
     return made;
   }
 
@@ -243,7 +248,9 @@
     if (board.runs.length > 1) words.push(at.run < 0 ? "all runs" : `run ${text(board, "run", at.run)}`);
     const rhythm = shown.columns.filter((c) => board.rhythm.has(c));
     const missing = rhythm.length && !shown.rows.some((line) => rhythm.some((c) => line.scores.get(c)));
-    section.querySelector(".setting").textContent = words.join(" · ") + filter(section) + (missing ? " · no rhythm scores at this setting" : "");
+    const passed = filter(section);
+    if (!board.held.has(at.given)) return; // the table is still of other scores
+    section.querySelector(".setting").textContent = words.join(" · ") + passed + (missing ? " · no rhythm scores at this setting" : "");
   }
 
   function store() {
@@ -255,7 +262,7 @@
     state.set("table", board.slug);
     store();
     const { given } = chosen(board);
-    if (!board.held.has(given)) return load(`${board.slug}/${given}`, () => show(section, focus));
+    if (!board.held.has(given)) return load(section, `${board.slug}/${given}`, () => show(section, focus));
     const shown = view(board);
     const held = document.activeElement && section.contains(document.activeElement) ? focus : null;
     const table = section.querySelector("table.scores");
@@ -274,7 +281,7 @@
       if (mine && focus) tab.focus();
     }
     if (boards.has(section.dataset.slug)) return show(section);
-    load(section.dataset.slug, () => show(section));
+    load(section, section.dataset.slug, () => show(section));
   }
 
   if (sections.length > 1) {

@@ -5,10 +5,11 @@ provenance, an error rate, a tolerance a metric, and a line a score: key, value,
 Only equal keys meet, and only equal numbers of samples: FAD falls as they rise. docs/gate.md has the whole rule.
 
 1. Chance. With the baseline's seed, or in arrangement, sample i of one run is sample i of the other: Student's paired t
-   over the clips' values. Else, or where the values are not at hand, Welch's t from both standard errors; one that is
-   not defined is taken from the other run. One-sided by the metric's direction, two-sided where it has none, with
-   Holm's correction over all gated scores.
-2. Tolerance. A share of the baseline's value and an absolute amount, by metric; a smaller change passes.
+   over the clips that have a value in both. Else, or where the values are not at hand, Welch's t from both standard
+   errors; one that is not defined is taken from the other run. One-sided by the metric's direction, two-sided where it
+   has none, with Holm's correction over all gated scores.
+2. Tolerance. A share of the baseline's value and an absolute amount, by metric; a smaller change passes. Of pairs, too,
+   the value and the change are over the clips that have both, or clips that lose theirs could hide a fall of the rest.
 
 The control `heldout` is the same songs in every run, so chance has no part in it: beyond the tolerance, it moved.
 """
@@ -106,7 +107,8 @@ def compare(
     """Each gated score beside the run's, worst first.
 
     samples: the run's sample table, if at hand; same_seed: it was made with the baseline's seed. Columns: COMPARED,
-    baseline, baseline_se, value, se, difference, tolerated, p, paired, verdict. p is Holm's, of a change for the worse
+    baseline, baseline_se, value, se, difference, tolerated, p, paired, verdict. baseline and value are the two scores;
+    where paired, difference and tolerated are over the clips that have both. p is Holm's, of a change for the worse
     (of any change, where the metric has no better), and NaN where chance has no part or cannot be judged: then the
     tolerance alone decides. verdict: ``ok``; ``worse`` or ``better``; ``moved``, for a score that should do neither;
     ``missing`` where the run has no such key or no value; ``new`` where only the run has one that is gated elsewhere.
@@ -119,18 +121,18 @@ def compare(
         absolute, relative = baseline.tolerances[was["metric"]]
         found = now.get(key)
         value, se = (found["value"], found["se"]) if found is not None else (NAN, NAN)
-        held = clips.get(key[:-1]) if same_seed or was["given"] else None
-        paired = None if held is None else _paired(was["clips"], held)
-        p = (NAN, NAN)
+        level, difference, paired, p = was["value"], value - was["value"], None, (NAN, NAN)
         if was["model"] != HARNESS and not np.isnan(value):
-            difference, spread, freedom = paired or _unpaired(was, found)
+            held = clips.get(key[:-1]) if same_seed or was["given"] else None
+            paired = None if held is None else _paired(was["clips"], held)
+            level, difference, spread, freedom = paired or (level, difference, *_unpaired(was, found))
             p = _tails(difference * (metric.direction or 1), spread, freedom)
             if not metric.direction:
                 p = (min(1.0, 2 * min(p)),) * 2
         worse.append(p[0])
         better.append(p[1])
-        rows.append([*key, was["value"], was["se"], value, se, value - was["value"],
-                     absolute + relative * abs(was["value"]), NAN, paired is not None])
+        rows.append([*key, was["value"], was["se"], value, se, difference, absolute + relative * abs(level), NAN,
+                     paired is not None])
     columns = ["baseline", "baseline_se", "value", "se", "difference", "tolerated", "p", "paired"]
     table = pd.DataFrame(rows, columns=[*COMPARED, *columns])
     table["p"], better = stats.holm(worse), stats.holm(better)
@@ -279,6 +281,10 @@ def advice(outcome: Outcome) -> list[str]:
                      "suite did, whatever the models did.")
     if ((failing["verdict"] == "moved") & (failing["metric"] == "live")).any():
         lines.append("The share of live stems changed, and IRS, CBS and CBD are taken over live stems: read them with care.")
+    off = (failing["value"] - failing["baseline"] - failing["difference"]).abs()
+    if (failing["paired"] & (off > failing["tolerated"])).any():
+        lines.append("A difference is over the clips that have a value in both runs. Here it is not that of the two scores: "
+                     "clips gained or lost their value.")
     if len(failing):
         lines.append("If the change is meant, write the baseline anew: mtbench check BASELINE RUN --update")
     return lines
@@ -295,7 +301,8 @@ def markdown(outcome: Outcome) -> str:
         parts.append(_markdown_table(table[bad]))
     parts += [_literal(line) for line in (*advice(outcome), *outcome.notes)]
     parts.append(f"<details><summary>All {len(table)} scores</summary>\n\n{_markdown_table(table)}\n\n"
-                 "± is the standard error; p is of a change for the worse by chance, corrected for all scores (Holm); "
+                 "± is the standard error; where samples pair up, difference and tolerance are over the clips that have a "
+                 "value in both runs; p is of a change for the worse by chance, corrected for all scores (Holm); "
                  f"a score fails where p &lt; {outcome.error_rate:g} and the difference is more than is tolerated."
                  "\n\n</details>")
     return "\n\n".join(parts) + "\n"
@@ -333,20 +340,22 @@ def junit(outcome: Outcome) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _paired(was: Sequence[float] | None, now: Mapping[int, float]) -> tuple[float, float, float] | None:
-    """(mean difference, its standard error, degrees of freedom) over the clips that have both values, if half do."""
+def _paired(was: Sequence[float] | None, now: Mapping[int, float]) -> tuple[float, float, float, float] | None:
+    """(mean of the baseline's, mean difference, its standard error, degrees of freedom) over the clips that have both
+    values, if half do."""
     if was is None:
         return None
-    apart = np.array([now.get(number, NAN) - value for number, value in enumerate(was)])
-    apart = apart[~np.isnan(apart)]
-    if len(apart) < max(2, len(was) / 2):
+    pairs = np.array([(value, now.get(number, NAN)) for number, value in enumerate(was)])
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    if len(pairs) < max(2, len(was) / 2):
         return None
-    return apart.mean(), apart.std(ddof=1) / len(apart) ** 0.5, len(apart) - 1
+    apart = pairs[:, 1] - pairs[:, 0]
+    return pairs[:, 0].mean(), apart.mean(), apart.std(ddof=1) / len(apart) ** 0.5, len(apart) - 1
 
 
-def _unpaired(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The same of two values with standard errors, after Welch. One that is not defined is the other's, for as many
-    clips; without either the standard error is NaN."""
+def _unpaired(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[float, float]:
+    """(standard error of the difference, degrees of freedom) of two values with standard errors, after Welch. One that
+    is not defined is the other's, for as many clips; without either it is NaN."""
     squares = np.array([was["se"], now["se"]], np.float64) ** 2
     clips = np.array([was["n_scored"], now["n_scored"]], np.float64)
     known = ~np.isnan(squares)
@@ -356,7 +365,7 @@ def _unpaired(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[float, fl
     else:
         squares[~known] = (squares * clips)[::-1][~known] / clips[~known]
         freedom = clips[known].sum() - 1
-    return now["value"] - was["value"], squares.sum() ** 0.5, freedom
+    return squares.sum() ** 0.5, freedom
 
 
 def _tails(gain: float, se: float, freedom: float) -> tuple[float, float]:

@@ -206,25 +206,29 @@ def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
 def rank(table: pd.DataFrame, comparisons: pd.DataFrame) -> pd.Series:
     """The rank of each row of `table` (SCORE_COLUMNS, of the models to be ranked) under its key: `stats.ranks`.
 
-    NaN where a model has no value, no other to be compared with, or a metric no better side.
+    Who is better is said by the difference that was compared: where clips pair up, it is over those that both have, and
+    may be the reverse of the two values' own. NaN where a model was tested against no other, as one without a value or
+    with a single clip, or a metric has no better side.
     """
     decided: dict[tuple, list] = {}
-    for *key, a, b, p in zip(*(comparisons[name] for name in (*COLUMN, "model_a", "model_b", "p_adjusted"))):
-        decided.setdefault(_plain(key), []).append((a, b, p))
+    named = (*COLUMN, "model_a", "model_b", "difference", "p_adjusted")
+    for *key, a, b, difference, p in zip(*(comparisons[name] for name in named)):
+        decided.setdefault(_plain(key), []).append((a, b, difference, p))
     columns: dict[tuple, list] = {}
     for place, key in enumerate(zip(*(table[name] for name in COLUMN))):
         columns.setdefault(_plain(key), []).append(place)
-    given, models, values = np.full(len(table), NAN), table["model"].to_numpy(), table["value"].to_numpy()
+    given, models = np.full(len(table), NAN), table["model"].to_numpy()
     for key, places in columns.items():
         direction = METRICS[key[COLUMN.index("metric")]].direction
         if not direction or len(places) < 2 or key not in decided:
             continue
         row = {model: i for i, model in enumerate(models[places])}
-        p_of = np.full((len(places), len(places)), NAN)
-        for a, b, p in decided[key]:
+        differences, p_of = np.full((2, len(places), len(places)), NAN)
+        for a, b, difference, p in decided[key]:
             if a in row and b in row:
+                differences[row[a], row[b]], differences[row[b], row[a]] = difference, -difference
                 p_of[row[a], row[b]] = p_of[row[b], row[a]] = p
-        given[places] = stats.ranks(values[places], p_of, direction)
+        given[places] = stats.ranks(differences, p_of, direction)
     return pd.Series(given, index=table.index)
 
 

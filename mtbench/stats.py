@@ -157,14 +157,15 @@ def holm(p: ArrayLike) -> Floats:
     return adjusted
 
 
-def ranks(values: ArrayLike, p: ArrayLike, direction: int) -> Floats:
-    """1 + the number of models that are better by more than chance: float64 [m], NaN for a model without a value.
+def ranks(differences: ArrayLike, p: ArrayLike, direction: int) -> Floats:
+    """1 + the number of models that are better by more than chance: float64 [m], NaN for one that was tested against none.
 
-    values: [m]; p: [m, m], adjusted p-values of the pairs, NaN for chance; direction: 1 higher is better, -1 lower.
+    differences: [m, m], score of row minus score of column, as it was tested; p: [m, m], their adjusted p-values, NaN where
+    there was no test; direction: 1 higher is better, -1 lower.
     """
-    values = np.asarray(values, np.float64) * direction
-    better = (values[None, :] > values[:, None]) & (np.asarray(p, np.float64) < LEVEL)
-    return np.where(np.isnan(values), NAN, 1.0 + better.sum(axis=1))
+    differences, p = np.asarray(differences, np.float64), np.asarray(p, np.float64)
+    behind = (differences * direction < 0) & (p < LEVEL)
+    return np.where(np.isnan(p).all(axis=1), NAN, 1.0 + behind.sum(axis=1))
 
 
 def _columns(clips: ArrayLike, drop: bool = True) -> Floats:

@@ -173,6 +173,53 @@ def test_scores_beside_other_given_stems_are_loaded_when_asked_for(visit):
     assert "0.526" in shown() and page.get_by_label("Given stems").input_value() == "drums"
 
 
+def test_scores_that_cannot_be_loaded_are_said(browser, built, tmp_path):
+    shutil.copytree(built, tmp_path / "site")
+    (tmp_path / "site" / "data" / "board-arrangement-slakh2100-test" / "2.js").unlink()  # beside the guitar
+    (tmp_path / "site" / "data" / "board-total-band.js").unlink()
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{(tmp_path / 'site').as_uri()}/index.html#table=arrangement-slakh2100-test&timebase=published&fps=150&view=sync&given=drums")
+    page.locator(".setting:visible", has_text="given drums ").wait_for()
+    rows = models(page, "reported")
+    page.get_by_label("Given stems").select_option("guitar")
+    said = page.locator(".setting:visible", has_text="cannot be loaded")
+    said.wait_for()
+    assert "data/board-arrangement-slakh2100-test/2.js" in said.inner_text() and "as it was" in said.inner_text()
+    page.get_by_label("Find a model").fill("sync")  # filters what stands there, and does not call it what it is not
+    assert said.count() == 1 and models(page, "reported") == [row for row in rows if "sync" in row] != []
+    page.get_by_label("Given stems").select_option("drums")
+    page.locator(".setting:visible", has_text="given drums ").wait_for()
+    page.get_by_role("tab", name="Total generation · band", exact=True).click()
+    page.locator(".setting:visible", has_text="data/board-total-band.js cannot be loaded").wait_for()
+    page.close()
+
+
+def test_fads_of_other_numbers_of_clips_say_them(browser, tmp_path):
+    def smalls(model: str) -> list[str]:
+        row = page.locator(f"tbody.measured tr[data-model={model}]")
+        return row.first.locator("td").nth(1).locator("small").all_inner_texts()
+
+    for name, suite in (("one", "band"), ("two", "band"), ("three", "band/30s"), ("four", "band/30s")):
+        make_run(tmp_path / "in" / name, {f"{name}-m": 2.0}, audio=False, suite=suite)
+    scores = tmp_path / "in" / "two" / "scores.csv"
+    table = pd.read_csv(scores, dtype=str, keep_default_na=False)
+    table.assign(n="8", n_scored="7").to_csv(scores, index=False)
+    site.write([tmp_path / "in"], tmp_path / "site")
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{(tmp_path / 'site').as_uri()}/index.html#table=total-band&run=*")
+    assert smalls("one-m") == ["1.800 to 2.200", "n = 4"] and smalls("two-m") == ["1.800 to 2.200", "n = 7"]
+    assert page.locator("td:visible", has_text="n = ").count() == 2  # FAD alone is biased by n
+    page.get_by_label("Run").select_option("one")
+    assert smalls("one-m") == ["1.800 to 2.200"]
+    page.get_by_role("tab", name="Total generation · band/30s", exact=True).click()
+    page.locator("tr[data-model=four-m]:visible").wait_for()
+    page.locator(".board:visible").get_by_label("Run").select_option("*")
+    assert smalls("three-m") == smalls("four-m") == ["1.800 to 2.200"]  # the same n: nothing to say
+    page.close()
+
+
 def test_clip_lengths_are_read_with_their_headers(visit):
     page = visit("lengths/sensitivity.html#by-length")
     table = page.get_by_role("region", name="By clip length, band, true timebase").get_by_role("table")

@@ -112,6 +112,33 @@ def test_in_arrangement_samples_pair_up_whatever_the_seed():
     assert found["p"].item() == pytest.approx(scipy.stats.t.sf(9 * 3**0.5, 2))
 
 
+def gaps(was, now):
+    """The one CBS of a baseline of `was` beside a run of `now`, clips of one seed; NaN where a clip has none."""
+    rows = [row("cbs", np.nanmean(v), window=0.15, se=scipy.stats.sem(v, nan_policy="omit"), n=len(v),
+                n_scored=(~np.isnan(v)).sum()) for v in (was, now)]
+    baseline = baseline_of(rows[0], clips=was.tolist())
+    return check.compare(baseline, table(rows[1]), sample_rows(now, "cbs", window=0.15), same_seed=True)
+
+
+def test_a_fall_is_no_rise_because_the_hard_clips_have_none():
+    # .10 and .60 to nothing and .50, by turns .01 more or less: the score rises from .35 to .50, each clip falls by .10.
+    jitter = 0.01 * np.array([1, -1] * 5)
+    was, now = np.repeat([0.10, 0.60], 10), np.r_[np.full(10, np.nan), 0.50 + jitter]
+    found = gaps(was, now)
+    assert found["verdict"].item() == "worse" and found["paired"].item()
+    assert found[["baseline", "value"]].iloc[0].tolist() == pytest.approx([0.35, 0.50])  # the scores are shown as they are
+    assert found["difference"].item() == pytest.approx(-0.10)
+    assert found["tolerated"].item() == pytest.approx(0.06)  # a tenth of .60, of the clips that both have
+    assert found["p"].item() == pytest.approx(scipy.stats.ttest_rel(now[10:], was[10:], alternative="less").pvalue)
+    said = " ".join(check.advice(check.Outcome(found, 0.01)))
+    assert "over the clips that have a value in both" in said
+    # The reverse: what a clip gains is no fall of the others.
+    assert gaps(now, was)["verdict"].item() == "better"
+    assert gaps(np.r_[np.full(10, np.nan), was[10:]], was)["verdict"].item() == "ok"
+    plain = gaps(was, was - 0.10 + 0.01 * np.array([1, -1] * 10))
+    assert plain["verdict"].item() == "worse" and "value in both" not in " ".join(check.advice(check.Outcome(plain, 0.01)))
+
+
 def test_few_common_clips_are_no_pairs():
     baseline = baseline_of(row("irs", 0.1, se=0.01, n=5), clips=[0.1, 0.1, 0.1, np.nan, np.nan])
     run = table(row("irs", 0.2, se=0.01, n=5))

@@ -169,12 +169,50 @@ def test_arrangements_of_the_same_given_stems_pair_up():
 def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
     table = pd.DataFrame([{"model": model, "metric": "irs", "task": "total", "track": "all", "value": value} for model, value in
                           (("a", 0.3), ("b", 0.2), ("c", 0.1), ("d", np.nan))]).reindex(columns=scores.SCORE_COLUMNS)
-    pairs = [("a", "b", 0.2), ("a", "c", 0.001), ("b", "c", 0.3), ("a", "d", np.nan), ("c", "noise", 0.001)]
-    comparisons = pd.DataFrame([{"metric": "irs", "task": "total", "track": "all", "model_a": a, "model_b": b, "p_adjusted": p}
-                                for a, b, p in pairs]).reindex(columns=scores.COMPARISON_COLUMNS)
+    pairs = [("a", "b", 0.1, 0.2), ("a", "c", 0.2, 0.001), ("b", "c", 0.1, 0.3), ("a", "d", np.nan, np.nan),
+             ("c", "noise", -0.2, 0.001)]
+    comparisons = pd.DataFrame([{"metric": "irs", "task": "total", "track": "all", "model_a": a, "model_b": b,
+                                 "difference": difference, "p_adjusted": p} for a, b, difference, p in pairs])
+    comparisons = comparisons.reindex(columns=scores.COMPARISON_COLUMNS)
     assert scores.rank(table, comparisons).tolist()[:3] == [2, 1, 1] and np.isnan(scores.rank(table, comparisons)[3])
     assert scores.rank(table, comparisons.iloc[:0]).isna().all()  # nothing was compared
     assert scores.rank(table.assign(metric="live"), comparisons.assign(metric="live")).isna().all()  # neither side is better
+
+
+def clips_of(model, values, task="arrangement"):
+    """A sample table of CBS: NaN where a clip has none."""
+    rows = [{"task": task, "model": model, "suite": "band", "metric": "cbs", "version": "1", "track": "all", "sample": f"{i:05d}",
+             "value": clip} for i, clip in enumerate(values)]
+    texts = dict.fromkeys(("given", "reference", "timebase", "embedding"), "")
+    return pd.DataFrame(rows).assign(**texts).reindex(columns=scores.SAMPLE_COLUMNS)
+
+
+def ranks_of(samples):
+    """{model: rank} of sample tables of one key."""
+    samples = pd.concat(samples, ignore_index=True)
+    table = scores.score_table(samples, samples["sample"].nunique())
+    return dict(zip(table["model"], scores.rank(table, scores.comparison_table(samples))))
+
+
+def test_a_rank_is_of_the_clips_that_were_compared():
+    # Clips of both: a has .60, b .66 and by turns a little more or less; of the hard ones, b's .10, a has none.
+    jitter = 0.001 * np.array([1, -1] * 5)
+    a, b = np.r_[np.full(10, np.nan), np.full(10, 0.60)], np.r_[np.full(10, 0.10), 0.66 + jitter]
+    held = [clips_of("a", a), clips_of("b", b)]
+    table = scores.comparison_table(pd.concat(held))
+    assert table["difference"].item() == pytest.approx(-0.06) and table["p_adjusted"].item() < 0.001
+    assert np.nanmean(a) > b.mean()  # the scores say the reverse
+    assert ranks_of(held) == {"a": 2, "b": 1} == ranks_of(held[::-1])
+
+
+@pytest.mark.parametrize("task", ["total", "arrangement"])
+def test_who_was_tested_against_nobody_has_no_rank(task):
+    assert [np.isnan(rank) for rank in ranks_of([clips_of("a", [0.2], task), clips_of("b", [0.8], task)]).values()] == [True] * 2
+    # c has one clip with a value: nothing says how far such clips lie apart.
+    three = [clips_of("a", [0.2, 0.21, 0.2, 0.21, 0.2, 0.21], task), clips_of("b", [0.8, 0.8, 0.81, 0.81, 0.8, 0.8], task),
+             clips_of("c", [0.9, *[np.nan] * 5], task)]
+    found = ranks_of(three)
+    assert (found["a"], found["b"]) == (2, 1) and np.isnan(found["c"])
 
 
 def test_the_tables_show_interval_rank_and_coverage():

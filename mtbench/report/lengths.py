@@ -23,10 +23,12 @@ SHOWN = ("cbs", "cbd_mean", "irs")  # Figure A8's three metrics
 class Lengths:
     """One model in total generation on suites that differ in the length of their clips alone.
 
-    suite: their name without it; runs: {length in s: (run, name of the suite)}, two or more, shortest first.
+    suite: their name without it; measured: what else must be the same for scores to stand in one table; runs: {length in
+    s: (run, name of the suite)}, two or more, shortest first.
     """
 
     suite: str
+    measured: tuple
     model: str
     runs: dict[float, tuple[Run, str]]
 
@@ -34,25 +36,41 @@ class Lengths:
 def find(runs: Sequence[Run]) -> list[Lengths]:
     """Every model that the runs hold at two or more lengths; of two runs of one length the first.
 
-    It is one model if it is a control, or if its row's name, its options and the hashes of its weights are the same. One
-    without such a hash, as a folder of audio, is never known to be the same.
+    The runs have one beat engine, one version of each rhythm metric and of the suite; where a run's version of the suite
+    is not known, it counts as the first that is. It is one model if it is a control, or if its row's name, its options
+    and the hashes of its weights are the same. One without such a hash, or a folder of audio, is never known to be the same.
     """
-    found: dict[tuple, dict[float, tuple[Run, str]]] = {}
+    held: dict[tuple, list[tuple[float, Run, str, Sequence[str]]]] = {}
     for run in runs:
         total = run.scores[(run.scores["task"] == "total") & (run.scores["given"] == "")]
-        for suite, model in total[["suite", "model"]].drop_duplicates().itertuples(index=False):
+        for suite, part in total.groupby("suite", sort=False):
             base, seconds = _length(suite)
-            identity = () if model in CONTROLS else _identity(run, model)
-            if base and identity is not None:
-                found.setdefault((base, model, identity), {}).setdefault(seconds, (run, suite))
-    return [Lengths(suite, model, dict(sorted(held.items()))) for (suite, model, _), held in found.items() if len(held) > 1]
+            if base:
+                held.setdefault((base, *_measured(run, part)), []).append((seconds, run, suite, part["model"].unique()))
+    found: dict[tuple, dict[float, tuple[Run, str]]] = {}
+    for (base, *measured), alike in held.items():
+        versions = [str(run.record.get("suite_version") or "") for _, run, *_ in alike]
+        first = next(filter(None, versions), "")
+        for (seconds, run, suite, names), version in zip(alike, versions):
+            for model in names:
+                identity = () if model in CONTROLS else _identity(run, model)
+                if identity is not None:
+                    key = (base, (*measured, version or first), model, identity)
+                    found.setdefault(key, {}).setdefault(seconds, (run, suite))
+    return [Lengths(*key[:3], dict(sorted(of_model.items()))) for key, of_model in found.items() if len(of_model) > 1]
 
 
 def by_suite(found: Sequence[Lengths]) -> list[dict[str, Any]]:
-    """For each suite the tables, one a timebase, and the figures of the first of them, three a model."""
+    """For each suite the tables, one a timebase, and the figures of the first of them, three a model.
+
+    Runs that were not measured alike have tables of their own, and `suite` then names them.
+    """
     made = []
-    for suite in dict.fromkeys(one.suite for one in found):
-        held = [one for one in found if one.suite == suite]
+    groups = list(dict.fromkeys((one.suite, one.measured) for one in found))
+    for suite, measured in groups:
+        held = [one for one in found if (one.suite, one.measured) == (suite, measured)]
+        if sum(suite == other for other, _ in groups) > 1:
+            suite += f", runs {', '.join(dict.fromkeys(run.name for one in held for run, _ in one.runs.values()))}"
         scores = _shared(pd.concat([_of(run.scores, name, one.model).assign(of=i, seconds=seconds)
                                     for i, one in enumerate(held) for seconds, (run, name) in one.runs.items()]))
         settings = [standard_setting(part) for _, part in scores.groupby("timebase", sort=False)]
@@ -69,9 +87,17 @@ def _length(suite: str) -> tuple[str, float]:
     return "" if suite.startswith("folder:") else suite.removesuffix(end), LENGTHS[end] * N_SAMPLES / SAMPLE_RATE
 
 
+def _measured(run: Run, scores: pd.DataFrame) -> tuple:
+    """The beats that a run's rhythm scores rest on, and the versions of the metrics that these scores have."""
+    rhythm = scores[scores["metric"].isin((*ACROSS, "irs"))]
+    return (*sorted(models.flat(run.record.get("beats") or {})), *sorted(set(zip(rhythm["metric"], rhythm["version"]))))
+
+
 def _identity(run: Run, model: str) -> tuple | None:
     """What else than its row's name makes a model the same in two runs; None if nothing says so."""
-    hashes = [pair for pair in models.flat(run.record["models"].get(model, {})) if pair[0].endswith("sha256")]
+    # The content of a folder of audio is no model's weights: its clips are of one length whatever the suite's.
+    hashes = [pair for pair in models.flat(run.record["models"].get(model, {}))
+              if pair[0].endswith("sha256") and pair[0] != "content_sha256"]
     options = [pair for entry in models.entries(run, model)
                for pair in models.flat({"name": entry.get("name"), "options": entry.get("options") or {}})]
     return (*sorted(hashes), *sorted(options)) if hashes else None
