@@ -1,8 +1,5 @@
 """mtbench: the benchmark for multi-track music generators."""
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
-try:
-    __version__ = version("mtbench")
-except PackageNotFoundError:  # run from a source tree that nobody installed
-    __version__ = "0+unknown"
+__version__ = version("mtbench")

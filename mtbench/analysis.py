@@ -58,7 +58,7 @@ def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int |
 
 
 def clip_of_song(songs: Sequence[StemSet], number: int) -> Clip:
-    """Song `number` of a suite."""
+    """Song `number` of a suite, which has brought it to its length."""
     return Clip(str(number), partial(_load_song, songs, number))
 
 

@@ -28,8 +28,8 @@ console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatt
 errors = Console(stderr=True, highlight=False)
 
 
-def guarded(command: Callable) -> Callable:
-    """Turn what a user can act on into one line and the right exit code."""
+def guarded(command: Callable, stopped: str = "stopped") -> Callable:
+    """Turn what a user can act on into one line and the right exit code. stopped: what is said at Ctrl-C."""
 
     @functools.wraps(command)
     def run(*arguments, **options):
@@ -45,24 +45,28 @@ def guarded(command: Callable) -> Callable:
             _say_error(f"{name}: {error.strerror}" if name else error)
             raise typer.Exit(1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2) from None
         except KeyboardInterrupt:
-            errors.print("stopped; what was finished is kept, and the same command goes on from there")
+            errors.print(stopped)
             raise typer.Exit(130) from None
 
     return run
 
 
+resumable = functools.partial(
+    guarded, stopped="stopped; what was finished is kept, and the same command goes on from there")
+
 Fps = Annotated[str | None, typer.Option(help="Frames/s of the beat decoder, e.g. 100,150,200.", metavar="LIST")]
 Lambda = Annotated[str | None, typer.Option(help="Transition lambda of the beat decoder, e.g. 50,100.", metavar="LIST")]
 Window = Annotated[str | None, typer.Option(help="CBS windows in seconds, e.g. 0.05,0.15.", metavar="LIST")]
-Timebase = Annotated[str | None, typer.Option(help="true (real seconds), published (as the papers' scripts), or both.",
+Timebase = Annotated[str | None, typer.Option(help="true (real seconds), published (as the papers' scripts), or "
+                                              "true,published.",
                                               metavar="LIST")]
 Embedding = Annotated[str | None, typer.Option("--embedding", help="Embeddings for FAD: log-mel-stats needs no weights; "
-                                               "vggish, vggish-audioldm and pann need mtbench\\[fad].", metavar="LIST")]
+                                               "vggish, vggish-audioldm and pann need the extra fad.", metavar="LIST")]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Given again, the run goes on where it stopped.")]
 
 
 @app.command(epilog="Example: [bold]mtbench run --models synctrack,msg-ld -n 8 --out runs/demo[/bold]")
-@guarded
+@resumable
 def run(
     models: Annotated[str | None, typer.Option(help="Installed models, as `mtbench models` lists them, or folder:PATH "
                                                "for a folder of audio; the controls are added.", metavar="LIST")] = None,
@@ -99,7 +103,7 @@ def run(
 
 
 @app.command(name="eval", epilog="Example: [bold]mtbench eval runs/demo/audio/total/synctrack --reference band[/bold]")
-@guarded
+@resumable
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Holds bass/, drums/, guitar/ and piano/ (or stem_0/ to stem_3/), "
                                            "with the same file names in each.", metavar="DIR")],
@@ -185,6 +189,7 @@ def check(
     from mtbench import runner
     from mtbench import scores as tables
     from mtbench.store import Cache, RunFolder
+    from mtbench.suites import open_suite
 
     if form not in gate.FORMATS:
         raise UsageError(f"--format must be {', '.join(gate.FORMATS)}, not '{form}'")
@@ -194,6 +199,10 @@ def check(
     if run_folder is None:
         if held is None:
             raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
+        suite_version = open_suite(held.config.suite).version
+        if not update and held.suite_version not in ("", suite_version):
+            raise UsageError(f"the songs of suite '{held.config.suite}' changed since baseline {baseline}: it has version "
+                             f"{held.suite_version}, here is {suite_version}; put them back, or --update the baseline")
         made = run_folder = runner.check_folder()
         say.print(f"run folder [bold]{escape(str(made))}[/bold], kept only if the check fails", soft_wrap=True)
         try:
@@ -231,6 +240,8 @@ def check(
         typer.echo(document(outcome), nl=False)
     if update:
         _fail(failed)  # a baseline without them would gate nothing of theirs
+        if "eval" in record["config"]:
+            raise UsageError(f"{run_folder} is the folder of an `mtbench eval`; a baseline is made from one of `mtbench run`")
         config = configs.validate(record["config"], str(run_folder))
         new = gate.of_run(config, record["models"], scores, samples, held, str(record.get("suite_version", "")))
         gate.write(baseline, new)

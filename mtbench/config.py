@@ -56,9 +56,16 @@ class Grid(Strict):
         return [(fps, tl, base) for fps in self.fps for tl in self.transition_lambda for base in self.timebase]
 
 
+def folder_row(path: str | Path) -> str:
+    """What the row of a folder of audio is called: the folder's name, behind that of its parent where it alone is a
+    control's, as in ``DATA-heldout``."""
+    path = Path(path).resolve()
+    return f"{path.parent.name}-{path.name}" if path.name in CONTROLS else path.name
+
+
 class Model(Strict):
     """One row of the tables. name: the installed generator, or ``folder:PATH``; label: what the row is called, when
-    not the name (of the folder)."""
+    not the name or `folder_row`."""
 
     name: ModelName
     label: Name | None = None
@@ -68,7 +75,7 @@ class Model(Strict):
     @property
     def row(self) -> str:
         if self.label is None and self.name.startswith(FOLDER):
-            return Path(self.name.removeprefix(FOLDER)).resolve().name
+            return folder_row(self.name.removeprefix(FOLDER))
         return self.label or self.name
 
 
@@ -174,7 +181,10 @@ def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig
         if problem["type"] == "value_error":  # our own, which says what it got
             raise UsageError(f"{where}: {key}: {problem['ctx']['error']}") from None
         got = "" if problem["type"] == "missing" else f" (got {reprlib.repr(problem['input'])})"
-        raise UsageError(f"{where}: {key or 'config'}: {problem['msg']}{got}") from None
+        told = problem["msg"]
+        if problem["type"] == "string_pattern_mismatch":
+            told = "letters, digits, '.', '_' and '-' make a name, the first a letter or digit; a model may be folder:PATH"
+        raise UsageError(f"{where}: {key or 'config'}: {told}{got}") from None
 
 
 def _named(row: str) -> dict[str, Any]:

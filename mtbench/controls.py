@@ -15,8 +15,9 @@ NOISE_LEVEL = 0.1
 class Heldout:
     """Songs of the suite that its reference does not hold: what a perfect generator would score.
 
-    In arrangement, sample i is the song whose stems are given. shuffled: it is another one, as far away as can be since
-    neighbours may be parts of one piece: each stem by itself is perfect, and in time with what is given by chance alone.
+    In arrangement, sample i is the song whose stems are given. shuffled: it is another one: each stem by itself is
+    perfect, and in time with what is given by chance alone. It is the song half of all further on, since neighbours may
+    be cut from one piece, or where the suite knows that it is cut from the same one the next that is not.
     """
 
     name = "heldout"
@@ -28,7 +29,7 @@ class Heldout:
             raise UsageError(f"suite '{suite.name}' holds {few} songs outside its reference, so it has no '{row}' control")
         self.sample_rate, self.stems = suite.sample_rate, tuple(suite.stems)
         self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
-        self._shift = len(self._songs) // 2 if shuffled else 0
+        self._shuffled = shuffled
         what = "stems of another held-out song than the given ones" if shuffled else "held-out songs of the suite"
         self.provenance: Mapping[str, Any] = {"what": what, "songs": len(self._songs)}
 
@@ -36,8 +37,16 @@ class Heldout:
         if start + n > len(self._songs):
             raise UsageError(f"'heldout' has {len(self._songs)} songs; sample {start + n - 1} does not exist")
         for i in range(start, start + n):
-            song = self._songs[(i + self._shift) % len(self._songs)]
+            song = self._songs[self._other(i) if self._shuffled else i]
             yield StemSet(song.id, {stem: song.stems[stem] for stem in stems}, song.sample_rate)
+
+    def _other(self, i: int) -> int:
+        """The number of a song that is not cut from the piece of song i, if there is any."""
+        count, pieces = len(self._songs), self._songs.pieces
+        half = (i + count // 2) % count
+        if pieces is None:
+            return half
+        return next((j for j in (*range(half, count), *range(half)) if pieces[j] != pieces[i]), half)
 
 
 class Noise:

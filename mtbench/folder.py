@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mtbench import audio
 from mtbench.errors import UsageError
 from mtbench.generator import StemSet
 from mtbench.suites import STEMS, Suite
-from mtbench.suites.folder import stem_folder
+from mtbench.suites.folder import clip_hashes, stem_folder
 
 
 class FolderModel:
@@ -27,9 +26,10 @@ class FolderModel:
         self.name, self._suite_rate = f"folder:{path}", suite.sample_rate
         self._clips, self.available = list(found.clips.items()), len(found.clips)
         _, self.sample_rate = audio.info(found.clips[self._clips[0][0]][STEMS[0]])
+        content = "".join(f"{clip}\0{content}\n" for clip, content in clip_hashes(found.clips).items())
         self.provenance: Mapping[str, Any] = {
             "what": "a folder of audio", "clips": len(found.clips), "incomplete": len(found.incomplete),
-            "content_sha256": _content_hash(found.clips),
+            "content_sha256": hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest(),
         }
 
     def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
@@ -38,14 +38,3 @@ class FolderModel:
             rates = {rate for _, rate in read.values()}
             rate = rates.pop() if len(rates) == 1 else self._suite_rate  # a StemSet has one
             yield StemSet(clip, {stem: audio.resample(wave, its, rate) for stem, (wave, its) in read.items()}, rate)
-
-
-def _content_hash(clips: Mapping[str, Mapping[str, Path]]) -> str:
-    """SHA-256 of the clips' names, stems and bytes, wherever the folder lies."""
-    digest = hashlib.sha256()
-    for clip, files in clips.items():
-        for stem, path in files.items():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{clip}\0{stem}\0{content}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()

@@ -6,10 +6,12 @@ import platform
 import subprocess
 import tomllib
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
@@ -25,7 +27,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 import mtbench
 from mtbench import analysis, audio, beats, generator, scores
 from mtbench.analysis import Analysis, Clip, open_embedding
-from mtbench.config import CONTROLS, Grid, Model, RunConfig, generated_stems
+from mtbench.config import CONTROLS, Grid, Model, RunConfig, folder_row, generated_stems
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import Generator, StemSet
 from mtbench.store import Cache, ModelFolder, RunFolder, check_writable
@@ -126,12 +128,12 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     given_songs = ModelFolder(audio_folder / "songs", *form)
     if arranging:
         given_songs.claim({"songs": "held out", **origin})
-    folders = {}
+    folders, codes = {}, {model.row: _code(model) for model, _ in models}
     for part in parts:
         for model, made in models:
             if part.task not in made.tasks:  # a control, or it would have been refused
                 continue
-            held = ModelFolder(audio_folder / part.folder / model.row, *form, given_songs, part.given)
+            held = ModelFolder(audio_folder / part.folder / model.row, *form, given_songs, part.given, codes[model.row])
             held.claim({
                 "model": model.name, "task": part.task, **origin, "seed": config.seed,
                 "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
@@ -144,10 +146,11 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     reference = _reference(suite, reference_songs, sums, config.embeddings, cache, stage)
     if arranging:
         _keep_songs(heldout, given_songs, config.n, stage)
-    done, failures, notices, failed = [], [], [], []
+    done, failures, notices, failed = [], [], [*reference_songs.notices, *heldout.notices], []
     makers = {model.row: made for model, made in models}
     for (part, row), held in list(folders.items()):
-        if failure := _generate(makers[row], held, part.named(row), config, stage):
+        given = Songs(range(len(heldout)), partial(_given, held, heldout, config.n)) if part.given else None
+        if failure := _generate(makers[row], held, part.named(row), given, config, stage):
             number, reason = failure
             failed.append(f"{part.named(row)} failed at sample {number}: {reason}")
             del folders[part, row]
@@ -157,6 +160,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
         if model not in wanted:
             few = "no songs" if not len(heldout) else "one song"
             notices.append(f"suite '{suite.name}' holds {few} outside its reference, so there is no control '{model.row}'")
+    samples_by: dict[str, Counter] = {}
     for (part, row), held in folders.items():
         clips = [
             analysis.clip_of_files(f"{i:05d}", held.files(i), suite.sample_rate, suite.n_samples)
@@ -170,6 +174,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
         failures.append(scored.failures)
         conversions = held.conversions(config.n)
         target.write_table(f"audio/{part.folder}/{row}/conversions.csv", conversions)
+        samples_by.setdefault(row, Counter()).update(conversions.drop_duplicates("sample")["made_by"])
         notices += scored.notices + _conversion_notices(part.named(row), conversions)
         if scored.scores.empty:
             failed.append(_nothing_scored(part.named(row), scored.failures))
@@ -177,6 +182,9 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
         done.append(scored)
     provenances = {model.row: _plain(made.provenance) for model, made in models}
     record = _record(config.model_dump(mode="json"), config.embeddings, provenances) | {"suite_version": suite.version}
+    if older := {row: by for row, by in samples_by.items() if by.keys() - {"", codes[row]}}:
+        record["samples_made_by"] = {row: {code: by[code] for code in sorted(by) if code} for row, by in older.items()}
+        notices += _code_notices(older, codes)
     return _finish(target, record, done, failures, provenances, list(dict.fromkeys(notices)), failed)
 
 
@@ -195,21 +203,21 @@ def evaluate(
     for name in embeddings:
         open_embedding(name)
     if not found.clips:
-        raise UsageError(f"{path}: no clip is complete; {_incomplete(found.incomplete)}")
+        raise UsageError(f"{path}: no clip is complete; {found.left_out}")
     rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
     target, cache = RunFolder(folder), Cache()
     _check_writable(target, cache)
-    row = Path(path).resolve().name
+    row = folder_row(path)
     clips = [analysis.clip_of_files(name, files, rate, length) for name, files in found.clips.items()]
-    held = _reference(suite, suite.reference(), {}, embeddings, cache, stage) if suite else None
+    songs = suite.reference() if suite else None
+    held = _reference(suite, songs, {}, embeddings, cache, stage) if suite else None
     part = Part(STEMS)
     analyses = list(_analyse(f"analyse {row}", clips, rate, grid.settings(), embeddings, {}, cache, stage))
     scored = _score(analyses, held, part, row, suite, grid, target)
     if scored.scores.empty:
         raise MtbenchError(_nothing_scored(row, scored.failures))
     notices = scored.notices + _length_notices(row, sum(done.cut for done in analyses), sum(done.padded for done in analyses))
-    if found.incomplete:
-        notices.insert(0, f"{len(found.incomplete)} incomplete clip(s) left out: {_incomplete(found.incomplete)}")
+    notices = [*(songs.notices if songs else ()), *([f"{row}: {found.left_out}"] if found.left_out else ()), *notices]
     asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
     provenances = {row: {"what": "a folder of audio"}}
     incomplete = [(name, f"no {', '.join(lacks)}") for name, lacks in found.incomplete.items()]
@@ -281,14 +289,27 @@ def _keep_songs(songs: Sequence[StemSet], folder: ModelFolder, n: int, stage: St
             advance(1)
 
 
+def _given(folder: ModelFolder, songs: Sequence[StemSet], kept: int, number: int) -> StemSet:
+    """The stems of song `number` that are given: as the disk holds the first `kept` songs, and the others would be read
+    back from it.
+
+    A network that mixes the samples of a batch looks at what the ones after the last asked for are given.
+    """
+    if number < kept:
+        return folder.read_given(number)
+    song = songs[number]
+    waves = {stem: audio.canonical(song.stems[stem], song.sample_rate, folder.rate, folder.length).samples
+             for stem in folder.given}
+    return StemSet(f"{number:05d}", {stem: audio.to_float(wave) for stem, wave in waves.items()}, folder.rate)
+
+
 def _generate(
-    made: Generator, folder: ModelFolder, title: str, config: RunConfig, stage: Stage
+    made: Generator, folder: ModelFolder, title: str, given: Sequence[StemSet] | None, config: RunConfig, stage: Stage
 ) -> tuple[int, str] | None:
     """Make the samples that are missing. Returns the number of the first that could not be made, and why."""
     missing = [i for i in range(config.n) if not folder.has(i)]
     trace = folder.path / "error.txt"
     trace.unlink(missing_ok=True)
-    given = Songs(range(config.n), folder.read_given) if folder.given else None
     with stage(f"generate {title}", config.n) as advance:
         advance(config.n - len(missing))
         if hasattr(made, "on_step"):
@@ -397,16 +418,21 @@ def _finish(
     target: RunFolder, record: Mapping[str, Any], done: Sequence[_Scored], failures: list, provenances: Mapping,
     notices: list[str], failed: list[str],
 ) -> Result:
-    """Write the tables, which stand for one run: all that takes long is done before the first of them."""
-    if not done:
-        target.write_yaml("run.yaml", record)
-        target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
-        raise MtbenchError(f"no model could be scored: {'; '.join(failed)}")
-    table = pd.concat([one.scores for one in done], ignore_index=True)
-    samples = pd.concat([part for one in done for part in (one.samples, one.fad_per_clip)], ignore_index=True)
-    comparisons = scores.comparison_table(samples)
+    """Write the tables, which stand for one run: all that takes long is done before the first of them.
+
+    Those of an earlier run in the folder go first, so that a run which fails wholly, or is killed here, does not stand
+    beside another one's scores. What they were worked out from stays.
+    """
+    if done:
+        table = pd.concat([one.scores for one in done], ignore_index=True)
+        samples = pd.concat([part for one in done for part in (one.samples, one.fad_per_clip)], ignore_index=True)
+        comparisons = scores.comparison_table(samples)
+    for name in ("scores.csv", "comparisons.csv", "samples.csv"):
+        target.remove(name)
     target.write_yaml("run.yaml", record)
     target.write_table("failures.csv", pd.concat(failures, ignore_index=True))
+    if not done:
+        raise MtbenchError(f"no model could be scored: {'; '.join(failed)}")
     target.write_table("samples.csv", samples)
     target.write_table("comparisons.csv", comparisons)
     target.write_table("scores.csv", table)
@@ -441,9 +467,24 @@ def _length_notices(named: str, cut: int, padded: int) -> list[str]:
     return [f"{named}: {count} {what}" for count, what in whats if count]
 
 
-def _incomplete(incomplete: Mapping[str, Sequence[str]]) -> str:
-    named = [f"{name} (no {', '.join(lacks)})" for name, lacks in list(incomplete.items())[:5]]
-    return "; ".join(named) + (f"; and {len(incomplete) - 5} more" if len(incomplete) > 5 else "")
+def _code_notices(older: Mapping[str, Mapping[str, int]], codes: Mapping[str, str]) -> list[str]:
+    """A line for each code other than that at hand which made samples. older: {row: {code: samples}}; codes: {row: that
+    at hand}."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for row, by in older.items():
+        for code in sorted(by.keys() - {"", codes[row]}):
+            told.setdefault((code, codes[row]), []).append(f"{by[code]} of {row}")
+    return [f"samples made by {code}, not by the code at hand ({at_hand}), are scored as they are ({', '.join(rows)}): "
+            "choose another --out to make them anew" for (code, at_hand), rows in told.items()]
+
+
+def _code(model: Model) -> str:
+    """What a model's samples are made by: the version of mtbench, its commit where that is known, and the version of
+    the package that brings the model."""
+    commit, point = _git_commit(Path(__file__).resolve().parents[1]), generator.installed().get(model.name)
+    code = f"mtbench {mtbench.__version__}" + (f" at commit {commit}" if commit else "")
+    brought = point.dist if point else None
+    return f"{code}, {brought.name} {brought.version}" if brought and brought.name != "mtbench" else code
 
 
 def _record(

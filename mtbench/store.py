@@ -2,7 +2,7 @@
 
 Every file appears whole or not at all. A run folder holds::
 
-    run.yaml        the resolved config, versions, seeds, weights, git commit
+    run.yaml        the resolved config, versions, seeds, weights, git commit; samples_made_by, where it was other code
     samples.csv     a row per sample, track, metric and setting
     scores.csv      the same over all samples, with standard errors and intervals
     comparisons.csv every two models' difference under every key, with interval and p-value
@@ -43,6 +43,9 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
     def write_yaml(self, name: str, values: Mapping[str, Any]) -> None:
         with audio.whole_file(self.path / name) as file:
             file.write(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())
@@ -53,6 +56,8 @@ class RunFolder:
     def read_record(self) -> dict[str, Any]:
         """run.yaml. Raises UsageError, naming it, unless it is what a finished run left there."""
         path = self.path / "run.yaml"
+        if not path.is_file():
+            raise UsageError(f"{path}: not there; {self.path} holds no finished run: give its command again, or leave it out")
         record = read_yaml(path)
         parts = [record.get(name) for name in ("config", "versions", "models")]
         parts += parts[-1].values() if isinstance(parts[-1], dict) else ()
@@ -86,11 +91,12 @@ class ModelFolder:
     """The samples of one model in a run folder: WAVs of `length` samples at `rate` Hz.
 
     songs: where samples of the same numbers hold the stems `given`, which stand beside those that the model makes.
+    made_by: the code that samples are made with, noted beside each that is added.
     """
 
     def __init__(self, path: Path, stems: tuple[str, ...], rate: int, length: int,
-                 songs: "ModelFolder | None" = None, given: tuple[str, ...] = ()):
-        self.path, self.stems, self.rate, self.length, self.given = path, stems, rate, length, given
+                 songs: "ModelFolder | None" = None, given: tuple[str, ...] = (), made_by: str = ""):
+        self.path, self.stems, self.rate, self.length, self.given, self.made_by = path, stems, rate, length, given, made_by
         self.made = tuple(stem for stem in stems if stem not in given)
         self._songs = songs
 
@@ -140,7 +146,8 @@ class ModelFolder:
             # NaN becomes 0 in the published protocol; it is counted, since a model that makes it is broken.
             done = audio.canonical(np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0), rate, self.rate, self.length)
             rows.append({"sample": f"{number:05d}", "stem": stem, "rate_in": rate, "samples_in": len(wave),
-                         "cut": done.cut, "padded": done.padded, "not_finite": int((~np.isfinite(wave)).sum())})
+                         "cut": done.cut, "padded": done.padded, "not_finite": int((~np.isfinite(wave)).sum()),
+                         "made_by": self.made_by})
             audio.write_wav(files[stem], done.samples, self.rate)
         with audio.whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
             file.write(json.dumps(rows).encode())
@@ -151,8 +158,12 @@ class ModelFolder:
         return StemSet(f"{number:05d}", {stem: audio.read(files[stem])[0] for stem in self.given}, self.rate)
 
     def conversions(self, n: int) -> pd.DataFrame:
-        """What was done to the first `n` samples, all there: a row a stem made."""
-        return pd.DataFrame([row for number in range(n) for row in self._conversion(number)])
+        """What was done to the first `n` samples, all there: a row a stem made.
+
+        made_by: the code that made it; empty where that was not noted.
+        """
+        rows = [row for number in range(n) for row in self._conversion(number)]
+        return pd.DataFrame([row | {"made_by": row.get("made_by", "")} for row in rows])
 
     def _conversion(self, number: int) -> list[dict[str, Any]] | None:
         try:

@@ -176,6 +176,30 @@ def test_progress_and_tables_name_subset_and_model(arranged):
     assert folder.read_record()["config"]["subsets"] == ["B", "PB", "BDGP"]
 
 
+def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_folder, tmp_path, monkeypatch):
+    # A network that mixes the samples of a batch fills it up with the samples that follow, and looks at what they are given.
+    class Mixes(Fake):
+        def generate(self, n, stems, *, given=None, seed=0, start=0):
+            self.given = [given[i] for i in range(len(given))]
+            return super().generate(n, stems, seed=seed, start=start)
+
+    monkeypatch.setattr(runner, "_analyse", stops)
+    monkeypatch.setattr(runner, "_reference", lambda *_: None)
+    songs, found = open_suite(f"folder:{suite_folder}").heldout(), {}
+    for n in (1, 3, 4):
+        fake = Mixes()
+        with pytest.raises(RuntimeError, match="far enough"):
+            run(fake, suite_folder, tmp_path / str(n), monkeypatch, n=n, subsets=["BP"])
+        assert len(list((tmp_path / str(n) / "audio/songs/bass").iterdir())) == n
+        found[n] = fake.given
+    for given in found.values():
+        assert [(one.id, list(one.stems), one.sample_rate) for one in given] == [
+            (f"{i:05d}", ["drums", "guitar"], 16000) for i in range(4)]
+        for one, song in zip(given, songs):
+            for stem, wave in one.stems.items():
+                np.testing.assert_array_equal(wave, song.stems[stem])
+
+
 def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkeypatch):
     asked = {"n": 2, "subsets": ["B", "P"]}
     with pytest.raises(KeyboardInterrupt):

@@ -108,7 +108,7 @@ def test_a_table_is_not_wrapped_where_nobody_watches(monkeypatch, tmp_path):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path / ("long" * 20)))
     done = CliRunner().invoke(cli.app, ["suites"], env={"COLUMNS": "40"})
     lines = [line.split() for line in done.stdout.splitlines() if "slakh2100/" in line]
-    assert len(lines) == 3 and all("Slakh2100," in line and "MTBENCH_DATA" in line for line in lines)
+    assert len(lines) == 3 and all("Slakh2100:" in line and "MTBENCH_DATA" in line for line in lines)
     assert max(map(len, done.stdout.splitlines())) < 400  # nor padded to a width of its own
 
 

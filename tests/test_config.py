@@ -20,6 +20,12 @@ def test_a_bare_true_is_the_timebase(tmp_path):
     assert loaded.grid.timebase == ("true", "published")
 
 
+def test_a_folder_called_as_a_control_is_a_row_of_its_own():
+    asked = config.validate({"models": ["folder:songs/heldout", "folder:songs/noise", "folder:songs/mine"]}, "t")
+    assert [model.row for model in asked.models] == ["songs-heldout", "songs-noise", "mine", "heldout", "noise"]
+    assert config.Model(name="folder:songs/shuffled", label="else").row == "else"
+
+
 def test_the_command_line_wins_key_by_key(tmp_path):
     path = written(tmp_path, "models: [a]\nn: 3\ngrid: {fps: [100], window: [0.2]}")
     loaded = config.load(path, {"n": 5, "grid": {"fps": ["150"]}})

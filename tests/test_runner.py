@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 from conftest import STEMS, clicks, write_clips
 
+import mtbench
 from mtbench import config, runner
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import StemSet
@@ -172,6 +174,92 @@ def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp
     held = RunFolder(tmp_path / "run").read_record()["models"]["fake"]
     del held["3"]
     assert held == {"steps": 4, "loss": "nan", "scale": 0.5, "parts": ["a", "b"], "on": [1, True], "object": "object"}
+
+
+def code(monkeypatch, commit):
+    monkeypatch.setattr(runner, "_git_commit", lambda source: commit)
+    return f"mtbench {mtbench.__version__}" + (f" at commit {commit}" if commit else "")
+
+
+def test_samples_of_other_code_are_told_of(suite_folder, tmp_path, monkeypatch):
+    def told(n):
+        result = run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=n)
+        record = RunFolder(tmp_path / "run").read_record()
+        return [notice for notice in result.notices if "made by" in notice], record.get("samples_made_by"), record["git_commit"]
+
+    old = code(monkeypatch, "aaa")
+    assert told(2) == ([], None, "aaa") and told(2) == ([], None, "aaa")
+    new = code(monkeypatch, "bbb")
+    notices, made_by, commit = told(3)
+    assert notices == [f"samples made by {old}, not by the code at hand ({new}), are scored as they are (2 of fake, 2 of "
+                       "heldout, 2 of noise): choose another --out to make them anew"]
+    assert made_by == dict.fromkeys(("fake", "heldout", "noise"), {old: 2, new: 1}) and commit == "bbb"
+    assert set(pd.read_csv(tmp_path / "run/audio/total/fake/conversions.csv")["made_by"]) == {old, new}
+    shutil.rmtree(tmp_path / "run/audio/total/fake")
+    (notice,), made_by, _ = told(3)
+    assert "(2 of heldout, 2 of noise)" in notice and set(made_by) == {"heldout", "noise"}
+    shutil.rmtree(tmp_path / "run")
+    assert code(monkeypatch, None) == f"mtbench {mtbench.__version__}" and told(1) == ([], None, None)
+
+
+def test_samples_made_before_their_code_was_noted_pass_in_silence(suite_folder, tmp_path, monkeypatch):
+    run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
+    for file in tmp_path.rglob("conversions/*.json"):
+        rows = json.loads(file.read_text())
+        file.write_text(json.dumps([{key: row[key] for key in row if key != "made_by"} for row in rows]))
+    again = Fake()
+    result = run(again, suite_folder, tmp_path / "run", monkeypatch, n=1)
+    assert again.made == [] and not any("made by" in notice for notice in result.notices)
+    assert "samples_made_by" not in RunFolder(tmp_path / "run").read_record()
+
+
+def test_the_package_of_a_model_is_part_of_its_code(monkeypatch):
+    theirs = SimpleNamespace(dist=SimpleNamespace(name="their-package", version="1.2"))
+    ours = SimpleNamespace(dist=SimpleNamespace(name="mtbench", version="9"))
+    monkeypatch.setattr(runner.generator, "installed", lambda: {"theirs": theirs, "ours": ours, "bare": SimpleNamespace(dist=None)})
+    own = code(monkeypatch, "aaa")
+    made_by = {name: runner._code(config.Model(name=name)) for name in ("theirs", "ours", "bare", "folder:mine")}
+    assert made_by == {"theirs": f"{own}, their-package 1.2", "ours": own, "bare": own, "folder:mine": own}
+
+
+def test_a_run_that_fails_wholly_leaves_no_scores_of_another(suite_folder, tmp_path, monkeypatch):
+    run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
+    assert (tmp_path / "run/scores.csv").is_file()
+
+    def breaks(*arguments, **options):
+        raise ZeroDivisionError
+
+    fake = Fake()
+    fake.generate = breaks
+    from mtbench import controls
+    for control in (controls.Heldout, controls.Noise):
+        monkeypatch.setattr(control, "generate", breaks)
+    with pytest.raises(MtbenchError, match="no model could be scored: fake failed at sample 1"):
+        run(fake, suite_folder, tmp_path / "run", monkeypatch, n=2)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.read_record()["config"]["n"] == 2 and len(folder.read_table("failures.csv")) == 3
+    with pytest.raises(UsageError, match="no scores.csv there"):
+        folder.read_table("scores.csv")
+    assert not {"samples.csv", "comparisons.csv"} & {path.name for path in folder.path.iterdir()}
+    monkeypatch.undo()
+    again = Fake()
+    assert not run(again, suite_folder, tmp_path / "run", monkeypatch, n=1).failed and again.made == []  # nothing was lost
+
+
+def test_what_a_folder_suite_cuts_pads_and_leaves_out_is_told(tmp_path, monkeypatch):
+    suite = tmp_path / "suite"
+    write_clips(suite / "reference", ["a", "b"], seconds=5.0)
+    write_clips(suite / "reference", ["c"], seed=1)
+    (suite / "reference/piano/c.wav").unlink()
+    write_clips(suite / "heldout", ["d"], seconds=11.0, seed=2)
+    reference = [f"reference of folder:{suite}: 2 of 2 clips have stems shorter than 10.24 s, which are zero-padded",
+                 f"reference of folder:{suite}: 1 incomplete clip is left out: c (no piano)"]
+    heldout = [f"heldout of folder:{suite}: 1 of 1 clips has stems longer than 10.24 s, which are cut"]
+    result = run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
+    assert [notice for notice in result.notices if "folder:" in notice] == reference + heldout
+    beside = runner.evaluate(suite / "heldout", f"folder:{suite}", config.Grid(**ONE_SETTING), ["log-mel-stats"],
+                             tmp_path / "eval", no_progress)
+    assert [notice for notice in beside.notices if "folder:" in notice] == reference
 
 
 def test_lengths_are_brought_to_the_suite_and_counted(suite_folder, tmp_path, monkeypatch):
@@ -364,7 +452,7 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     soundfile.write(folder / "bass" / "d.wav", np.zeros(4 * 44100), 44100)  # silent, and shorter than its partners
     result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), ["log-mel-stats"],
                              tmp_path / "run", no_progress)
-    assert any("1 incomplete clip(s) left out: b (no piano)" in notice for notice in result.notices)
+    assert "mine: 1 incomplete clip is left out: b (no piano)" in result.notices
     assert any("clip c not scored" in notice and "truncated" in notice for notice in result.notices)
     scores = result.scores
     cbs = scores[(scores["metric"] == "cbs")].iloc[0]
@@ -385,6 +473,14 @@ def test_a_suite_without_heldout_songs_runs_without_that_control(suite_folder, t
 def test_a_model_may_be_called_na(suite_folder, tmp_path, monkeypatch):
     run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1, models=[{"name": "fake", "label": "NA"}])
     assert "NA" in set(RunFolder(tmp_path / "run").read_table("scores.csv")["model"])
+
+
+@pytest.mark.parametrize("name", ["heldout", "shuffled", "noise"])
+def test_eval_of_a_folder_called_as_a_control_is_no_control(name, tmp_path):
+    folder = write_clips(tmp_path / "data" / name, ["a"], seconds=4.0)
+    result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), [], tmp_path / "run", no_progress)
+    assert set(result.scores["model"]) == set(result.provenances) == {f"data-{name}"}
+    assert (tmp_path / f"run/beats/total/data-{name}.csv").is_file()
 
 
 def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):

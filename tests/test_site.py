@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 from site_runs import STEMS, make_full_run, make_run
 
 from mtbench import beats
@@ -133,6 +134,17 @@ def test_without_comparisons_no_rank_is_claimed(tmp_path):
     page = (tmp_path / "site" / "index.html").read_text()
     assert "No ranks" in page and page.count('<td class="rank">–</td>') == 5
     assert 'class="best"' not in page
+
+
+def test_one_clip_a_model_takes_no_rank(run, tmp_path):
+    # Compared, but nothing could be tested.
+    other = shutil.copytree(run, tmp_path / "run")
+    table = pd.read_csv(other / "comparisons.csv", dtype=str, keep_default_na=False)
+    table.assign(p="", p_adjusted="").to_csv(other / "comparisons.csv", index=False)
+    site.write([other], tmp_path / "site")
+    assert {score[-1] for score in table_of(tmp_path / "site")["scores"]} == {None}
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert "No ranks: no two models here were tested against each other" in page and 'class="best"' not in page
 
 
 def test_the_first_view_is_one_setting_of_the_true_timebase(run):
@@ -350,6 +362,16 @@ def test_a_run_with_weights_is_reproduced_by_a_config(run, tmp_path):
     site.write([other], tmp_path / "site")
     page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
     assert "weights: a b.pt" in page and "mtbench run --config reproduce.yaml" in page
+
+
+def test_a_folder_of_audio_is_reproduced_by_its_path(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "run")
+    record = (other / "run.yaml").read_text()
+    assert "name: alpha\n" in record
+    (other / "run.yaml").write_text(record.replace("name: alpha\n", "name: folder:/my songs/alpha\n", 1))
+    site.write([other], tmp_path / "site")
+    page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
+    assert "mtbench run --models &#39;folder:/my songs/alpha&#39; --suite band" in page
 
 
 def test_which_samples_there_are_to_hear(run):
@@ -581,7 +603,7 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
     assert {name for name in ("short", "half", "whole", "slakh") if f'href="sensitivity/{name}.html"' in page} == {
         "short", "half", "whole", "slakh"} and "IRS by decoder setting" not in page
     assert page.count('<th scope="rowgroup" colspan="10">heldout</th>') == 2 and page.count('<th scope="row">30.72 s ') == 4
-    assert 'aria-label="Distribution of  heldout, CBS over samples: 10.24 s, 30.72 s, 61.44 s"' in page
+    assert 'aria-label="Distribution of heldout, CBS over samples: 10.24 s, 30.72 s, 61.44 s"' in page
     link = "sensitivity.html#by-length"
     linked = {path.relative_to(tmp_path / "site" / "models").as_posix() for path in (tmp_path / "site").rglob("models/*/*.html")
               if link in path.read_text()}
@@ -589,6 +611,60 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
     # One length alone: nothing.
     assert "By clip length" not in (built / "sensitivity.html").read_text()
     assert link not in (built / "models" / "demo" / "alpha.html").read_text()
+
+
+def joined(path: Path) -> dict[str, set[str]]:
+    """{model: its runs by clip length}."""
+    return {one.model: {run.name for run, _ in one.runs.values()} for one in lengths.find(sources.read([path]).runs)}
+
+
+def test_a_folder_of_audio_is_no_model_of_two_lengths(tmp_path):
+    # 10.24 s files, cut or padded to either suite: their content is the same, and says nothing of a model.
+    for name, suite in (("short", "band"), ("half", "band/30s")):
+        folder = make_run(tmp_path / "in" / name, {"x": 2.0, "named": 3.0, "alpha": 4.0}, audio=False, suite=suite)
+        record = yaml.safe_load((folder / "run.yaml").read_text())
+        rows = {"x": {"name": "folder:a/x"}, "named": {"name": "folder:a/y", "label": "named"}}
+        for entry, (row, more) in zip(record["config"]["models"], rows.items()):
+            entry.update(more)
+            record["models"][row] = {"what": "a folder of audio", "clips": 4, "incomplete": 0, "content_sha256": "ab" * 32}
+        (folder / "run.yaml").write_text(yaml.safe_dump(record))
+    assert joined(tmp_path / "in") == {"alpha": {"short", "half"}}
+
+
+def test_other_beats_or_metrics_are_never_joined(three_lengths):
+    assert joined(three_lengths) == {"alpha": {"short", "half"}, "heldout": {"short", "half", "whole"}}
+    record = three_lengths / "half" / "run.yaml"
+    record.write_text(record.read_text().replace("engine: '3'", "engine: '4'"))
+    assert joined(three_lengths) == {"heldout": {"short", "whole"}}
+    scores = three_lengths / "whole" / "scores.csv"
+    table = pd.read_csv(scores, dtype=str, keep_default_na=False)
+    table["version"] = table["version"].where(table["metric"] != "fad", "2")
+    table.to_csv(scores, index=False)  # FAD stands in no such table
+    assert joined(three_lengths) == {"heldout": {"short", "whole"}}
+    table["version"] = table["version"].where(table["metric"] != "cbs", "2")
+    table.to_csv(scores, index=False)
+    assert joined(three_lengths) == {}
+
+
+@pytest.mark.parametrize("short, half, whole, found", [
+    ("", "", "", {"short", "half", "whole"}), ("2", "2", "2", {"short", "half", "whole"}), ("2", "3", "2", {"short", "whole"}),
+    ("", "3", "3", {"short", "half", "whole"}), ("2", "", "3", {"short", "half"}),  # one that is not known: as the first that is
+])
+def test_songs_of_another_version_are_never_joined(short, half, whole, found, three_lengths):
+    for name, version in (("short", short), ("half", half), ("whole", whole)):
+        with (three_lengths / name / "run.yaml").open("a") as record:
+            record.write(f"suite_version: '{version}'\n" if version else "")
+    assert joined(three_lengths)["heldout"] == found
+
+
+def test_tables_by_length_are_of_one_engine(three_lengths):
+    # The same models, once more, with other beats: tables of their own, and each says whose it is.
+    for name in ("short", "half"):
+        other = shutil.copytree(three_lengths / name, three_lengths / f"{name}-4")
+        (other / "run.yaml").write_text((other / "run.yaml").read_text().replace("engine: '3'", "engine: '4'"))
+    made = lengths.by_suite(lengths.find(sources.read([three_lengths]).runs))
+    assert [one["suite"] for one in made] == ["band, runs short, half, whole", "band, runs short-4, half-4"]
+    assert [[model for model, _ in one["tables"][0]["groups"]] for one in made] == [["alpha", "heldout"]] * 2
 
 
 @pytest.mark.parametrize("change", [("weights_sha256", "other_hash"), ("options: {}", "options: {steps: 9}")])
@@ -601,3 +677,11 @@ def test_another_model_of_the_same_name(change, three_lengths):
 def test_a_folder_has_no_length():
     assert lengths._length("folder:music/30s")[0] == "" and lengths._length("") == ("", 10.24)
     assert lengths._length("slakh2100/test/60s") == ("slakh2100/test", 61.44)
+
+
+def test_a_site_is_not_written_over_a_run(tmp_path):
+    folder = make_run(tmp_path / "run")
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(UsageError, match="is a run folder; choose another --out"):
+        site.write([folder], folder)
+    assert sorted(path.name for path in folder.iterdir()) == before

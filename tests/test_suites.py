@@ -148,18 +148,45 @@ def test_stem_folder_refuses(tmp_path):
         stem_folder(tmp_path)
 
 
-def test_heldout_windows_of_slakh_take_turns(tmp_path, monkeypatch):
+def heldout_windows(tmp_path, monkeypatch, counts):
+    """`slakh2100/test` whose held-out tracks 1, 2, ... have so many windows."""
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
     slakh_track(tmp_path / "slakh2100" / "test", "Track00100", seconds=21.0)
-    for name, count in (("Track00001", 3), ("Track00002", 1), ("Track00003", 2), ("Track00004", 3)):
-        slakh_track(tmp_path / "slakh2100" / "validation", name, seconds=10.24 * count + 1, rate=2000)
-    suite = suites.open_suite("slakh2100/test")
-    # Of nine windows the one in the middle is of track 3: tracks 1 and 2 take turns, then 3 and 4.
-    order = ["1-000", "2-000", "1-001", "1-002", "3-000", "4-000", "3-001", "4-001", "4-002"]
+    for track, count in enumerate(counts, 1):
+        slakh_track(tmp_path / "slakh2100" / "validation", f"Track{track:05d}", seconds=10.24 * count + 1, rate=2000)
+    return suites.open_suite("slakh2100/test")
+
+
+def test_heldout_windows_of_slakh_take_turns(tmp_path, monkeypatch):
+    suite = heldout_windows(tmp_path, monkeypatch, (3, 1, 2, 3))
+    order = ["1-000", "2-000", "3-000", "4-000", "1-001", "3-001", "4-001", "1-002", "4-002"]
     assert [song.id for song in suite.heldout()] == [f"Track0000{name}" for name in order]
-    shuffled = [song.id for song in Heldout(suite, shuffled=True).generate(9, STEMS)]
-    assert not any(song[:10] == other.id[:10] for song, other in zip(shuffled, suite.heldout()))
+    # Four further on, and one more where that is the same track.
+    others = ["3-001", "3-001", "4-001", "1-002", "4-002", "1-000", "2-000", "3-000", "1-001"]
+    assert [song.id for song in Heldout(suite, shuffled=True).generate(9, STEMS)] == [f"Track0000{name}" for name in others]
     assert [song.id for song in suite.reference()] == ["Track00100-000", "Track00100-001"]  # the published order
+
+
+@pytest.mark.parametrize("counts", [(3, 6, 1), (1, 6, 3), (9, 1), (2, 2, 2), (1, 1)])
+def test_shuffled_never_takes_a_window_of_the_same_track(counts, tmp_path, monkeypatch):
+    suite = heldout_windows(tmp_path, monkeypatch, counts)
+    n = sum(counts)
+    given, shuffled = suite.heldout(), list(Heldout(suite, shuffled=True).generate(n, STEMS))
+    assert len(given) == len(shuffled) == n
+    assert not any(song.id[:10] == other.id[:10] for song, other in zip(given, shuffled))
+    (last,) = Heldout(suite, shuffled=True).generate(1, STEMS, start=n - 1)
+    assert last.id == shuffled[-1].id  # whatever was asked for before
+
+
+def test_shuffled_of_a_single_track_takes_another_window(tmp_path, monkeypatch):
+    suite = heldout_windows(tmp_path, monkeypatch, (3,))
+    shuffled = [song.id for song in Heldout(suite, shuffled=True).generate(3, STEMS)]
+    assert shuffled == ["Track00001-001", "Track00001-002", "Track00001-000"]
+
+
+def test_shuffled_of_band_is_the_song_half_of_all_further_on():
+    (song,) = Heldout(suites.open_suite("band"), shuffled=True).generate(1, STEMS, start=3)
+    assert song.id == "band-2-750003"  # held out are the seeds from 500,000 to 999,999
 
 
 @pytest.fixture
@@ -210,3 +237,23 @@ def test_a_heldout_clip_that_the_reference_holds_is_refused(songs):
     with pytest.raises(UsageError) as error:
         Folder(songs).heldout()
     assert f"{songs}/heldout/bass/c.wav is {songs}/reference/bass/b.wav" in str(error.value)
+
+
+def test_a_folder_says_what_it_cuts_pads_and_leaves_out(tmp_path):
+    write_clips(tmp_path / "reference", ["a", "b", "c"])
+    write_clips(tmp_path / "reference", ["s", "t"], seconds=5.0, rate=44100)
+    for number in range(7):
+        soundfile.write(tmp_path / f"reference/bass/x{number}.wav", np.zeros(10), 16000)
+    soundfile.write(tmp_path / "reference/piano/a.wav", np.zeros(163841), 16000)  # a sample more than 10.24 s
+    write_clips(tmp_path / "heldout", ["d", "e"], rate=22050, seed=2)  # 225,792 samples are 10.24 s
+    suite, lacks = Folder(tmp_path), "no drums, guitar, piano"
+    assert suite.reference().notices == [
+        f"reference of folder:{tmp_path}: 1 of 5 clips has stems longer than 10.24 s, which are cut",
+        f"reference of folder:{tmp_path}: 2 of 5 clips have stems shorter than 10.24 s, which are zero-padded",
+        f"reference of folder:{tmp_path}: 7 incomplete clips are left out: "
+        + "; ".join(f"x{number} ({lacks})" for number in range(5)) + "; and 2 more",
+    ]
+    assert list(suite.heldout().notices) == []
+    (tmp_path / "heldout/drums/e.wav").unlink()
+    assert Folder(tmp_path).heldout().notices == [f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)"]
+    assert list(suites.open_suite("band").reference().notices) == []

@@ -9,7 +9,8 @@ import pandas as pd
 import yaml
 
 from mtbench import scores
-from mtbench.config import CONTROLS
+from mtbench.config import CONTROLS, folder_row
+from mtbench.generator import FOLDER
 from mtbench.report import board, figures
 from mtbench.report.sources import Run
 from mtbench.report.tables import DIGITS, at_setting, standard_setting
@@ -110,15 +111,20 @@ def distribution(title: str, metric: str, lines: Sequence[figures.Sample], stem:
         ends = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]) if len(values) else []
         rows.append((line.name, f"{len(values)}/{len(line.values)}", [f"{end:.{digits}f}" for end in ends]))
     unit = scores.METRICS[metric].unit
-    what = f"Distribution of {stem} {title} over samples: {', '.join(line.name for line in lines)}"
+    named = " ".join(part for part in (stem, title) if part)
+    what = f"Distribution of {named} over samples: {', '.join(line.name for line in lines)}"
     return {"title": title, "stem": stem if stem in STEMS else "", "rows": rows,
             "figure": figures.distributions(what, unit, lines)}
 
 
 def entries(run: Run, model: str) -> list[Mapping[str, Any]]:
     """What a run's config says of a model: as a rule one entry, with its name, weights and options."""
-    return [entry for entry in run.record["config"].get("models") or []
-            if isinstance(entry, Mapping) and (entry.get("label") or entry.get("name")) == model]
+    def row(entry: Mapping[str, Any]) -> Any:
+        name = entry.get("name")
+        of_folder = isinstance(name, str) and name.startswith(FOLDER)
+        return entry.get("label") or (folder_row(name.removeprefix(FOLDER)) if of_folder else name)
+
+    return [entry for entry in run.record["config"].get("models") or [] if isinstance(entry, Mapping) and row(entry) == model]
 
 
 def reproduce(run: Run, model: str) -> str:
@@ -137,7 +143,8 @@ def reproduce(run: Run, model: str) -> str:
     if by_options and all(entry.keys() <= {"name"} for entry in chosen):
         flags = [part for name, flag in (("suite", "--suite"), ("n", "-n"), ("seed", "--seed")) if config.get(name) is not None
                  for part in (flag, str(config[name]))]
-        return shlex.join(["mtbench", "run", "--models", model, *flags, *options])
+        return shlex.join(["mtbench", "run", "--models", *(str(entry["name"]) for entry in chosen or [{"name": model}]), *flags,
+                           *options])
     text = yaml.safe_dump({"models": chosen or [model], **kept}, sort_keys=False, allow_unicode=True)
     return f"# reproduce.yaml\n{text}\n# then type\nmtbench run --config reproduce.yaml"
 

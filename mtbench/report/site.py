@@ -19,6 +19,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 import mtbench
 from mtbench import audio, scores
+from mtbench.errors import UsageError
 from mtbench.report import board, figures, lengths, listening, models, sensitivity, sources
 from mtbench.report.sources import Sources, slug
 from mtbench.report.tables import DIGITS
@@ -36,6 +37,8 @@ def write(paths: Sequence[Path], out: Path) -> Path:
     Raises UsageError, naming the file, for a folder that holds no finished run or cannot be written.
     """
     held = sources.read(paths)
+    if out.resolve() in [run.path.resolve() for run in held.runs]:
+        raise UsageError(f"{out} is a run folder; choose another --out, such as {out / 'site'}")
     check_writable(out, "choose another --out")
     site = _Site(out)
     for name in STATIC:

@@ -19,10 +19,15 @@ LENGTHS = {"": 1, "/30s": 3, "/60s": 6}  # what ends a suite's name, and how man
 
 
 class Songs(Sequence[StemSet]):
-    """Songs by number, each made or read when it is asked for."""
+    """Songs by number, each made or read when it is asked for.
 
-    def __init__(self, keys: Sequence, load: Callable[..., StemSet]):
-        self._keys, self._load = keys, load
+    pieces: what each song is cut from, where several may be of one recording; None: no two are known to be.
+    notices: what the user should know of them.
+    """
+
+    def __init__(self, keys: Sequence, load: Callable[..., StemSet], pieces: Sequence | None = None,
+                 notices: Sequence[str] = ()):
+        self._keys, self._load, self.pieces, self.notices = keys, load, pieces, notices
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -46,9 +51,9 @@ class Suite(Protocol):
     sample_rate: int
     n_samples: int
 
-    def reference(self) -> Sequence[StemSet]: ...
+    def reference(self) -> Songs: ...
 
-    def heldout(self) -> Sequence[StemSet]: ...
+    def heldout(self) -> Songs: ...
 
 
 def open_suite(name: str) -> Suite:

@@ -20,6 +20,15 @@ class StemFolder:
     clips: dict[str, dict[str, Path]]
     incomplete: dict[str, list[str]]
 
+    @property
+    def left_out(self) -> str:
+        """How many clips are incomplete, and which; empty if none is."""
+        if not (count := len(self.incomplete)):
+            return ""
+        named = [f"{name} (no {', '.join(lacks)})" for name, lacks in list(self.incomplete.items())[:5]]
+        return (f"{count} incomplete clip{'s are' if count > 1 else ' is'} left out: {'; '.join(named)}"
+                + (f"; and {count - 5} more" if count > 5 else ""))
+
 
 def stem_folder(path: str | Path) -> StemFolder:
     """Find the clips of a folder whose subfolders are named by instrument, or ``stem_0`` ... ``stem_3`` as published.
@@ -69,6 +78,7 @@ def clip_hashes(clips: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
 class Folder:
     """The suite ``folder:PATH``. PATH holds the stem folders, or ``reference/`` and ``heldout/`` that each do.
 
+    Its songs have notices of the clips that are cut, zero-padded or left out.
     Its version is a hash of the names and bytes of its clips, taken when it is first asked for: 10,000 clips of 10.24 s
     in PCM-16 at 16 kHz are 13 GB, which take 10 s of a core and what the disk needs.
     """
@@ -93,33 +103,67 @@ class Folder:
         return digest.hexdigest()[:12]
 
     def reference(self) -> Songs:
-        return Songs(list(_clips(self._reference).items()), _load)
+        return self._reference_songs
 
     def heldout(self) -> Songs:
         """Raises UsageError, naming both, if one of its clips has the very files of a clip of the reference."""
+        return self._heldout_songs
+
+    # Both are asked for again and again, and take a look into every file.
+
+    @cached_property
+    def _reference_songs(self) -> Songs:
+        return _songs(f"reference of {self.name}", _complete(self._reference))
+
+    @cached_property
+    def _heldout_songs(self) -> Songs:
         if self._heldout is None:
             return Songs([], _load)
-        held, known = _clips(self._heldout), {content: clip for clip, content in self._hashes["reference"].items()}
+        held, known = _complete(self._heldout), {content: clip for clip, content in self._hashes["reference"].items()}
         for clip, content in self._hashes["heldout"].items():
             if content in known:
-                twin = _clips(self._reference)[known[content]]
-                raise UsageError(f"{held[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out clip "
-                                 "that the reference holds makes the control 'heldout' look perfect; remove one of the two")
-        return Songs(list(held.items()), _load)
+                twin = _complete(self._reference).clips[known[content]]
+                raise UsageError(f"{held.clips[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out "
+                                 "clip that the reference holds makes the control 'heldout' look perfect; remove one of "
+                                 "the two")
+        return _songs(f"heldout of {self.name}", held)
 
     @cached_property
     def _hashes(self) -> dict[str, dict[str, str]]:
         """{part: `clip_hashes`}."""
         parts = {"reference": self._reference} | ({"heldout": self._heldout} if self._heldout else {})
-        return {part: clip_hashes(_clips(path)) for part, path in parts.items()}
+        return {part: clip_hashes(_complete(path).clips) for part, path in parts.items()}
 
 
-def _clips(path: Path) -> dict[str, dict[str, Path]]:
-    """The complete clips of a folder. Raises UsageError if there is none."""
-    clips = stem_folder(path).clips
-    if not clips:
+def _complete(path: Path) -> StemFolder:
+    """A folder with complete clips. Raises UsageError if it has none."""
+    found = stem_folder(path)
+    if not found.clips:
         raise UsageError(f"{path}: no clip has all of {', '.join(STEMS)}")
-    return clips
+    return found
+
+
+def _songs(named: str, found: StemFolder) -> Songs:
+    """The songs of a folder, with notices of those that are not N_SAMPLES long, as their headers say, and left out."""
+    lengths = [{_length(file) for file in files.values()} for files in found.clips.values()]
+    cut = sum(max(samples) > N_SAMPLES for samples in lengths)
+    padded = sum(min(samples) < N_SAMPLES for samples in lengths)
+    seconds, of = f"{N_SAMPLES / SAMPLE_RATE:g} s", f"of {len(lengths)} clips"
+    notices = [f"{named}: {count} {of} {'have' if count > 1 else 'has'} stems {which}"
+               for count, which in ((cut, f"longer than {seconds}, which are cut"),
+                                    (padded, f"shorter than {seconds}, which are zero-padded")) if count]
+    if found.left_out:
+        notices.append(f"{named}: {found.left_out}")
+    return Songs(list(found.clips.items()), _load, notices=notices)
+
+
+def _length(file: Path) -> int:
+    """Samples of a file at SAMPLE_RATE; N_SAMPLES if it cannot be read, which whoever reads it will be told."""
+    try:
+        frames, rate = audio.info(file)
+    except audio.AudioError:
+        return N_SAMPLES
+    return -(-frames * SAMPLE_RATE // rate)
 
 
 def _load(clip: tuple[str, dict[str, Path]]) -> StemSet:

@@ -32,7 +32,7 @@ class Slakh2100:
     length: one of LENGTHS.
     """
 
-    stems, sample_rate, version = STEMS, SAMPLE_RATE, "2"
+    stems, sample_rate, version = STEMS, SAMPLE_RATE, "3"
 
     def __init__(self, split: str, length: str = ""):
         self.name, self.split = f"slakh2100/{split}{length}", split
@@ -45,14 +45,17 @@ class Slakh2100:
         return self._songs(self._windows(self.split))
 
     def heldout(self) -> Songs:
-        return self._songs(in_turn(self._windows("validation" if self.split == "test" else "test")))
+        """The first window of each track before the second of any: windows of one track are one song, and the first n
+        of what is held out should be n songs."""
+        found = self._windows("validation" if self.split == "test" else "test")
+        return self._songs(sorted(found, key=lambda window: window[1]))
 
     def _windows(self, split: str) -> list[tuple[Path, int]]:
         folder = data_folder() / split
         return windows(folder, self.n_samples) if folder.is_dir() else []
 
     def _songs(self, found: list[tuple[Path, int]]) -> Songs:
-        return Songs(found, partial(_load, n_samples=self.n_samples))
+        return Songs(found, partial(_load, n_samples=self.n_samples), pieces=[track for track, _ in found])
 
 
 def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
@@ -73,19 +76,6 @@ def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
         if clip <= duration < LONGEST:
             found += [(track, number) for number in range(1 + int((duration - clip) / clip))]
     return found
-
-
-def in_turn(found: list[tuple[Path, int]]) -> list[tuple[Path, int]]:
-    """The same windows, the first of each track before the second of any: windows of one track are one song, and the
-    first n of what is held out should be n songs.
-
-    First come those of the tracks before the one in the middle, then the rest: the control `shuffled` takes the window
-    half of all further on, which is one of another track.
-    """
-    if not found:
-        return []
-    middle, _ = found[len(found) // 2]
-    return sorted(found, key=lambda window: (window[0] >= middle, window[1]))
 
 
 def _load(window: tuple[Path, int], n_samples: int) -> StemSet:
