@@ -28,8 +28,7 @@ from scipy.special import stdtr
 from mtbench import audio, stats
 from mtbench.config import CONTROLS, RunConfig, validate
 from mtbench.errors import UsageError
-from mtbench.report.tables import ARROWS, STANDARD
-from mtbench.scores import KEY, METRICS, OVER_STEMS
+from mtbench.scores import KEY, METRICS, OVER_STEMS, STANDARD
 
 FORMAT = 2
 FORMATS = ("text", "markdown", "json", "junit")
@@ -261,7 +260,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     """The table as a person reads it: texts, a row a score."""
     return pd.DataFrame({
         "model": table["model"],
-        "score": [f"{METRICS[row.metric].title}{ARROWS[METRICS[row.metric].direction]} {row.track}" for row in table.itertuples()],
+        "score": [f"{METRICS[row.metric].title}{METRICS[row.metric].arrow} {row.track}" for row in table.itertuples()],
         "setting": [_setting(row) for row in table.itertuples()],
         "baseline": [_with_error(row.baseline, row.baseline_se) for row in table.itertuples()],
         "now": [_with_error(row.value, row.se) for row in table.itertuples()],

@@ -28,6 +28,11 @@ class Metric:
     about: str
     most: float = float("inf")
 
+    @property
+    def arrow(self) -> str:
+        """To stand behind its title: to the better side, if it has one."""
+        return {-1: " ↓", 1: " ↑", 0: ""}[self.direction]
+
 
 METRICS = {
     "fad": Metric("FAD", "", -1, "1", "Fréchet audio distance to the reference, per track and of the mixture"),
@@ -47,6 +52,9 @@ SCORE_COLUMNS = [*KEY, "value", "se", "ci_low", "ci_high", "n", "n_scored"]
 SAMPLE_COLUMNS = [*KEY, "sample", "value"]
 COLUMN = [column for column in KEY if column != "model"]  # what the scores of a column of a table share
 COMPARISON_COLUMNS = [*COLUMN, "model_a", "model_b", "difference", "ci_low", "ci_high", "p", "p_adjusted", "paired"]
+# The setting of the rhythm metrics that is gated, and shown where a table has room for one, by timebase: in real seconds,
+# and as the paper prints its numbers.
+STANDARD = {"true": (100, 100.0, 0.15), "published": (150, 100.0, 0.15)}  # fps, transition lambda, window in s
 UNPITCHED = ("drums",)  # stems without a tuning
 OVER_STEMS = ("irs", "live")  # metrics of a stem, whose row `all` is the mean over stems
 NAN = float("nan")

@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mtbench.config import CONTROLS
-from mtbench.scores import METRICS, rank
+from mtbench.scores import METRICS, STANDARD, rank
 
-# The setting shown where a table has room for one, by timebase: in real seconds, and as the paper prints its numbers.
-STANDARD = {"true": (100, 100.0, 0.15), "published": (150, 100.0, 0.15)}  # fps, transition lambda, window in s
 DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "tuning": 1, "live": 2}
-ARROWS = {-1: " ↓", 1: " ↑", 0: ""}
 LEGEND = ("± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
           "scored: clips with a value, the fewest of the row")
 
@@ -117,7 +114,7 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
         rows = part.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text").fillna("-")
         rows = rows.reindex(index=labels.unique(), columns=part["model"].unique()).rename_axis(index=None, columns=None)
         note = "timebase, fps / transition lambda" + (" / window in s" if metric == "cbs" else "")
-        tables.append(Table(f"Sensitivity of {METRICS[metric].title}{ARROWS[METRICS[metric].direction]}", note, "setting", rows))
+        tables.append(Table(f"Sensitivity of {METRICS[metric].title}{METRICS[metric].arrow}", note, "setting", rows))
     return tables
 
 
@@ -141,7 +138,7 @@ def _pivot(part: pd.DataFrame, title: str, note: str, across: str, live: pd.Data
     rows = rows.reindex(index=part["model"].unique(), columns=columns).fillna("-")
     metrics = dict(zip(part[across], part["metric"]))
     rows = rows.rename(columns={column: (METRICS[column].title if across == "metric" else column)
-                                + ARROWS[METRICS[metrics[column]].direction] for column in columns})
+                                + METRICS[metrics[column]].arrow for column in columns})
     if live is not None:
         share = live.set_index("model")["value"]
         rows["live stems"] = [_number(share.get(model, float("nan")), DIGITS["live"]) for model in rows.index]
