@@ -128,7 +128,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     given_songs = ModelFolder(audio_folder / "songs", *form)
     if arranging:
         given_songs.claim({"songs": "held out", **origin})
-    folders, codes = {}, {model.row: _code(model) for model, _ in models}
+    commit = _git_commit(Path(__file__).resolve().parents[1])
+    folders, codes = {}, {model.row: _code(model, commit) for model, _ in models}
     for part in parts:
         for model, made in models:
             if part.task not in made.tasks:  # a control, or it would have been refused
@@ -478,10 +479,10 @@ def _code_notices(older: Mapping[str, Mapping[str, int]], codes: Mapping[str, st
             "choose another --out to make them anew" for (code, at_hand), rows in told.items()]
 
 
-def _code(model: Model) -> str:
+def _code(model: Model, commit: str | None) -> str:
     """What a model's samples are made by: the version of mtbench, its commit where that is known, and the version of
     the package that brings the model."""
-    commit, point = _git_commit(Path(__file__).resolve().parents[1]), generator.installed().get(model.name)
+    point = generator.installed().get(model.name)
     code = f"mtbench {mtbench.__version__}" + (f" at commit {commit}" if commit else "")
     brought = point.dist if point else None
     return f"{code}, {brought.name} {brought.version}" if brought and brought.name != "mtbench" else code

@@ -84,11 +84,16 @@ def test_the_beats_of_a_longer_clip_go_on_in_the_tempo(scores, long_scores):
     assert lasts_longer_than_its_form > 10  # so that going round is tested here and below
 
 
+def farthest_from_a_sixteenth(score) -> float:
+    """Of the hits of the drums, in s."""
+    sixteenth = 15 / score.tempo
+    places = (np.array([n.onset for n in score.notes["drums"]]) - score.beats[0]) / sixteenth
+    return np.abs(places - np.round(places)).max() * sixteenth
+
+
 def test_drums_keep_to_the_beats_of_a_longer_clip(long_scores):
     for score in [s for s in long_scores if s.swing == 0.5 and s.notes["drums"]][:20]:
-        sixteenth = 15 / score.tempo
-        places = (np.array([n.onset for n in score.notes["drums"]]) - score.beats[0]) / sixteenth
-        assert np.abs(places - np.round(places)).max() * sixteenth <= 0.015 + 1e-9
+        assert farthest_from_a_sixteenth(score) <= 0.015 + 1e-9
 
 
 def test_who_plays_plays_on_to_the_end(long_scores):
@@ -169,9 +174,7 @@ def test_share_of_silent_stems(scores):
 def test_straight_drums_lie_on_sixteenths(scores):
     """Hits are humanised by 15 ms at most."""
     for score in [s for s in scores if s.swing == 0.5 and s.notes["drums"]][:40]:
-        sixteenth = 15 / score.tempo
-        places = (np.array([n.onset for n in score.notes["drums"]]) - score.beats[0]) / sixteenth
-        assert np.abs(places - np.round(places)).max() * sixteenth <= 0.015 + 1e-9
+        assert farthest_from_a_sixteenth(score) <= 0.015 + 1e-9
 
 
 def test_drum_energy_rises_at_the_beats(scores):

@@ -218,7 +218,7 @@ def test_the_package_of_a_model_is_part_of_its_code(monkeypatch):
     ours = SimpleNamespace(dist=SimpleNamespace(name="mtbench", version="9"))
     monkeypatch.setattr(runner.generator, "installed", lambda: {"theirs": theirs, "ours": ours, "bare": SimpleNamespace(dist=None)})
     own = code(monkeypatch, "aaa")
-    made_by = {name: runner._code(config.Model(name=name)) for name in ("theirs", "ours", "bare", "folder:mine")}
+    made_by = {name: runner._code(config.Model(name=name), "aaa") for name in ("theirs", "ours", "bare", "folder:mine")}
     assert made_by == {"theirs": f"{own}, their-package 1.2", "ours": own, "bare": own, "folder:mine": own}
 
 

@@ -77,7 +77,7 @@ def by_suite(found: Sequence[Lengths]) -> list[dict[str, Any]]:
         settings.sort(key=lambda setting: setting.timebase != "true")
         if settings:
             made.append({"suite": suite, "tables": [_table(held, scores, setting) for setting in settings],
-                         "panels": _panels(held, settings[0]), "setting": _words(settings[0])})
+                         "panels": _panels(held, settings[0]), "setting": settings[0].words})
     return made
 
 
@@ -129,7 +129,7 @@ def _table(held: Sequence[Lengths], scores: pd.DataFrame, setting: Setting) -> d
         rows = [(seconds, run, [_cell(score) for score in found], _scored(found)) for seconds, run, found in rows if any(found)]
         if rows:
             groups.append((one.model, rows))
-    return {"timebase": setting.timebase, "setting": _words(setting), "groups": groups,
+    return {"timebase": setting.timebase, "setting": setting.words, "groups": groups,
             "columns": [(METRICS[metric], "" if track == "all" else track) for metric, track in columns]}
 
 
@@ -164,9 +164,3 @@ def _scored(found: Sequence[Any]) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:g} s"
-
-
-def _words(setting: Setting) -> str:
-    timebase, fps, tl, window = setting
-    base = {"true": "true seconds", "published": "published timebase"}[timebase]
-    return f"{base} · {fps:g} fps · lambda {tl:g}" + (f" · window {window:g} s" if window == window else "")

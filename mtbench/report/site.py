@@ -22,7 +22,7 @@ from mtbench import audio, scores
 from mtbench.errors import UsageError
 from mtbench.report import board, figures, lengths, listening, models, sensitivity, sources
 from mtbench.report.sources import Sources, slug
-from mtbench.report.tables import DIGITS
+from mtbench.report.tables import DIGITS, Setting
 from mtbench.store import check_writable
 
 STATIC = ("site.css", "board.js", "player.js", "icon.svg")
@@ -129,10 +129,7 @@ def _setting_words(one: board.Board) -> str:
     chosen = {name: values[one.standard[name]] for name, values in one.settings.items() if values}
     words = []
     if "timebase" in chosen and "fps" in chosen:
-        words.append({"true": "true seconds", "published": "published timebase"}[chosen["timebase"]])
-        words += [f"{chosen['fps']:g} fps", f"lambda {chosen['transition_lambda']:g}"]
-    if "window" in chosen:
-        words.append(f"window {chosen['window']:g} s")
+        words.append(Setting(chosen["timebase"], chosen["fps"], chosen["transition_lambda"], chosen.get("window", np.nan)).words)
     if "fad" in chosen:
         words.append(f"FAD on {chosen['fad']}")
     if chosen.get("given"):

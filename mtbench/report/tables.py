@@ -23,6 +23,12 @@ class Setting(NamedTuple):
     transition_lambda: float
     window: float
 
+    @property
+    def words(self) -> str:
+        base = {"true": "true seconds", "published": "published timebase"}[self.timebase]
+        counted = f" · window {self.window:g} s" if self.window == self.window else ""
+        return f"{base} · {self.fps:g} fps · lambda {self.transition_lambda:g}{counted}"
+
 
 @dataclass(frozen=True)
 class Table:
