@@ -61,7 +61,7 @@ class AttentionBlock(nn.Module):
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zeroed(nn.Conv1d(channels, channels, 1))
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, C, D, T, F]
+    def forward(self, x: Tensor) -> Tensor:  # [B, C, D, F, T]
         B, C = x.shape[:2]
         tokens = self.norm(x).permute(0, 2, 3, 4, 1).reshape(B, -1, C)  # [B, N, C]
         qkv = F.linear(tokens, self.qkv.weight[:, :, 0], self.qkv.bias)
@@ -85,7 +85,7 @@ class MSGLDUNet(nn.Module):
             config, 3, emb, lambda channels: AttentionBlock(channels, config.num_head_channels, config.norm_groups))
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:
-        """The mixture latent before every input block and after the last: [B, 1, D, t, f], pooled with the network."""
+        """The mixture latent [B, D, F, T] before every input block and after the last: [B, 1, D, f, t], pooled with the network."""
         levels = [mixture[:, None]]
         for block in self.input_blocks:
             down = isinstance(block[0], Downsample)
@@ -119,8 +119,8 @@ class MSGLDUNet(nn.Module):
             emb = self.time_embed(timestep_embedding(timesteps, config.model_channels))  # [B, 4W]
             if embedding is not None:
                 emb = torch.cat([emb, self.film_emb(embedding)], dim=1)  # [B, 8W]
-        m = None if mixture is None else self.mixture_levels(mixture)
-        h, skips = latents, []
+        m = None if mixture is None else self.mixture_levels(mixture.transpose(2, 3))
+        h, skips = latents.transpose(3, 4).contiguous(), []  # [B, C, D, F, T], as Conv3d takes it
         for i, block in enumerate(self.input_blocks):
             h = block(h if m is None else h + m[i], emb)
             skips.append(h)
@@ -128,4 +128,4 @@ class MSGLDUNet(nn.Module):
         for i, block in enumerate(self.output_blocks):
             h = torch.cat([h, skips.pop()], dim=1)
             h = block(h if m is None else h + m[len(self.input_blocks) - i], emb)
-        return self.out(h)
+        return self.out(h).transpose(3, 4)

@@ -14,7 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}  # time and mel; in three dimensions the depth, which is never down-sampled, is first
+
+class Conv3d(nn.Conv3d):
+    """Over (depth, mel, time), with weights as published, over (depth, time, mel).
+
+    A network that computes in this order is 1.6 times as fast to train on a CPU: convolutions are vectorised over the last
+    dimension, and of mel a small latent has four positions. Kernel, stride and padding are alike in time and mel.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.transpose(3, 4), self.bias)
+
+
+CONV = {2: nn.Conv2d, 3: Conv3d}  # time and mel; in three dimensions the depth, which is never down-sampled, is first
 
 
 @dataclass(frozen=True)
