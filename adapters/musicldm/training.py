@@ -15,6 +15,7 @@ import copy
 import csv
 import hashlib
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,7 @@ from musicldm import published
 from musicldm.diffusion import TRAIN_STEPS, evenly_spread, generator_of, noise_schedule
 from musicldm.generator import LatentDiffusion, load_vae, sha256
 from musicldm.mel import log_mel
+from musicldm.muon import Muon
 from musicldm.scoring import Scorer
 from musicldm.vae import VAE
 
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SHARD = 250  # songs in a file of the caches
+
+# What is no hidden layer of a network: what reads its input, makes its output or embeds the timestep.
+OUTER = re.compile(r"^(input_blocks\.0|out|to_in|to_out|time_embed|to_mapping)\.|"
+                   r"\b(emb_layers|film_emb|switcher_transform|to_scale_shift)\.")
 
 # loss(network, songs, generator): the loss of the songs with these numbers, its randomness drawn from the generator.
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
@@ -61,8 +67,9 @@ class TrainConfig(BaseModel):
 
     The run ends after `steps` or, where given, `minutes` of training. A step takes `accumulate` times `batch` songs,
     in all processes together; `devices` processes, one a GPU. The learning rate rises over `warm_up` steps, then
-    falls along a half cosine to zero at the end, or stays (`schedule`). `betas` are AdamW's. Its weights are averaged
-    with `ema_decay`, at the start over fewer steps, as published.
+    falls along a half cosine to zero at the end, or stays (`schedule`). `betas` are AdamW's; with the `optimizer` muon
+    only the weights that are not a hidden layer's are its own. The network's weights are averaged with `ema_decay`, at the
+    start over fewer steps, as published.
 
     Every `report_every` steps the losses are logged and the state is saved; with `score_every`, every so many steps,
     at the start and at the end, `score_songs` samples are made and scored. `threads` is a CPU's.
@@ -96,6 +103,7 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(gt=0)
     warm_up: int = Field(default=100, ge=1)
     schedule: Literal["cosine", "constant"] = "cosine"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.01, ge=0)
     ema_decay: float = Field(default=0.999, gt=0, lt=1)
@@ -384,11 +392,9 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     Raises RuntimeError if the loss is no longer a number.
     """
     config.folder.mkdir(parents=True, exist_ok=True)
-    ema = copy.deepcopy(network).requires_grad_(False).to(fabric.device)
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=config.learning_rate, betas=config.betas,
-                                  weight_decay=config.weight_decay)
-    objective, optimizer = fabric.setup(_Objective(network, loss), optimizer)
+    network.to(fabric.device)
+    ema = copy.deepcopy(network).requires_grad_(False)
+    objective, *optimizers = fabric.setup(_Objective(network, loss), *_optimizers(config, network))
     progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "train_loss": math.nan, "validation_loss": math.nan}
 
     path = config.folder / "state.pt"
@@ -396,7 +402,8 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
         stored = torch.load(path, map_location=fabric.device, weights_only=True)
         network.load_state_dict(stored["network"])
         ema.load_state_dict(stored["ema"])
-        optimizer.load_state_dict(stored["optimizer"])
+        for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         progress = stored["progress"]
         if opponent:
             opponent.load_state_dict(stored["opponent"])
@@ -407,8 +414,8 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
 
     def save() -> None:
         if fabric.is_global_zero:
-            everything = {"network": network.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
-                          "progress": progress}
+            everything = {"network": network.state_dict(), "ema": ema.state_dict(), "progress": progress,
+                          "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
             if opponent:
                 everything["opponent"] = opponent.state_dict()
             torch.save(everything, config.folder / "state.partial.pt")
@@ -427,7 +434,7 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     seconds = trained_for()
     while (step := progress["step"]) < config.steps and seconds < 60 * config.minutes:
         learning_rate = config.learning_rate * _rate(config, step, seconds)
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate
         for part in range(config.accumulate):
             # The songs are the same in every process, each of which takes its own of them.
@@ -439,9 +446,10 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
                 value = objective(mine, noise)
                 fabric.backward(value / config.accumulate)
             recent.append(value.detach())
-        fabric.clip_gradients(objective, optimizer, max_norm=1.0, error_if_nonfinite=False)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        fabric.clip_gradients(objective, optimizers[0], max_norm=1.0, error_if_nonfinite=False)
+        for optimizer in optimizers:
+            optimizer.step()
+        objective.zero_grad(set_to_none=True)
         if opponent:
             opponent.learn(learning_rate)
         progress["step"] += 1
@@ -463,6 +471,17 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             begun += time.monotonic() - paused  # the budget is training's alone
     network.load_state_dict(ema.state_dict())
     return progress
+
+
+def _optimizers(config: TrainConfig, network: nn.Module) -> list[torch.optim.Optimizer]:
+    """Of the network's trainable parameters, on their device: AdamW, and with `muon` Muon for the hidden layers' weights."""
+    matrices, rest = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            hidden = config.optimizer == "muon" and parameter.ndim > 1 and not OUTER.search(name)
+            (matrices if hidden else rest).append(parameter)
+    adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+    return [adamw] + ([Muon(matrices, config.learning_rate, config.weight_decay)] if matrices else [])
 
 
 def _attention(device: torch.device) -> AbstractContextManager:
@@ -590,7 +609,8 @@ def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **
         **more,
         "metadata": {
             "name": config.name, "training_data": data,
-            "seed": config.seed, "batch": config.batch * config.accumulate, "learning_rate": config.learning_rate,
+            "seed": config.seed, "batch": config.batch * config.accumulate,
+            "optimizer": config.optimizer, "learning_rate": config.learning_rate,
             "weights": f"exponential moving average, decay {config.ema_decay}",
             "steps": progress["step"], "minutes": round(progress["seconds"] / 60, 1),
             "train_loss": progress["train_loss"], "validation_loss": progress["validation_loss"],

@@ -1,0 +1,129 @@
+"""Muon for convolutions: torch's own on the matrices that filters are, sharing their memory, and what a training gives it."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from msdm import MSDMConfig, MSDMUNet
+from msg_ld import MSGLDConfig, MSGLDUNet
+from musicldm import training
+from musicldm.muon import Muon
+from musicldm.training import TrainConfig
+from synctrack.network import SyncTrackConfig, SyncTrackUNet
+
+
+def config(tmp_path, **changes) -> TrainConfig:
+    return TrainConfig(**{"name": "a", "network": {}, "out": tmp_path / "a.pt", "work": tmp_path, "steps": 10, "batch": 4,
+                          "learning_rate": 0.01, "optimizer": "muon", **changes})
+
+
+def test_a_filter_bank_moves_as_torchs_matrix_does():
+    torch.manual_seed(0)
+    bank = nn.Parameter(torch.randn(6, 4, 3, 3))
+    matrix = nn.Parameter(bank.detach().flatten(1).clone())
+    ours = Muon([bank], lr=0.1, weight_decay=0.02)
+    peer = torch.optim.Muon([matrix], lr=0.1, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        bank.grad = torch.randn_like(bank)
+        matrix.grad = bank.grad.flatten(1).clone()
+        ours.step()
+        peer.step()
+    torch.testing.assert_close(bank.detach().flatten(1), matrix.detach(), rtol=0, atol=0)
+
+
+def test_a_step_counts_all_directions_alike_whatever_the_gradients_size():
+    """An orthogonal 4 x 18 matrix has singular values of 1 and is scaled by 0.2 sqrt(18); Newton and Schulz's five
+    iterations leave them between 0.7 and 1.2."""
+    torch.manual_seed(0)
+    gradient = torch.randn(4, 2, 3, 3) * torch.tensor([1.0, 3.0, 10.0, 30.0]).view(4, 1, 1, 1)
+    moves = []
+    for size in (1.0, 1000.0):
+        weight = nn.Parameter(torch.zeros(4, 2, 3, 3))
+        weight.grad = size * gradient
+        Muon([weight], lr=1.0, weight_decay=0.0).step()
+        moves.append(weight.detach().flatten(1))
+    singular = torch.linalg.svdvals(moves[0]) / (0.2 * 18**0.5)
+    assert 0.65 < float(singular.min()) and float(singular.max()) < 1.25
+    torch.testing.assert_close(moves[0], moves[1], rtol=0.05, atol=0.02)
+
+
+def test_a_weight_without_a_gradient_stays():
+    weight = nn.Parameter(torch.ones(2, 3))
+    Muon([weight], lr=1.0, weight_decay=0.5).step()
+    assert torch.equal(weight.detach(), torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(3), torch.zeros(4, 2, 3).transpose(0, 2)])
+def test_what_is_no_matrix_is_refused_by_its_shape(weight):
+    with pytest.raises(ValueError, match="contiguous weights of two or more dimensions, got"):
+        Muon([nn.Parameter(weight)], lr=1.0, weight_decay=0.0)
+
+
+SIZES = dict(model_channels=16, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,), num_head_channels=16,
+             latent_t=8, latent_f=4, norm_groups=8)
+NETWORKS = {  # and weights of hidden layers, and others of two or more dimensions that are none
+    "synctrack": (lambda: SyncTrackUNet(SyncTrackConfig(**SIZES)),
+                  {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.transformer_blocks.0.attn1.to_out.0.weight"},
+                  {"input_blocks.0.0.weight", "out.2.weight", "time_embed.0.weight", "switcher_transform.2.weight",
+                   "middle_block.0.emb_layers.1.weight"}),
+    "msg-ld": (lambda: MSGLDUNet(MSGLDConfig(**SIZES, extra_film_condition_dim=8)),
+               {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.qkv.weight"},
+               {"input_blocks.0.0.weight", "out.2.weight", "time_embed.0.weight", "film_emb.weight",
+                "middle_block.0.emb_layers.1.weight"}),
+    "msdm": (lambda: MSDMUNet(MSDMConfig(channels=64, multipliers=(1, 1), factors=(4,), num_blocks=(1,), attentions=(True,),
+                                         attention_heads=1, attention_features=8, samples=64 * 16)),
+             {"downsamples.0.downsample.weight", "downsamples.0.transformer.attention.fn.attention.to_out.0.weight"},
+             {"to_mapping.0.weight", "to_in.module_list.0.block.block1.project.weight",
+              "to_out.module_list.0.block.block2.project.weight",
+              "downsamples.0.blocks.0.to_scale_shift.to_scale_shift.1.weight"}),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path):
+    make, hidden, outer = NETWORKS[name]
+    network = make()
+    names = {parameter.data_ptr(): name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    adamw, muon = ({names[p.data_ptr()] for group in optimizer.param_groups for p in group["params"]}
+                   for optimizer in training._optimizers(config(tmp_path), network))
+    assert hidden <= muon and outer <= adamw
+    assert adamw | muon == set(names.values()) and not adamw & muon
+    assert all(dict(network.named_parameters())[name].ndim > 1 for name in muon)
+    (alone,) = training._optimizers(config(tmp_path, optimizer="adamw"), network)
+    assert len(alone.param_groups[0]["params"]) == len(names)
+
+
+def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
+    from lightning_fabric import Fabric
+
+    torch.manual_seed(0)
+    start = nn.Sequential(nn.Conv1d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv1d(8, 1, 3, padding=1))
+
+    def loss(network, songs, generator):
+        """Songs are waves that the network is to delay by a sample."""
+        x = torch.randn(len(songs), 1, 16, generator=generator)
+        return (network(x) - x.roll(1, dims=2)).square().mean()
+
+    def trained(folder, loss) -> nn.Module:
+        network = copy.deepcopy(start)
+        asked = config(tmp_path / folder, songs=10, validation=2, steps=60, report_every=20, warm_up=5, ema_decay=0.9,
+                       learning_rate=0.05, precision="32-true")
+        progress = training.train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
+        assert progress["step"] == 60 and progress["validation_loss"] < 0.5  # nothing learnt: 1
+        return network
+
+    through, calls = trained("a", loss), []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 50:
+            raise KeyboardInterrupt
+        return loss(*arguments)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained("b", killed)
+    resumed = trained("b", loss)
+    for name, value in through.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
