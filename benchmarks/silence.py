@@ -3,12 +3,12 @@
     python benchmarks/silence.py          # embedded checkpoints; about ten minutes of one core
 
 All three networks estimate noise in the same latents on the same schedule, so one can make the steps at high noise (t
-above T) and another the rest. Printed is the share of stems with an RMS below 0.001. Then, for each network, what it
-makes of pure noise at t = 901, where all that it has to do is to give it back: the mean of its estimate over time and
-mel against that of the noise. The latents' means are what tells a silent stem from one that plays.
+above T) and another the rest. Printed is the share of stems with an RMS below 0.001. Then, for each network, the mean of
+its error over time and mel, of songs with noise added: a stem's means are what tells one that plays from a silent one.
 """
 
 import argparse
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,27 +16,29 @@ import torch
 from msg_ld.generator import make as msg_ld
 from msg_ld.generator import make_mt_musicldm as mt_musicldm
 from mtbench.suites import STEMS, open_suite
+from musicldm import noise_schedule
 from synctrack.generator import make as synctrack
 
 SILENT = 1e-3  # RMS
+STEPS = (550, 650, 750, 850, 950)
 
 
 def share_of_silent_stems(generator, above, below, T, n):
     """float [S]: `above` estimates the noise at t > T, `below` at the others; VAE and vocoder are the generator's."""
-    own, generator._denoise = generator._denoise, lambda x, t: (above if int(t[0]) > T else below)(x, t)
+    own, generator._estimated_noise = generator._estimated_noise, lambda x, t: (above if int(t[0]) > T else below)(x, t)
     levels = [[np.sqrt(np.square(sample.stems[stem]).mean()) for stem in STEMS] for sample in generator.generate(n, STEMS)]
-    generator._denoise = own
+    generator._estimated_noise = own
     return (np.array(levels) < SILENT).mean(axis=0)
 
 
 @torch.inference_mode()
-def estimate_of_means(network, shape, n=32, t=901):
-    """How much of the noise's means the estimate holds (1 is right), and what else it holds, in their deviation."""
-    noise = torch.randn(n, *shape, generator=torch.Generator().manual_seed(1))
-    estimate = torch.cat([network(part, torch.full((len(part),), t)) for part in noise.split(8)])
-    x, y = (values.mean(dim=(3, 4)).flatten() for values in (noise, estimate))
-    gain = (x @ y) / (x @ x)
-    return float(gain), float((y - gain * x).std() / x.std())
+def error_of_means(estimate, latents, t):
+    """Mean square, in that of the noise's own means (1: nothing known of them), of `latents` [N, S, C, T, F] at step t."""
+    draw = torch.Generator().manual_seed(t)
+    noise, steps = torch.randn(latents.shape, generator=draw), torch.full((len(latents),), t)
+    noisy = noise_schedule().add_noise(latents, noise, steps)
+    errors = torch.cat([estimate(x, at) for x, at in zip(noisy.split(8), steps.split(8))]) - noise
+    return float(errors.mean(dim=(3, 4)).square().mean() / noise.mean(dim=(3, 4)).square().mean())
 
 
 def main():
@@ -47,16 +49,20 @@ def main():
     suite = open_suite("band")
     models = {"mt-musicldm": mt_musicldm, "msg-ld": msg_ld, "synctrack": synctrack}
     models = {name: make(weights=None, device="cpu", suite=suite) for name, make in models.items()}
-    networks = {name: model._denoise for name, model in models.items()}
+    estimates = {name: model._estimated_noise for name, model in models.items()}
     print(f"{n} samples, share of silent stems\n\n| steps above T | T | steps below | {' | '.join(STEMS)} |\n|---|---|---|{'---|' * 4}")
     for above, T, below in (("mt-musicldm", 0, "mt-musicldm"), ("synctrack", 600, "mt-musicldm"),
                             ("mt-musicldm", 600, "synctrack"), ("msg-ld", 0, "msg-ld"), ("synctrack", 600, "msg-ld")):
-        shares = share_of_silent_stems(models[below], networks[above], networks[below], T, n)
+        shares = share_of_silent_stems(models[below], estimates[above], estimates[below], T, n)
         print(f"| {above} | {T or '-'} | {below} | " + " | ".join(f"{share:.2f}" for share in shares) + " |", flush=True)
-    print("\n| network at t = 901 | of the noise's means | what else, in their deviation |\n|---|---|---|")
-    for name, network in networks.items():
-        gain, rest = estimate_of_means(network, models[name]._shape)
-        print(f"| {name} | {gain:.2f} | {rest:.2f} |")
+    songs = [np.stack([song.stems[stem] for stem in STEMS]) for song in islice(suite.heldout(), n)]
+    held = models["synctrack"]  # the VAE of all three
+    noise = torch.randn(n, *held._shape, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        latents = torch.stack([held._posterior(waves, row) for waves, row in zip(songs, noise)])
+    print(f"\n| error of the means, t = | {' | '.join(map(str, STEPS))} |\n|---|{'---|' * len(STEPS)}")
+    for name, estimate in estimates.items():
+        print(f"| {name} | " + " | ".join(f"{error_of_means(estimate, latents, t):.2f}" for t in STEPS) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import STEMS
+from torch import nn
 
 from mtbench import generator
 from mtbench.errors import UsageError
@@ -85,6 +86,20 @@ def test_a_checkpoint_knows_its_vae(band, tmp_path):
     held = torch.load(EMBEDDED, weights_only=True) | {"vae_sha256": "0" * 64}
     torch.save(held, tmp_path / "band.pt")
     with pytest.raises(UsageError, match=f"latents of a VAE with the SHA-256 {'0' * 64}.*as vae-ckpt.ckpt"):
+        generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
+
+
+def test_what_a_checkpoints_network_predicts_is_read_from_it(band, tmp_path):
+    held = torch.load(EMBEDDED, weights_only=True)
+    made = {}
+    for predicts in ("eps", "v"):
+        torch.save(held | {"parameterization": predicts}, tmp_path / "band.pt")
+        model = generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
+        x, t = torch.randn(1, 4, 8, 64, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
+        made[predicts] = model._estimated_noise(x, t).detach()
+    torch.testing.assert_close(made["v"], noise_schedule().noise_of_velocity(x, made["eps"], t))
+    torch.save(held | {"parameterization": "x0"}, tmp_path / "band.pt")
+    with pytest.raises(UsageError, match="band.pt: its network predicts 'x0', which model 'synctrack' cannot.*eps and v"):
         generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
 
 
@@ -189,6 +204,25 @@ def small_model(small, samples: int = 10240, batch_size: int = 3, **options) -> 
     T = -(-samples // (160 * 8 * 2)) * 2
     return LatentDiffusion("small", network, vae, 0.5, (4, 8, T, 8), {}, "cpu", steps=4, batch_size=batch_size,
                            samples=samples, **options)
+
+
+class Velocity(nn.Module):
+    """The velocity by a network that estimates the noise: v = (e - sqrt(1 - a_t) x_t) / sqrt(a_t)."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network, self.config = network, network.config
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        a = noise_schedule().alphas_cumprod[t].view(-1, 1, 1, 1, 1)
+        return (self.network(x, t) - (1 - a).sqrt() * x) / a.sqrt()
+
+
+def test_a_network_of_the_velocity_makes_what_one_of_the_noise_makes(small):
+    network, vae = small
+    velocity = LatentDiffusion("small", Velocity(network), vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, 1, parameterization="v")
+    torch.testing.assert_close(velocity._latents(0, [3]), small_model(small, batch_size=1)._latents(0, [3]),
+                               rtol=1e-3, atol=1e-3)
 
 
 def song(i: int, *stems: str, samples: int = 10240, rate: int = 16000) -> StemSet:

@@ -209,6 +209,20 @@ def test_add_noise_by_hand():
     assert noisy.numpy() == pytest.approx(math.sqrt(0.9985) + 2 * math.sqrt(0.0015), abs=1e-6)
 
 
+def test_velocity_by_hand_and_back_to_the_noise():
+    """Salimans and Ho: with a = cos^2 of an angle, x_t = cos x_0 + sin e and v = cos e - sin x_0, so e = sin x_t + cos v."""
+    schedule = noise_schedule()
+    t = torch.tensor([0, 300, 999])
+    cos, sin = schedule.alphas_cumprod[t].sqrt(), (1 - schedule.alphas_cumprod[t]).sqrt()
+    x0, e = torch.full((3, 2), 2.0), torch.full((3, 2), -1.0)
+    v = schedule.velocity(x0, e, t)
+    torch.testing.assert_close(v, (-cos - 2 * sin)[:, None].expand(3, 2))
+    torch.testing.assert_close(schedule.noise_of_velocity(schedule.add_noise(x0, e, t), v, t), e)
+    # Where there is nearly nothing but noise (a_999 is 0.0001), a wrong velocity hardly makes the noise wrong.
+    wrong = schedule.noise_of_velocity(schedule.add_noise(x0, e, t), v + 1, t) - e
+    torch.testing.assert_close(wrong, cos[:, None].expand(3, 2))
+
+
 def test_timestep_embedding_by_hand():
     # Four channels: frequencies 1 and 1/100, cosines first.
     expected = [math.cos(3), math.cos(0.03), math.sin(3), math.sin(0.03)]

@@ -174,6 +174,18 @@ def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
     assert value(lambda x, t: x / (1 - a[t]).sqrt().view(-1, 1, 1, 1, 1)) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_loss_of_the_velocity():
+    """Data are zero, so that v = sqrt(a_t) noise and x_t = sqrt(1 - a_t) noise."""
+    a = noise_schedule().alphas_cumprod
+    loss, songs = diffusion_loss(torch.zeros(3, 2, 4, 8, 16, 4), 1.0, parameterization="v"), torch.zeros(64, dtype=torch.long)
+
+    def value(network) -> float:
+        return float(loss(network, songs, torch.Generator().manual_seed(0)))
+
+    assert value(lambda x, t: torch.zeros_like(x)) == pytest.approx(float(a.mean()), abs=0.02)
+    assert value(lambda x, t: x * (a[t] / (1 - a[t])).sqrt().view(-1, 1, 1, 1, 1)) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_diffusion_loss_shows_the_mixture_to_all_but_its_share_of_the_songs():
     """Who takes the mixture for the noise errs by 1 where it is zeros and by 1 + its power where it is there."""
     latents, mixtures = torch.zeros(3, 2, 4, 8, 16, 4), torch.zeros(3, 2, 1, 8, 16, 4)

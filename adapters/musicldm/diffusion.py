@@ -1,7 +1,7 @@
 """Noise schedule, timestep embedding and DDIM sampling (Ho et al. 2020; Song, Meng and Ermon 2021).
 
-Shared by SyncTrack and MSG-LD, whose networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e, with
-a_t = alphas_cumprod[t], t = 0 ... 999. Both sample with eta = 1 and never clip x_0.
+Shared by SyncTrack and MSG-LD, whose published networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e, with
+a_t = alphas_cumprod[t], t = 0 ... 999; a network may also predict the velocity v, which gives the noise. Both sample with eta = 1 and never clip x_0.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 TRAIN_STEPS = 1000
+Parameterization = Literal["eps", "v"]  # what a network predicts: the noise, or the velocity
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,23 @@ class NoiseSchedule:
 
     def add_noise(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise; x0 and noise [B, ...], timesteps int64 [B]."""
-        a = self.alphas_cumprod.to(x0.device)[timesteps].view(-1, *[1] * (x0.ndim - 1))
-        return a.sqrt() * x0 + (1.0 - a).sqrt() * noise
+        signal, deviation = self._shares(x0, timesteps)
+        return signal * x0 + deviation * noise
+
+    def velocity(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """v = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans and Ho 2022), of the same shapes."""
+        signal, deviation = self._shares(x0, timesteps)
+        return signal * noise - deviation * x0
+
+    def noise_of_velocity(self, x: Tensor, v: Tensor, timesteps: Tensor) -> Tensor:
+        """The noise in x_t by its velocity: sqrt(1 - a_t) x_t + sqrt(a_t) v."""
+        signal, deviation = self._shares(x, timesteps)
+        return deviation * x + signal * v
+
+    def _shares(self, x: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(a_t) and sqrt(1 - a_t), each [B, 1, ...] as x has dimensions."""
+        a = self.alphas_cumprod.to(x.device)[timesteps].view(-1, *[1] * (x.ndim - 1))
+        return a.sqrt(), (1.0 - a).sqrt()
 
 
 def noise_schedule() -> NoiseSchedule:

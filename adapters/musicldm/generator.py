@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mtbench.errors import UsageError, unknown_name
 from mtbench.generator import StemSet
 from musicldm import published
-from musicldm.diffusion import ddim, ddim_schedule, guided, noise_per_sample
+from musicldm.diffusion import Parameterization, ddim, ddim_schedule, guided, noise_per_sample, noise_schedule
 from musicldm.fetch import RECORDS, checked_sha256, sha256, weights_folder
 from musicldm.griffin_lim import griffin_lim
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
@@ -44,7 +44,8 @@ class LatentDiffusion:
     batch_size and are always full, and batch_size is part of the provenance.
     separates: the network takes a mixture's latents as its third argument and was trained so.
     embeddings: [2, E], for a network that takes an `embedding`: what stands for no condition, and the condition of all
-    samples. guidance_scale: how far samples follow mixture or embedding, from 0 (not) over 1 (as trained) to more.
+    samples. parameterization: what the network predicts. guidance_scale: how far samples follow mixture or embedding, from
+    0 (not) over 1 (as trained) to more.
     precision: one of PRECISIONS, of the network; all but float32 change samples beyond rounding, and are part of the
     provenance. compile: let torch compile the network, which pays where many batches follow.
 
@@ -56,11 +57,11 @@ class LatentDiffusion:
     def __init__(self, name: str, network: nn.Module, vae: VAE, scale_factor: float, latent_shape: Sequence[int],
                  provenance: Mapping[str, Any], device: str, steps: int, batch_size: int, *,
                  vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False,
-                 separates: bool = False, embeddings: Tensor | None = None, guidance_scale: float = 1.0,
-                 precision: str = "float32", compile: bool = False):
+                 separates: bool = False, embeddings: Tensor | None = None, parameterization: Parameterization = "eps",
+                 guidance_scale: float = 1.0, precision: str = "float32", compile: bool = False):
         self.tasks = frozenset({"total", "arrangement", "separation"} if separates else {"total", "arrangement"})
         self._embeddings = None if embeddings is None else embeddings.to(device)
-        self._guidance_scale = guidance_scale
+        self._guidance_scale, self._parameterization = guidance_scale, parameterization
         self.name, self._device, self._batch_size, self._mixes_samples = name, device, batch_size, mixes_samples
         self._network = network.eval().to(device)
         if all(parameter.ndim < 5 for parameter in network.parameters()):  # 2-D: 1.4 times as fast on a CPU
@@ -72,7 +73,7 @@ class LatentDiffusion:
         self._scale_factor, self._shape = scale_factor, tuple(latent_shape)
         self._frames = self._shape[2] * vae.config.downsampling
         self._samples = samples or self._frames * HOP
-        self._schedule = ddim_schedule(steps)
+        self._levels, self._schedule = noise_schedule(), ddim_schedule(steps)
         self.on_step: Callable[[int, int], None] = lambda done, steps: None
         self.provenance = {**provenance, "sampler": f"DDIM, {len(self._schedule.timesteps)} steps, eta 1",
                            "vocoder": "HiFi-GAN" if vocoder else "Griffin-Lim"}
@@ -152,7 +153,8 @@ class LatentDiffusion:
 
     def _estimated_noise(self, x: Tensor, timesteps: Tensor, *mixture: Tensor, **embedding: Tensor) -> Tensor:
         with reduced_precision(self._precision, x.device):
-            return self._denoise(x, timesteps, *mixture, **embedding).float()
+            predicted = self._denoise(x, timesteps, *mixture, **embedding).float()
+        return predicted if self._parameterization == "eps" else self._levels.noise_of_velocity(x, predicted, timesteps)
 
     def _encoded(self, kept: Sequence[Mapping[str, np.ndarray]], noise: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled posterior samples of the stems to keep [B, track, C, T, F], and their mask [B, track, 1, 1, 1]."""
@@ -205,9 +207,13 @@ def from_checkpoint(
         state = {name: value for name, value in held["state_dict"].items() if not name.startswith(CONDITIONER)}
         model = published.read(path, {"state_dict": state}, lightning)
         network, vae, vocoder, scale_factor = model.network, model.vae, model.vocoder, model.scale_factor
-        digests, origin = model.sha256, {"trained_on": "Slakh2100"}
+        digests, origin, parameterization = model.sha256, {"trained_on": "Slakh2100"}, "eps"
     else:
         network, origin = trained_network(name, path, held, trained)
+        parameterization = held.get("parameterization", "eps")
+        if parameterization not in get_args(Parameterization):
+            raise UsageError(f"{path}: its network predicts '{parameterization}', which model '{name}' cannot sample with; it "
+                             f"knows {' and '.join(get_args(Parameterization))}")
         if not isinstance(held.get("scale_factor"), (int, float, Tensor)):
             raise UsageError(f"{path} is no checkpoint of model '{name}' (it has no scale_factor)")
         scale_factor = float(held["scale_factor"])
@@ -241,7 +247,8 @@ def from_checkpoint(
         provenance["duration"] = f"{seconds:g} s by a model trained on {trained_seconds:g} s"
     return LatentDiffusion(name, network, vae, scale_factor, shape, provenance, device, steps, batch_size,
                            vocoder=vocoder, samples=samples, mixes_samples=mixes, separates=separates(held),
-                           embeddings=embeddings, guidance_scale=guidance_scale, precision=precision, compile=compile)
+                           embeddings=embeddings, parameterization=parameterization, guidance_scale=guidance_scale,
+                           precision=precision, compile=compile)
 
 
 def task_of(held: StemSet) -> str:

@@ -38,7 +38,7 @@ from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
 from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, band, open_suite
 from musicldm import published
-from musicldm.diffusion import TRAIN_STEPS, evenly_spread, generator_of, noise_schedule
+from musicldm.diffusion import TRAIN_STEPS, Parameterization, evenly_spread, generator_of, noise_schedule
 from musicldm.generator import LatentDiffusion, load_vae, sha256
 from musicldm.mel import log_mel
 from musicldm.muon import Muon
@@ -75,6 +75,8 @@ class TrainConfig(BaseModel):
     at the start and at the end, `score_songs` samples are made and scored. `threads` is a CPU's.
     `crop` belongs to the VAE and the vocoder: the frames of a stem that they see at a time (being convolutional, they
     learn more from many short ones); `kl_weight` to the VAE: the weight of the divergence of its posterior.
+    `parameterization` is what a network on latents predicts: the noise (eps), as published, or the velocity (v), which a small
+    one gets right where there is nearly nothing but noise.
     `without_mixture` belongs to MSG-LD: the share of the songs that it learns without their mixture, as the published
     one does a tenth; 1: all, so that there is no separation.
     The vocoder's discriminators have `discriminator_width` times the published channels and begin after
@@ -113,6 +115,7 @@ class TrainConfig(BaseModel):
     threads: int = Field(default=1, ge=1)
     crop: int = Field(default=256, ge=1)
     kl_weight: float = Field(default=0.0, ge=0)
+    parameterization: Parameterization = "eps"
     without_mixture: float = Field(default=1.0, gt=0, le=1)
     discriminator_width: float = Field(default=1.0, gt=0)
     adversarial_from: int = Field(default=0, ge=0)
@@ -315,9 +318,9 @@ def scale_factor_of(latents: Shards) -> float:
     return 1.0 / float((mean.var() + std.square().mean()).sqrt())
 
 
-def diffusion_loss(latents: Shards, scale_factor: float, mixtures: Shards | None = None,
-                   without_mixture: float = 0.0) -> Loss:
-    """The mean squared error of the noise estimate, on scaled posterior samples (Ho et al. 2020).
+def diffusion_loss(latents: Shards, scale_factor: float, mixtures: Shards | None = None, without_mixture: float = 0.0,
+                   parameterization: Parameterization = "eps") -> Loss:
+    """The mean squared error of the noise (Ho et al. 2020) or the velocity, on scaled posterior samples.
 
     Timesteps are spread evenly over a batch (one in each B-th of the schedule), which lowers the loss's variance.
     mixtures: latents of the songs' mixtures, the network's third argument; a song has zeros in its stead with the
@@ -338,7 +341,8 @@ def diffusion_loss(latents: Shards, scale_factor: float, mixtures: Shards | None
         if mixtures is not None:
             kept = torch.rand(B, generator=generator, device=device) >= without_mixture
             given = [sampled(mixtures, songs, generator)[:, 0] * kept[:, None, None, None]]
-        return (network(schedule.add_noise(x0, noise, t), t, *given).float() - noise).square().mean()
+        asked = noise if parameterization == "eps" else schedule.velocity(x0, noise, t)
+        return (network(schedule.add_noise(x0, noise, t), t, *given).float() - asked).square().mean()
 
     return loss
 
@@ -561,15 +565,15 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
 
     def sample(network: nn.Module, n: int) -> Iterator[StemSet]:
         generator = LatentDiffusion(config.name, network, vae, scale_factor, latents.shape[2:], {}, str(fabric.device),
-                                    steps=50, batch_size=config.score_songs)
+                                    steps=50, batch_size=config.score_songs, parameterization=config.parameterization)
         return generator.generate(n, STEMS)
 
     scorer = scorer_of(fabric, config, sample)
-    loss = diffusion_loss(latents, scale_factor, mixtures, config.without_mixture)
+    loss = diffusion_loss(latents, scale_factor, mixtures, config.without_mixture, config.parameterization)
     progress = train(fabric, config, network, loss, len(latents), scorer)
     if fabric.is_global_zero:
         export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae),
-               mixture=mixtures is not None)
+               mixture=mixtures is not None, parameterization=config.parameterization)
 
 
 def scorer_of(fabric: Fabric, config: TrainConfig, sample: Callable[[nn.Module, int], Iterable[StemSet]]) -> Scorer | None:
