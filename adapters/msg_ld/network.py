@@ -85,7 +85,7 @@ class MSGLDUNet(nn.Module):
             config, 3, emb, lambda channels: AttentionBlock(channels, config.num_head_channels, config.norm_groups))
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:
-        """The mixture latent [B, D, F, T] before every input block and after the last: [B, 1, D, f, t], pooled with the network."""
+        """The mixture latent [B, D, F, T] pooled with the network: [B, 1, D, f, t] before every input block and after the last."""
         levels = [mixture[:, None]]
         for block in self.input_blocks:
             down = isinstance(block[0], Downsample)

@@ -1,7 +1,8 @@
 """Noise schedule, timestep embedding and DDIM sampling (Ho et al. 2020; Song, Meng and Ermon 2021).
 
 Shared by SyncTrack and MSG-LD, whose published networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e, with
-a_t = alphas_cumprod[t], t = 0 ... 999; a network may also predict the velocity v, which gives the noise. Both sample with eta = 1 and never clip x_0.
+a_t = alphas_cumprod[t], t = 0 ... 999; others may predict the velocity v, which gives the noise. Both sample with eta = 1 and
+never clip x_0.
 """
 
 from __future__ import annotations
