@@ -33,6 +33,19 @@ def write_clips(folder: Path, names, seconds: float = 10.24, rate: int = RATE, s
     return folder
 
 
+def killed_at(call: int, work):
+    """`work`, interrupted as by Ctrl-C when it is called for this time."""
+    calls = []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    return killed
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     """Tests neither read nor fill the user's cache; within a session they share one."""

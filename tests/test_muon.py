@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from conftest import killed_at
+from lightning_fabric import Fabric
 from torch import nn
 
 from msdm import MSDMConfig, MSDMUNet
@@ -96,8 +98,6 @@ def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path
 
 
 def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
-    from lightning_fabric import Fabric
-
     torch.manual_seed(0)
     start = nn.Sequential(nn.Conv1d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv1d(8, 1, 3, padding=1))
 
@@ -114,16 +114,9 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
         assert progress["step"] == 60 and progress["validation_loss"] < 0.5  # nothing learnt: 1
         return network
 
-    through, calls = trained("a", loss), []
-
-    def killed(*arguments):
-        calls.append(1)
-        if len(calls) == 50:
-            raise KeyboardInterrupt
-        return loss(*arguments)
-
+    through = trained("a", loss)
     with pytest.raises(KeyboardInterrupt):
-        trained("b", killed)
+        trained("b", killed_at(50, loss))
     resumed = trained("b", loss)
     for name, value in through.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import killed_at
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -84,16 +85,8 @@ def test_training_learns_logs_and_exports(tmp_path):
 def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     through = Line()
     trained(through, config(tmp_path / "a"))
-    calls = []
-
-    def killed(*arguments):
-        calls.append(1)
-        if len(calls) == 120:
-            raise KeyboardInterrupt
-        return squared_error(*arguments)
-
     with pytest.raises(KeyboardInterrupt):
-        trained(Line(), config(tmp_path / "b"), killed)
+        trained(Line(), config(tmp_path / "b"), killed_at(120, squared_error))
     with (tmp_path / "b" / "line" / "loss.csv").open("a") as file:  # logged, and killed before the state was saved
         file.write("125,1.0,9.0,9.0\r\n")
     resumed = Line()

@@ -94,7 +94,7 @@ class MSGLDUNet(nn.Module):
 
     def forward(self, latents: Tensor, timesteps: Tensor, mixture: Tensor | None = None,
                 embedding: Tensor | None = None) -> Tensor:
-        """The noise in `latents`.
+        """The noise in `latents`, or their velocity, as the network was trained.
 
         latents: [B, S, D, T, F], stems in the order bass, drums, guitar, piano, scaled by the checkpoint's scale
         factor; timesteps: [B], 0 ... 999; mixture: scaled latents of the mixture [B, D, T, F] for separation, or

@@ -438,8 +438,9 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     seconds = trained_for()
     while (step := progress["step"]) < config.steps and seconds < 60 * config.minutes:
         learning_rate = config.learning_rate * _rate(config, step, seconds)
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = learning_rate
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
         for part in range(config.accumulate):
             # The songs are the same in every process, each of which takes its own of them.
             draw = generator_of("cpu", config.seed, step, part)

@@ -284,7 +284,7 @@ class SyncTrackUNet(nn.Module):
             return torch.cat([time, prior.repeat(len(timesteps), 1)], dim=1)
 
     def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise in `latents`.
+        """The noise in `latents`, or their velocity, as the network was trained.
 
         latents: [B, S, in_channels, T, F], tracks in the order bass, drums, guitar, piano, scaled by the
         checkpoint's scale factor; timesteps: [B], 0 ... 999. Returns [B, S, out_channels, T, F].
