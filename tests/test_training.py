@@ -97,6 +97,17 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(tmp_path):
+    plain, compiled = Line(), Line()
+    trained(plain, config(tmp_path / "a", steps=30, schedule="constant"))
+    trained(compiled, config(tmp_path / "b", steps=20, schedule="constant", compile=True))
+    state = torch.load(tmp_path / "b" / "line" / "state.pt", weights_only=True)
+    assert state["network"].keys() == plain.state_dict().keys()
+    trained(compiled, config(tmp_path / "b", steps=30, schedule="constant"))  # goes on without
+    assert torch.allclose(compiled.slope, plain.slope, atol=1e-6)
+
+
 def test_two_batches_accumulated_are_one_of_both(tmp_path):
     """The gradient of a mean over 8 songs is the mean of those over two times 4."""
     seen = []

@@ -66,8 +66,9 @@ class TrainConfig(BaseModel):
     `vae` the checkpoint whose latents a diffusion model learns, `initial_weights` a checkpoint to start from.
 
     The run ends after `steps` or, where given, `minutes` of training. A step takes `accumulate` times `batch` songs,
-    in all processes together; `devices` processes, one a GPU. The learning rate rises over `warm_up` steps, then
-    falls along a half cosine to zero at the end, or stays (`schedule`). `betas` are AdamW's; with the `optimizer` muon
+    in all processes together; `devices` processes, one a GPU. `compile` lets torch compile the network, which takes a
+    minute at the start and a C++ compiler. The learning rate rises over `warm_up` steps, then falls along a half cosine to
+    zero at the end, or stays (`schedule`). `betas` are AdamW's; with the `optimizer` muon
     only the weights that are not a hidden layer's are its own. The network's weights are averaged with `ema_decay`, at the
     start over fewer steps, as published.
 
@@ -102,6 +103,7 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(default=1, ge=1)
     devices: int = Field(default=1, ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
+    compile: bool = False
     learning_rate: float = Field(gt=0)
     warm_up: int = Field(default=100, ge=1)
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -398,7 +400,8 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     config.folder.mkdir(parents=True, exist_ok=True)
     network.to(fabric.device)
     ema = copy.deepcopy(network).requires_grad_(False)
-    objective, *optimizers = fabric.setup(_Objective(network, loss), *_optimizers(config, network))
+    compiled = torch.compile(network) if config.compile else network  # with the network's own parameters
+    objective, *optimizers = fabric.setup(_Objective(compiled, loss), *_optimizers(config, network))
     progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "train_loss": math.nan, "validation_loss": math.nan}
 
     path = config.folder / "state.pt"
