@@ -97,6 +97,26 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("change", [{"optimizer": "muon"}, {"network": 3}, {"state": {}}])
+def test_a_state_of_another_training_is_named(change, tmp_path):
+    class Matrix(Line):
+        def __init__(self, width: int = 2):
+            super().__init__()
+            self.matrix = nn.Parameter(torch.ones(width, width))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.matrix.mean() * super().forward(x)
+
+    trained(Matrix(), config(tmp_path, steps=25))
+    path = tmp_path / "line" / "state.pt"
+    if "state" in change:
+        torch.save(change["state"], path)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"state\.pt: not a state of the training that line asks for .*delete the file"):
+        trained(Matrix(change.get("network", 2)), config(tmp_path, steps=50, optimizer=change.get("optimizer", "adamw")))
+    assert path.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_a_compiled_network_learns_the_same(tmp_path):
     plain, compiled = Line(), Line()

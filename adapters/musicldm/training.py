@@ -406,14 +406,18 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
 
     path = config.folder / "state.pt"
     if path.exists():
-        stored = torch.load(path, map_location=fabric.device, weights_only=True)
-        network.load_state_dict(stored["network"])
-        ema.load_state_dict(stored["ema"])
-        for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        progress = stored["progress"]
-        if opponent:
-            opponent.load_state_dict(stored["opponent"])
+        try:
+            stored = torch.load(path, map_location=fabric.device, weights_only=True)
+            network.load_state_dict(stored["network"])
+            ema.load_state_dict(stored["ema"])
+            for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
+            progress = stored["progress"]
+            if opponent:
+                opponent.load_state_dict(stored["opponent"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UsageError(f"{path}: not a state of the training that {config.name} asks for ({str(error).splitlines()[0]}); "
+                             "put the config back, delete the file, or take another name") from error
         fabric.print(f"{config.name}: going on from step {progress['step']}")
     _forget_after(config.folder, progress["step"])
     if scorer and progress["step"] == 0:
