@@ -103,6 +103,12 @@ def test_what_a_checkpoints_network_predicts_is_read_from_it(band, tmp_path):
         generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
 
 
+def test_nothing_asked_for_is_nothing_made(made):
+    assert list(made.generate(0, ["drums"], start=5)) == []
+    with pytest.raises(UsageError, match="no stem was asked for"):
+        list(made.generate(1, []))
+
+
 def test_a_file_that_holds_code_runs_none(band, tmp_path):
     class Run:
         def __reduce__(self):
@@ -114,7 +120,7 @@ def test_a_file_that_holds_code_runs_none(band, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path):
+def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path, monkeypatch):
     vae = torch.load(EMBEDDED_VAE, weights_only=True) | {"metadata": {"name": "another"}}
     torch.save(vae, tmp_path / "vae-ckpt.ckpt")
     vocoder = {"config": vars(TINY_VOCODER), "state_dict": fill(HiFiGAN(TINY_VOCODER)).state_dict(), "metadata": {}}
@@ -128,6 +134,17 @@ def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path):
         assert made.provenance[f"{what}_sha256"] == sha256(tmp_path / name)
     (sample,) = made.generate(1, ["bass"])
     assert sample.stems["bass"].shape == (10240,)
+
+    # A VAE copied beside the checkpoint does not hide the vocoder that was fetched with the same VAE.
+    monkeypatch.setenv("MTBENCH_WEIGHTS", str(tmp_path / "weights"))
+    fetched = tmp_path / "weights" / "synctrack"
+    fetched.mkdir(parents=True)
+    (tmp_path / "hifigan-ckpt.ckpt").rename(fetched / "hifigan-ckpt.ckpt")
+    alone = generator.make("synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1})
+    assert alone.provenance["vocoder"] == "Griffin-Lim"
+    (fetched / "vae-ckpt.ckpt").write_bytes((tmp_path / "vae-ckpt.ckpt").read_bytes())
+    again = generator.make("synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1})
+    assert again.provenance["vocoder"] == "HiFi-GAN"
 
 
 @pytest.mark.parametrize("options, message", [({"steps": 3}, "steps"), ({"batch_size": 0}, "batch_size must be"),

@@ -381,6 +381,7 @@ def test_separated_stems_sum_up_to_the_mixture(own):
 
 
 def test_a_separation_that_diverges_is_refused(own):
+    assert made_of(own, steps=20).tasks == {"total", "arrangement"}
     with pytest.raises(UsageError, match="separation in 20 steps diverges; it takes 52 or more"):
         next(made_of(own, steps=20).generate(1, STEMS, given=[song(0, "mixture")]))
 

@@ -92,7 +92,7 @@ def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path
                    for optimizer in training._optimizers(config(tmp_path), network))
     assert hidden <= muon and outer <= adamw
     assert adamw | muon == set(names.values()) and not adamw & muon
-    assert all(dict(network.named_parameters())[name].ndim > 1 for name in muon)
+    assert all(min(dict(network.named_parameters())[name].flatten(1).shape) > 1 for name in muon)  # no gains of norms
     (alone,) = training._optimizers(config(tmp_path, optimizer="adamw"), network)
     assert len(alone.param_groups[0]["params"]) == len(names)
 
@@ -120,3 +120,23 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
     resumed = trained("b", loss)
     for name, value in through.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_a_spike_is_clipped_in_all_weights_alike(tmp_path):
+    """One step among many whose gradients are a million times as large leaves the momentum what it would be."""
+    def trained(spike: float) -> nn.Module:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+        steps = []
+
+        def loss(network, songs, generator):
+            steps.append(len(songs))
+            x = torch.randn(len(songs), 4, generator=generator)
+            return 1e3 * (spike if len(steps) == 3 else 1.0) * (network(x) - x[:, :1]).square().mean()  # always clipped
+
+        asked = config(tmp_path / str(spike), songs=10, validation=2, steps=10, report_every=10, precision="32-true")
+        training.train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
+        return network
+
+    for even, spiked in zip(trained(1.0).parameters(), trained(1e6).parameters()):
+        torch.testing.assert_close(spiked, even, rtol=1e-3, atol=1e-5)

@@ -2,10 +2,12 @@
 
 import csv
 import math
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +16,19 @@ from conftest import killed_at
 from lightning_fabric import Fabric
 from torch import nn
 
+import msg_ld.train
+import synctrack.train
 from msdm import MSDMConfig
 from msg_ld.network import MSGLDConfig
-from mtbench.errors import UsageError
+from mtbench.errors import MtbenchError, UsageError
+from mtbench import generator
 from mtbench.generator import StemSet
+from mtbench.suites import open_suite
 from musicldm import noise_schedule, training
 from musicldm.hifigan import HiFiGANConfig
+from musicldm.generator import load_vae, sha256
 from musicldm.scoring import Scorer, rhythm
+from musicldm.train_vae import train_vae
 from musicldm.training import TrainConfig, diffusion_loss, export, read_config, start_from, train, training_songs
 from musicldm.vae import VAEConfig
 from synctrack.network import ABLATIONS, SyncTrackConfig, SyncTrackUNet
@@ -97,8 +105,10 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     assert losses[0] == losses[1]
 
 
-@pytest.mark.parametrize("change", [{"optimizer": "muon"}, {"network": 3}, {"state": {}}])
-def test_a_state_of_another_training_is_named(change, tmp_path):
+@pytest.mark.parametrize("change, named", [
+    ({"optimizer": "muon"}, "optimizer"), ({"parameterization": "v", "seed": 1}, "seed, parameterization"),
+    ({"vae": "other.pt"}, "vae"), ({"width": 3}, "matrix"), ({"state": {}}, "config")])
+def test_a_state_of_another_training_is_named(change, named, tmp_path):
     class Matrix(Line):
         def __init__(self, width: int = 2):
             super().__init__()
@@ -110,11 +120,54 @@ def test_a_state_of_another_training_is_named(change, tmp_path):
     trained(Matrix(), config(tmp_path, steps=25))
     path = tmp_path / "line" / "state.pt"
     if "state" in change:
-        torch.save(change["state"], path)
+        torch.save(change.pop("state"), path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=r"state\.pt: not a state of the training that line asks for .*delete the file"):
-        trained(Matrix(change.get("network", 2)), config(tmp_path, steps=50, optimizer=change.get("optimizer", "adamw")))
+    with pytest.raises(UsageError, match=rf"state\.pt: not a state of the training that line asks for \(.*{named}.*delete the file"):
+        trained(Matrix(change.pop("width", 2)), config(tmp_path, steps=50, **change))
     assert path.read_bytes() == before
+
+
+def test_a_training_may_go_on_longer_elsewhere_and_with_other_reports(tmp_path):
+    trained(Line(), config(tmp_path, steps=25))
+    more = config(tmp_path, steps=50, report_every=10, precision="bf16-mixed", out=tmp_path / "elsewhere.pt")
+    assert trained(Line(), more)["step"] == 50
+
+
+def test_songs_and_noise_are_drawn_apart(tmp_path):
+    """Of every song a loss that draws one of four stems sees all four; drawn from one stream, it would see one."""
+    seen = {}
+
+    def loss(network, songs, generator):
+        for song, stem in zip(songs.tolist(), torch.randint(4, (len(songs),), generator=generator).tolist()):
+            seen.setdefault(song, set()).add(stem)
+        return network.slope.sum() ** 2
+
+    trained(Line(), config(tmp_path, steps=100), loss)
+    assert seen == {song: {0, 1, 2, 3} for song in range(8)} | {8: seen[8], 9: seen[9]}
+
+
+def test_a_batch_is_shared_out_whole_or_not_at_all(tmp_path):
+    with pytest.raises(UsageError, match="line: a batch of 4 cannot be shared out to 3 processes"):
+        train(SimpleNamespace(world_size=3), config(tmp_path), Line(), squared_error, 10)
+
+
+def test_samples_are_scored_once_when_due_wherever_it_was_stopped(tmp_path):
+    killed = []
+
+    def scorer(network, folder):
+        step = int(folder.name)
+        if step not in killed:
+            killed.append(step)
+            raise KeyboardInterrupt
+        return {"fad": 1.0}
+
+    asked = config(tmp_path, steps=75, score_every=50)
+    for _ in range(3):  # stopped before the first state, while it scored step 50, and while it scored the end
+        with pytest.raises(KeyboardInterrupt):
+            trained(Line(), asked, scorer=scorer)
+    for _ in range(2):
+        assert trained(Line(), asked, scorer=scorer)["step"] == 75
+    assert [row["step"] for row in rows(tmp_path / "line" / "scores.csv")] == ["0", "50", "75"]
 
 
 @pytest.mark.slow
@@ -153,7 +206,7 @@ def test_the_learning_rate_rises_and_falls_or_stays(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(tmp_path):
-    with pytest.raises(RuntimeError, match="line: the loss became nan before step 25"):
+    with pytest.raises(MtbenchError, match="line: the loss became nan before step 25; try a lower learning_rate"):
         trained(Line(), config(tmp_path), lambda network, *_: network.slope.sum() * math.nan)
     assert not (tmp_path / "line" / "state.pt").exists()
 
@@ -244,6 +297,11 @@ def test_weights_to_start_from_are_those_that_fit(tmp_path, capsys):
     assert start_from(network, tmp_path / "other.ckpt") == 0.25
     assert torch.equal(network[0].weight, source[0].weight) and torch.equal(network[0].bias, source[0].bias)
     assert "2 of 4 tensors" in capsys.readouterr().out
+    torch.save({"state_dict": source.state_dict(), "scale_factor": 0.5}, tmp_path / "own.pt")  # as mtbench writes it
+    assert start_from(network, tmp_path / "own.pt") == 0.5
+    torch.save({"generator": source.state_dict()}, tmp_path / "vocoder.ckpt")
+    with pytest.raises(UsageError, match="vocoder.ckpt: no checkpoint to start from"):
+        start_from(network, tmp_path / "vocoder.ckpt")
     with pytest.raises(UsageError, match="other.ckpt: none of its 5 tensors fits"):
         start_from(nn.Conv1d(1, 1, 1), tmp_path / "other.ckpt")
 
@@ -305,7 +363,11 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
     with pytest.raises(UsageError, match="train.yaml: learning_rte: Extra inputs"):
         read_config(written(good + "learning_rte: 1.0\n"))
     with pytest.raises(UsageError, match="train.yaml: steps: .* greater than or equal to 1"):
-        read_config(written(good.replace("steps: 8000", "steps: 0")))
+        read_config(written(re.sub(r"\nsteps: \d+", "\nsteps: 0", good)))
+    with pytest.raises(UsageError, match="train.yaml: .*muon goes with precision 32-true or bf16-mixed"):
+        read_config(written(good + "precision: 16-mixed\n"))
+    like = f"like: {CONFIGS / 'train-synctrack-band.yaml'}\nnetwork:\n"
+    assert read_config(written(like)).network["model_channels"] == 32
     with pytest.raises(UsageError, match="train.yaml: not valid YAML"):
         read_config(written("name: [1\n"))
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
@@ -317,3 +379,63 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
             training_songs(config(tmp_path, **changes))
     with pytest.raises(UsageError, match="suite 'band/30s' has clips of 30.72 s; trainings take 10.24 s"):
         training_songs(config(tmp_path, suite="band/30s"))
+
+
+TINY = {"model_channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_resolutions": [2], "num_head_channels": 8,
+        "latent_t": 64, "latent_f": 4, "norm_groups": 4}
+TINY_VAE = {"ch": 8, "ch_mult": [1, 1, 1, 1, 1], "num_res_blocks": 1, "norm_groups": 4}
+
+
+def tiny_config(work: Path, name: str, **changes) -> TrainConfig:
+    return config(work, **{"name": name, "songs": 3, "validation": 1, "steps": 2, "batch": 2, "report_every": 1,
+                           "precision": "bf16-mixed", "out": work / name / f"{name}.pt"} | changes)
+
+
+@pytest.fixture(scope="module")
+def tiny_vae(tmp_path_factory) -> Path:
+    """A VAE of the command that trains them, on three songs of `band`, which stay in its folder for others."""
+    work = tmp_path_factory.mktemp("trainings")
+    asked = tiny_config(work, "vae", network=TINY_VAE, crop=64, out=work / "vae-ckpt.ckpt")
+    train_vae(asked)
+    return asked.out
+
+
+@pytest.mark.parametrize("name, train_one, changes, tasks", [
+    ("synctrack", synctrack.train.train, {}, {"total", "arrangement"}),
+    ("synctrack", synctrack.train.train, {"parameterization": "v", "optimizer": "muon"}, {"total", "arrangement"}),
+    ("msg-ld", msg_ld.train.train, {"without_mixture": 0.5, "parameterization": "v"}, {"total", "arrangement", "separation"}),
+    ("mt-musicldm", msg_ld.train.train, {}, {"total", "arrangement"}),
+])
+def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny_vae):
+    work = tiny_vae.parent
+    asked = tiny_config(work, f"{name}-{len(changes)}", network=TINY, vae=tiny_vae, out=work / f"{name}-{len(changes)}.pt", **changes)
+    train_one(asked)
+    held = torch.load(asked.out, weights_only=True)
+    assert held["parameterization"] == changes.get("parameterization", "eps") and held["mixture"] == ("separation" in tasks)
+    latents = training.training_latents(asked, load_vae(tiny_vae), torch.device("cpu"))
+    mean, std = latents[range(3)].float().unbind(1)
+    drawn = mean + std * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
+    assert held["scale_factor"] * float(drawn.std()) == pytest.approx(1.0, rel=0.05)
+    model = generator.make(name, suite=open_suite("band"), weights=str(asked.out), options={"steps": 2})
+    assert model.tasks == tasks and model.provenance["training_steps"] == 2
+    assert model.provenance["vae_sha256"] == held["vae_sha256"] == sha256(tiny_vae)
+    (sample,) = model.generate(1, ["drums"])
+    assert sample.stems["drums"].shape == (163_840,)
+
+
+@pytest.mark.parametrize("train_one, changes, message", [
+    (synctrack.train.train, {"network": {"modl_channels": 8}}, "network: .*modl_channels"),
+    (synctrack.train.train, {"network": TINY, "without_mixture": 0.5}, "without_mixture belongs to MSG-LD"),
+    (synctrack.train.train, {"network": TINY}, "needs `vae`"),
+    (synctrack.train.train, {"network": TINY | {"in_channels": 4, "out_channels": 4}, "vae": "vae"}, "takes no latents"),
+    (msg_ld.train.train, {"network": {"model_channels": 7}}, "network: .*model_channels"),
+    (msg_ld.train.train, {"network": TINY | {"z_channels": 4}, "vae": "vae"}, r"takes no latents .*\[4, 8, 64, 4\]"),
+    (train_vae, {"network": {"chanels": 8}}, "network: .*chanels"),
+    (train_vae, {"network": TINY_VAE, "crop": 2048}, "crop: 2048 frames; the VAE learns from up to 1024"),
+    (train_vae, {"network": TINY_VAE, "crop": 66}, "crop: 66 frames; .* multiple of its down-sampling 16"),
+])
+def test_what_does_not_fit_is_named_before_it_costs_anything(train_one, changes, message, tiny_vae):
+    if "vae" in changes:
+        changes = changes | {"vae": tiny_vae}
+    with pytest.raises(UsageError, match=message):
+        train_one(tiny_config(tiny_vae.parent, "misfit", **changes))

@@ -44,12 +44,14 @@ class MSDM:
     `on_step(done, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
     """
 
-    name, sample_rate, stems, tasks = "msdm", SAMPLE_RATE, STEMS, frozenset(STEPS)
+    name, sample_rate, stems = "msdm", SAMPLE_RATE, STEMS
 
     def __init__(self, network: MSDMUNet, provenance: Mapping[str, Any], device: str, steps: Mapping[str, int],
                  batch_size: int, samples: int, rate: int, precision: str = "float32"):
         self._network, self._device, self._batch_size = network.eval().to(device), device, batch_size
         self._steps, self._clip, self._precision = dict(steps), (samples, rate), precision
+        can_separate = self._steps["separation"] >= LEAST_STEPS
+        self.tasks = frozenset(task for task in STEPS if task != "separation" or can_separate)
         factor = network.config.downsampling
         self._length = max(network.config.samples, -(-self._samples_at(SAMPLE_RATE) // factor) * factor)
         self.on_step: Callable[[int, int], None] = lambda done, steps: None

@@ -19,7 +19,6 @@ from msdm.generator import MSDM, SAMPLE_RATE, STEPS
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, scalings
 from mtbench import audio
-from mtbench.errors import UsageError
 from mtbench.generator import StemSet
 from mtbench.suites import N_SAMPLES, STEMS
 from mtbench.suites import SAMPLE_RATE as SUITE_RATE
@@ -31,10 +30,7 @@ LOG_SIGMA = (-3.0, 1.0)  # mean and standard deviation of ln(sigma) in training
 
 
 def train(config: TrainConfig) -> None:
-    try:
-        network = MSDMUNet(MSDMConfig(**config.network))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{config.name}: network: {error}") from None
+    network = training.sized(config, lambda **sizes: MSDMUNet(MSDMConfig(**sizes)))
     fabric = launch(config)
     with fabric.rank_zero_first():
         waves = training_waves(config, rate=SAMPLE_RATE)

@@ -7,11 +7,11 @@ The same command goes on where a training was stopped.
 """
 
 from msg_ld.network import MSGLDConfig, MSGLDUNet
-from musicldm.training import TrainConfig, command, train_diffusion
+from musicldm.training import TrainConfig, command, sized, train_diffusion
 
 
 def train(config: TrainConfig) -> None:
-    train_diffusion(config, MSGLDUNet(MSGLDConfig(**config.network)))
+    train_diffusion(config, sized(config, lambda **sizes: MSGLDUNet(MSGLDConfig(**sizes))))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,8 @@ class LatentDiffusion:
         batch up take given[i mod len(given)]. Raises UsageError for what cannot be kept or separated.
         """
         check_asked(stems, given, start + n)
+        if not n:
+            return
         asked, B = range(start, start + n), self._batch_size
         task = "total" if given is None else None
         for first in range(start - start % B if self._mixes_samples else start, start + n, B):
@@ -257,7 +259,9 @@ def task_of(held: StemSet) -> str:
 
 
 def check_asked(stems: Sequence[str], given: Sequence[StemSet] | None, end: int) -> None:
-    """Raise UsageError unless `stems` are of STEMS and `given`, if any, holds all samples before `end`."""
+    """Raise UsageError unless `stems` are some of STEMS and `given`, if any, holds all samples before `end`."""
+    if not stems:
+        raise UsageError("no stem was asked for")
     for stem in stems:
         if stem not in STEMS:
             raise unknown_name("stem", stem, STEMS)
@@ -326,17 +330,17 @@ def trained_network(
 
 
 def _first_stage(path: Path, vae_sha256: str | None) -> tuple[VAE, HiFiGAN | None, dict[str, str]]:
-    """The VAE on whose latents the model at `path` was trained, the vocoder beside it if there is one, and their
-    SHA-256."""
+    """The VAE on whose latents the model at `path` was trained, the vocoder beside it if one of the places
+    where it lies has one, and their SHA-256."""
     folders = (path.parent, *(weights_folder() / weights for weights in RECORDS))
     places = [(EMBEDDED_VAE, EMBEDDED_VOCODER)]
     places += [(folder / published.VAE_FILE, folder / published.VOCODER_FILE) for folder in folders]
-    for vae, vocoder in places:
-        if vae.exists() and sha256(vae) == vae_sha256:
-            digests = {"vae": vae_sha256}
-            if not vocoder.exists():
-                return load_vae(vae), None, digests
-            return load_vae(vae), load_vocoder(vocoder), digests | {"vocoder": checked_sha256(vocoder)}
+    found = [(vae, vocoder) for vae, vocoder in places if vae.exists() and sha256(vae) == vae_sha256]
+    for vae, vocoder in found:
+        if vocoder.exists():
+            return load_vae(vae), load_vocoder(vocoder), {"vae": vae_sha256, "vocoder": checked_sha256(vocoder)}
+    if found:
+        return load_vae(found[0][0]), None, {"vae": vae_sha256}
     raise UsageError(f"{path} was trained on the latents of a VAE with the SHA-256 {vae_sha256}, which is neither the "
                      f"embedded one nor in {folders[0]} as {published.VAE_FILE} nor among the fetched weights")
 

@@ -9,15 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from musicldm.training import TrainConfig, command, export, launch, train, training_mels
+from mtbench.errors import UsageError
+from musicldm.mel import FRAMES
+from musicldm.training import TrainConfig, command, export, launch, sized, train, training_mels
 from musicldm.vae import VAE, VAEConfig
 
 
 def train_vae(config: TrainConfig) -> None:
+    vae = sized(config, lambda **sizes: VAE(VAEConfig(**sizes)))
+    if config.crop > FRAMES or config.crop % vae.config.downsampling:
+        raise UsageError(f"{config.name}: crop: {config.crop} frames; the VAE learns from up to {FRAMES}, a multiple of its "
+                         f"down-sampling {vae.config.downsampling}")
     fabric = launch(config)
     with fabric.rank_zero_first():
         mels = training_mels(config)  # [songs, S, T, F]
-    vae = VAE(VAEConfig(**config.network))
     latent = (vae.config.embed_dim, config.crop // vae.config.downsampling, mels.shape[3] // vae.config.downsampling)
     # Start from the mean of the data: training then spends no step on finding the level of silence.
     nn.init.constant_(vae.decoder.conv_out.bias, float(mels[range(min(64, len(mels)))].float().mean()))

@@ -26,7 +26,7 @@ from musicldm.discriminators import Discriminators, adversarial_loss, discrimina
 from musicldm.generator import load_vae, load_vocoder, sha256
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, N_MELS, log_mel
-from musicldm.training import (Shards, TrainConfig, command, export, launch, train, training_mels,
+from musicldm.training import (Shards, TrainConfig, command, export, launch, sized, train, training_mels,
                                training_reconstructions, training_waves)
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ def train_vocoder(config: TrainConfig) -> None:
 
 
 def _vocoder(config: TrainConfig) -> HiFiGAN:
-    try:
-        asked = HiFiGANConfig(**config.network)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{config.name}: network: {error}") from None
+    asked = sized(config, HiFiGANConfig)
     if (asked.num_mels, asked.hop_size) != (N_MELS, HOP):
         raise UsageError(f"{config.name}: network: the log-mels have {N_MELS} bands and a hop of {HOP} samples, not "
                          f"{asked.num_mels} and {asked.hop_size}")

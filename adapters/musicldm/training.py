@@ -23,17 +23,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 import yaml
 from joblib import Parallel, delayed
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mtbench.audio import resample
+from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError
 from mtbench.generator import StemSet
 from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, band, open_suite
@@ -48,11 +48,12 @@ from musicldm.vae import VAE
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+Sized = TypeVar("Sized")
 SHARD = 250  # songs in a file of the caches
 
 # What is no hidden layer of a network: what reads its input, makes its output or embeds the timestep.
-OUTER = re.compile(r"^(input_blocks\.0|out|to_in|to_out|time_embed|to_mapping)\.|"
-                   r"\b(emb_layers|film_emb|switcher_transform|to_scale_shift)\.")
+OUTER = re.compile(r"^(input_blocks\.0|out|to_in|to_out|time_embed|to_mapping|encoder\.conv_in|decoder\.conv_out|conv_pre|"
+                   r"conv_post)\.|\b(emb_layers|film_emb|switcher_transform|to_scale_shift)\.")
 
 # loss(network, songs, generator): the loss of the songs with these numbers, its randomness drawn from the generator.
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
@@ -123,9 +124,22 @@ class TrainConfig(BaseModel):
     adversarial_from: int = Field(default=0, ge=0)
     stft_weight: float = Field(default=0.0, ge=0)
 
+    @model_validator(mode="after")
+    def _muon_takes_no_scaled_gradients(self) -> TrainConfig:
+        if self.optimizer == "muon" and self.precision == "16-mixed":
+            raise ValueError("optimizer muon goes with precision 32-true or bf16-mixed, not with 16-mixed")
+        return self
+
     @property
     def folder(self) -> Path:
         return self.work / self.name
+
+    @property
+    def what_is_learnt(self) -> dict[str, Any]:
+        """All that a training must go on with: not where its files lie, how long it is to last, and on what it runs."""
+        return self.model_dump(mode="json", exclude={
+            "out", "work", "steps", "minutes", "threads", "devices", "precision", "compile", "report_every", "score_every",
+            "score_songs"})
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -153,7 +167,7 @@ def _values(path: Path) -> dict[str, Any]:
     if "like" not in values:
         return values
     base = _values(path.parent / values.pop("like"))
-    return base | values | {"network": base.get("network", {}) | values.get("network", {})}
+    return base | values | {"network": (base.get("network") or {}) | (values.get("network") or {})}
 
 
 def training_songs(config: TrainConfig) -> Sequence[StemSet]:
@@ -207,9 +221,9 @@ def _write_shards(folder: Path, songs: int, what: str, make: Callable[[range], n
         numbers = range(first, min(first + SHARD, songs))
         if target.exists() and len(np.load(target, mmap_mode="r")) >= len(numbers):
             continue
-        aside = folder / "partial.npy"
-        np.save(aside, make(numbers))
-        aside.rename(target)
+        made = make(numbers)
+        with audio.whole_file(target) as file:  # two trainings may make it at once
+            np.save(file, made)
         print(f"{what}: {numbers.stop} of {songs} songs", flush=True)
     return Shards(folder, songs)
 
@@ -241,7 +255,7 @@ def _mels(waves: np.ndarray) -> np.ndarray:
 def _pcm16(waves: np.ndarray, rate: int) -> np.ndarray:
     """Rounded to the nearest: the floor of the published files would lift silent passages by half a step."""
     waves = np.pad(waves[:, :N_SAMPLES], ((0, 0), (0, max(N_SAMPLES - waves.shape[1], 0))))
-    waves = np.stack([resample(wave, SAMPLE_RATE, rate) for wave in waves])
+    waves = np.stack([audio.resample(wave, SAMPLE_RATE, rate) for wave in waves])
     return np.rint(32768 * waves).clip(-32768, 32767).astype(np.int16)
 
 
@@ -395,8 +409,11 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     scorer: of the first process; the others wait for it. validation_loss: what is measured on the validation's songs,
     where it is not the loss.
     Returns a record of what was done; the network then holds the exponential moving average of its weights.
-    Raises RuntimeError if the loss is no longer a number.
+    Raises UsageError for a batch that the processes cannot share, and for a state of another training; MtbenchError if the
+    loss is no longer a number.
     """
+    if config.batch % fabric.world_size:
+        raise UsageError(f"{config.name}: a batch of {config.batch} cannot be shared out to {fabric.world_size} processes")
     config.folder.mkdir(parents=True, exist_ok=True)
     network.to(fabric.device)
     ema = copy.deepcopy(network).requires_grad_(False)
@@ -408,6 +425,9 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     if path.exists():
         try:
             stored = torch.load(path, map_location=fabric.device, weights_only=True)
+            was, now = stored["config"], config.what_is_learnt
+            if differ := [key for key in now if was.get(key) != now[key]]:
+                raise ValueError(f"{', '.join(differ)}: not as they were")
             network.load_state_dict(stored["network"])
             ema.load_state_dict(stored["ema"])
             for optimizer, state in zip(optimizers, stored["optimizers"], strict=True):
@@ -416,16 +436,17 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             if opponent:
                 opponent.load_state_dict(stored["opponent"])
         except (KeyError, ValueError, RuntimeError) as error:
-            raise UsageError(f"{path}: not a state of the training that {config.name} asks for ({str(error).splitlines()[0]}); "
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{path}: not a state of the training that {config.name} asks for ({reason}); "
                              "put the config back, delete the file, or take another name") from error
         fabric.print(f"{config.name}: going on from step {progress['step']}")
-    _forget_after(config.folder, progress["step"])
-    if scorer and progress["step"] == 0:
-        _score(config, progress, ema, scorer)
+    if fabric.is_global_zero:
+        _forget_after(config.folder, progress["step"])
 
     def save() -> None:
         if fabric.is_global_zero:
-            everything = {"network": network.state_dict(), "ema": ema.state_dict(), "progress": progress,
+            everything = {"config": config.what_is_learnt, "progress": progress,
+                          "network": network.state_dict(), "ema": ema.state_dict(),
                           "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
             if opponent:
                 everything["opponent"] = opponent.state_dict()
@@ -433,7 +454,7 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             (config.folder / "state.partial.pt").rename(path)
 
     validation = torch.arange(songs - config.validation, songs)
-    per_process = max(config.batch // fabric.world_size, 1)
+    per_process = config.batch // fabric.world_size
     recent: list[Tensor] = []
     begun = time.monotonic() - progress["seconds"]
 
@@ -442,8 +463,21 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
         seconds = time.monotonic() - begun
         return seconds if math.isinf(config.minutes) else fabric.broadcast(seconds)
 
+    def has_ended() -> bool:
+        return progress["step"] >= config.steps or seconds >= 60 * config.minutes
+
+    def score() -> None:
+        nonlocal begun
+        due = scorer and (has_ended() or progress["step"] % config.score_every == 0)
+        if due and not _is_logged(config.folder / "scores.csv", progress["step"]):
+            paused = time.monotonic()
+            _score(config, progress, ema, scorer)
+            begun += time.monotonic() - paused  # the budget is training's alone
+
     seconds = trained_for()
-    while (step := progress["step"]) < config.steps and seconds < 60 * config.minutes:
+    score()
+    while not has_ended():
+        step = progress["step"]
         learning_rate = config.learning_rate * _rate(config, step, seconds)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -453,12 +487,16 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             draw = generator_of("cpu", config.seed, step, part)
             drawn = torch.randint(songs - config.validation, (per_process * fabric.world_size,), generator=draw)
             mine = drawn[fabric.global_rank::fabric.world_size]
-            noise = generator_of(fabric.device, config.seed, step, part, fabric.global_rank)
+            # From 1 on: numbers that end in 0 give the stream that the songs were drawn from.
+            noise = generator_of(fabric.device, config.seed, step, part, 1 + fabric.global_rank)
             with fabric.no_backward_sync(objective, enabled=part + 1 < config.accumulate), _attention(fabric.device):
                 value = objective(mine, noise)
                 fabric.backward(value / config.accumulate)
             recent.append(value.detach())
-        fabric.clip_gradients(objective, optimizers[0], max_norm=1.0, error_if_nonfinite=False)
+        if config.optimizer == "muon":  # whose matrices have their gradients only within its step
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        else:
+            fabric.clip_gradients(objective, optimizers[0], max_norm=1.0, error_if_nonfinite=False)
         for optimizer in optimizers:
             optimizer.step()
         objective.zero_grad(set_to_none=True)
@@ -467,20 +505,17 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
         progress["step"] += 1
         _average(ema, network, min(config.ema_decay, (1 + progress["step"]) / (10 + progress["step"])))
         seconds = trained_for()
-        ended = progress["step"] == config.steps or seconds >= 60 * config.minutes
-        if progress["step"] % config.report_every == 0 or ended:
+        if progress["step"] % config.report_every == 0 or has_ended():
             progress["seconds"] = seconds
             progress["train_loss"] = float(fabric.all_reduce(torch.stack(recent).mean(), reduce_op="mean"))
             recent.clear()
             if not math.isfinite(progress["train_loss"]):
-                raise RuntimeError(f"{config.name}: the loss became {progress['train_loss']} before step {progress['step']}")
+                raise MtbenchError(f"{config.name}: the loss became {progress['train_loss']} before step {progress['step']}; "
+                                   "try a lower learning_rate")
             progress["validation_loss"] = _validate(fabric, config, ema, validation_loss or loss, validation)
             _log(fabric, config, progress, opponent.losses() if opponent else {})
             save()
-        if scorer and (ended or config.score_every and progress["step"] % config.score_every == 0):
-            paused = time.monotonic()
-            _score(config, progress, ema, scorer)
-            begun += time.monotonic() - paused  # the budget is training's alone
+        score()
     network.load_state_dict(ema.state_dict())
     return progress
 
@@ -490,7 +525,8 @@ def _optimizers(config: TrainConfig, network: nn.Module) -> list[torch.optim.Opt
     matrices, rest = [], []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            hidden = config.optimizer == "muon" and parameter.ndim > 1 and not OUTER.search(name)
+            is_matrix = parameter.ndim > 1 and min(parameter.flatten(1).shape) > 1  # gains of norms may have axes of 1
+            hidden = config.optimizer == "muon" and is_matrix and not OUTER.search(name)
             (matrices if hidden else rest).append(parameter)
     adamw = torch.optim.AdamW(rest, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
     return [adamw] + ([Muon(matrices, config.learning_rate, config.weight_decay)] if matrices else [])
@@ -548,6 +584,10 @@ def _append(path: Path, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
+def _is_logged(path: Path, step: int) -> bool:
+    return path.exists() and any(int(line.split(",")[0]) == step for line in path.read_text().splitlines()[1:])
+
+
 def _forget_after(folder: Path, step: int) -> None:
     """Drop the lines of the logs that a killed run wrote after its last state."""
     for path in (folder / "loss.csv", folder / "scores.csv"):
@@ -559,6 +599,14 @@ def _forget_after(folder: Path, step: int) -> None:
             aside.rename(path)
 
 
+def sized(config: TrainConfig, make: Callable[..., Sized]) -> Sized:
+    """What `make` makes of the fields of `network`. Raises UsageError for a field that is not there or cannot be."""
+    try:
+        return make(**config.network)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{config.name}: network: {error}") from None
+
+
 def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     """Train a denoising network on latents and export it, with the scale factor that sampling needs."""
     if config.vae is None:
@@ -567,6 +615,12 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     with fabric.rank_zero_first():
         latents = training_latents(config, vae, fabric.device)
         mixtures = training_mixture_latents(config, vae, fabric.device) if config.without_mixture < 1 else None
+    try:
+        with torch.no_grad():
+            network(latents[[0]][:, 0].float(), torch.zeros(1, dtype=torch.long))
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"{config.name}: the network takes no latents of {config.vae} "
+                         f"{list(latents.shape[2:])}: {str(error).splitlines()[0]}") from None
     scale_factor = scale_factor_of(latents)
     if config.initial_weights:
         scale_factor = start_from(network, config.initial_weights) or scale_factor
@@ -599,15 +653,20 @@ def start_from(network: nn.Module, path: Path) -> float | None:
     """Take the tensors of another U-Net's checkpoint whose names and shapes fit, as published (MusicLDM's).
 
     Returns the scale factor of that checkpoint, where it has one: what latents are scaled by must stay the same.
+    Raises UsageError for a file without weights, and if none of them fits.
     """
-    held = {name.removeprefix(published.UNET): value for name, value in published.load(path)["state_dict"].items()}
+    checkpoint = published.load(path)
+    if not isinstance(checkpoint.get("state_dict"), dict):
+        raise UsageError(f"{path}: no checkpoint to start from (it has no state_dict)")
+    held = {name.removeprefix(published.UNET): value for name, value in checkpoint["state_dict"].items()}
     own = network.state_dict()
     fitting = {name: value for name, value in held.items() if name in own and value.shape == own[name].shape}
     if not fitting:
         raise UsageError(f"{path}: none of its {len(held)} tensors fits this network")
     network.load_state_dict(own | fitting)
     print(f"{len(fitting)} of {len(own)} tensors from {path}", flush=True)
-    return float(held["scale_factor"]) if "scale_factor" in held else None
+    scale_factor = held.get("scale_factor", checkpoint.get("scale_factor"))
+    return None if scale_factor is None else float(scale_factor)
 
 
 def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **more: Any) -> None:

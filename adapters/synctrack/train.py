@@ -7,12 +7,15 @@
 The same command goes on where a training was stopped.
 """
 
-from musicldm.training import TrainConfig, command, train_diffusion
+from mtbench.errors import UsageError
+from musicldm.training import TrainConfig, command, sized, train_diffusion
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 
 def train(config: TrainConfig) -> None:
-    train_diffusion(config, SyncTrackUNet(SyncTrackConfig(**config.network)))
+    if config.without_mixture < 1:
+        raise UsageError(f"{config.name}: without_mixture belongs to MSG-LD; SyncTrack never sees a mixture")
+    train_diffusion(config, sized(config, lambda **sizes: SyncTrackUNet(SyncTrackConfig(**sizes))))
 
 
 if __name__ == "__main__":
