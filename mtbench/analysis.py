@@ -16,6 +16,7 @@ from mtbench.generator import StemSet
 from mtbench.metrics import tuning
 from mtbench.metrics.embeddings import embedding
 from mtbench.store import Cache, content_hash
+from mtbench.suites import Songs
 
 open_embedding = lru_cache(maxsize=None)(embedding)  # a process loads each network once
 Setting = tuple[int, float, str]  # fps, transition lambda, timebase
@@ -57,9 +58,9 @@ def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int |
     return Clip(name, partial(_load_files, files, rate, length))
 
 
-def clip_of_song(songs: Sequence[StemSet], number: int) -> Clip:
+def clip_of_song(songs: Songs, number: int) -> Clip:
     """Song `number` of a suite, which has brought it to its length."""
-    return Clip(str(number), partial(_load_song, songs, number))
+    return Clip(str(number), partial(_load_song, songs.loader(number)))
 
 
 def analyse(
@@ -156,6 +157,5 @@ def _load_files(files: Mapping[str, Path], rate: int, length: int | None) -> dic
     return {stem: audio.read_canonical(file, rate, length) for stem, file in files.items()}
 
 
-def _load_song(songs: Sequence[StemSet], number: int) -> dict[str, audio.Canonical]:
-    song = songs[number]
-    return {stem: audio.Canonical(audio.to_pcm16(wave), 0, 0) for stem, wave in song.stems.items()}
+def _load_song(load: Callable[[], StemSet]) -> dict[str, audio.Canonical]:
+    return {stem: audio.Canonical(audio.to_pcm16(wave), 0, 0) for stem, wave in load().stems.items()}

@@ -57,7 +57,7 @@ def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file") from None
     except UnicodeEncodeError:
-        raise AudioError(f"{os.fsencode(path)!r}: its name is not in UTF-8; rename it") from None
+        raise AudioError(_not_utf8(path)) from None
     except (soundfile.SoundFileError, OSError, struct.error) as error:
         raise AudioError(f"{path}: cannot be read as audio ({error})") from None
     if len(samples) < expected:
@@ -69,10 +69,16 @@ def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.
     return samples.mean(axis=1, dtype=np.float32), rate
 
 
+def _not_utf8(path: str | os.PathLike) -> str:
+    return f"{os.fsencode(path)!r}: its name is not in UTF-8; rename it"
+
+
 def info(path: str | os.PathLike) -> tuple[int, int]:
     """(frames, sample rate in Hz) from a file's header. Raises AudioError, naming the file."""
     try:
         header = soundfile.info(str(path))
+    except UnicodeEncodeError:
+        raise AudioError(_not_utf8(path)) from None
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(f"{path}: cannot be read as audio ({error})") from None
     return header.frames, header.samplerate
@@ -157,7 +163,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[io.BufferedWriter]:
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except BaseException:
-        os.unlink(aside)
+        Path(aside).unlink(missing_ok=True)  # it may have its name already
         raise
 
 

@@ -24,8 +24,13 @@ app = typer.Typer(
     epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
 )
 # Without a terminal there is no edge at which to wrap a table.
-console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
-errors = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
+errors = Console(stderr=True, highlight=False, emoji=False)
+
+
+# What the system says of a path that cannot be; all else is the machine's fault (a full disk, too many open files).
+MISUSE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
+          errno.ELOOP, errno.ENOTEMPTY, None)
 
 
 def guarded(command: Callable, stopped: str = "stopped") -> Callable:
@@ -43,7 +48,7 @@ def guarded(command: Callable, stopped: str = "stopped") -> Callable:
         except OSError as error:
             name = error.filename2 or error.filename  # where a file could not be renamed to, rather than from
             _say_error(f"{name}: {error.strerror}" if name else error)
-            raise typer.Exit(1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2) from None
+            raise typer.Exit(2 if error.errno in MISUSE else 1) from None
         except KeyboardInterrupt:
             errors.print(stopped)
             raise typer.Exit(130) from None

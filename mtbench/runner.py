@@ -81,7 +81,7 @@ class Result:
 def default_folder(config: RunConfig) -> Path:
     """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun goes on."""
     named = json.dumps([config.suite, config.task, config.subsets, config.seed,
-                        [model.model_dump() for model in config.models]])
+                        [model.model_dump(mode="json") for model in config.models]])
     suite = config.suite.replace("/", "-").replace(":", "-").strip("-")[-60:]
     return Path("runs") / f"{suite}-{_short_hash(named)}"
 
@@ -137,7 +137,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
             held = ModelFolder(audio_folder / part.folder / model.row, *form, given_songs, part.given, codes[model.row])
             held.claim({
                 "model": model.name, "task": part.task, **origin, "seed": config.seed,
-                "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
+                "options": _plain(model.options), "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
                 "generator_sample_rate": int(made.sample_rate), "provenance": _plain(made.provenance),
             })
             folders[part, model.row] = held
@@ -351,7 +351,7 @@ def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _reference(
-    suite: Suite, songs: Sequence[StemSet], sums: Mapping[str, Sequence[str]], embeddings: Sequence[str], cache: Cache,
+    suite: Suite, songs: Songs, sums: Mapping[str, Sequence[str]], embeddings: Sequence[str], cache: Cache,
     stage: Stage,
 ) -> scores.Reference:
     clips = [analysis.clip_of_song(songs, i) for i in range(len(songs))]
@@ -391,8 +391,7 @@ def _analyse(
                     advance(len(part))
                     yield from part
             except TerminatedWorkerError:
-                raise MtbenchError(f"{title}: a process was killed, perhaps for want of memory; what was finished is "
-                                   "kept, and the same command goes on from there") from None
+                raise MtbenchError(f"{title}: a process was killed, perhaps for want of memory") from None
 
 
 def _score(
@@ -528,12 +527,16 @@ def _plain(value: Any, depth: int = 8) -> Any:
 
 
 def _git_commit(source: Path) -> str | None:
-    """The commit of mtbench's source tree, or None if `source` is not the top of a checkout of it."""
+    """The commit of mtbench's source tree, or None if `source` is not the top of a checkout of it. Where code has changed
+    since, a hash of the changes stands behind it."""
     try:
         question = ["git", "rev-parse", "--show-toplevel", "HEAD"]
         asked = subprocess.run(question, cwd=source, capture_output=True, text=True)
         top, commit = asked.stdout.splitlines()
         project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+        changes = subprocess.run(["git", "diff", "HEAD", "--", "mtbench", "adapters"], cwd=source, capture_output=True).stdout
     except (OSError, ValueError, KeyError):  # no git, no checkout, no pyproject
         return None
-    return commit if Path(top).resolve() == source.resolve() and project == "mtbench" else None
+    if Path(top).resolve() != source.resolve() or project != "mtbench":
+        return None
+    return f"{commit}+{hashlib.sha256(changes).hexdigest()[:8]}" if changes else commit

@@ -78,6 +78,8 @@ def read(folder: RunFolder) -> pd.DataFrame:
     table = table.reindex(columns=[*SCORE_COLUMNS, *table.columns.difference(SCORE_COLUMNS)])
     if table.empty:
         raise UsageError(f"{path}: holds no scores")
+    if strange := set(table["timebase"]) - {"", *STANDARD}:
+        raise UsageError(f"{path}: damaged, its column timebase holds '{min(strange)}'")
     # The suite and the versions are the run's: with two of them a table has one cell for two scores.
     twice = table[table.duplicated([column for column in KEY if column not in ("suite", "version")])]
     for row in twice.itertuples():
@@ -143,11 +145,12 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
     without_track = [column for column in KEY if column != "track"]
     per_stem = table[table["metric"].isin(OVER_STEMS)]
     over_stems = per_stem.groupby(without_track, dropna=False, sort=False)
-    overall = over_stems.agg(value=("value", mean_of_defined), n_scored=("n_scored", "max")).reset_index()
+    overall = over_stems.agg(value=("value", mean_of_defined)).reset_index()
     of_stems = samples[samples["metric"].isin(OVER_STEMS)].groupby(without_track, dropna=False, sort=False)
+    clips = [part.pivot(index="sample", columns="track", values="value").to_numpy() for _, part in of_stems]
+    overall["n_scored"] = [int(np.isfinite(values).any(axis=1).sum()) for values in clips]
     overall[["se", "ci_low", "ci_high"]] = np.reshape(
-        [_spread(part.pivot(index="sample", columns="track", values="value").to_numpy(), part["metric"].iloc[0])
-         for _, part in of_stems], (-1, 3))
+        [_spread(values, metric) for values, metric in zip(clips, overall["metric"])], (-1, 3))
     table = pd.concat([table, overall.assign(track="all")], ignore_index=True)
     return table.assign(n=n)[SCORE_COLUMNS]
 

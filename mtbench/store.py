@@ -139,6 +139,7 @@ class ModelFolder:
         if not is_rate(sample.sample_rate):
             raise MtbenchError(f"its sample rate is {sample.sample_rate!r}, not a positive whole number of Hz")
         rate, rows, files = int(sample.sample_rate), [], self.files(number)
+        self._conversion_file(number).unlink(missing_ok=True)  # else one that is stopped here would count as whole
         for stem in self.given:
             _link(self._songs.files(number)[stem], files[stem])
         for stem in self.made:

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -112,6 +115,26 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with audio.whole_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_interrupt_just_after_the_renaming_stays_one(tmp_path, monkeypatch):
+    def renamed_then_interrupted(source, target):
+        Path(source).rename(target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audio.os, "replace", renamed_then_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with audio.whole_file(tmp_path / "a") as file:
+            file.write(b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+def test_a_name_that_is_not_utf8_is_named_with_what_to_do(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    path.write_bytes(b"")
+    for ask in (audio.read, audio.info):
+        with pytest.raises(AudioError, match=r"caf\\xe9.wav': its name is not in UTF-8; rename it"):
+            ask(path)
 
 
 def test_a_rate_that_would_fill_the_memory_is_refused():

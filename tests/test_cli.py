@@ -167,6 +167,8 @@ def test_two_runs_in_one_table_are_refused(finished, tmp_path):
     (PermissionError(errno.EACCES, "Permission denied", "/some/file"), 2, "error: /some/file: Permission denied"),
     (FileNotFoundError(errno.ENOENT, "No such file or directory", "/some/file"), 2, "error: /some/file: No such file"),
     (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device"),
+    (OSError(errno.EMFILE, "Too many open files", "/some/file"), 1, "error: /some/file: Too many open files"),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "error: [Errno 12] Cannot allocate memory"),
 ])
 def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
     def refuses(*arguments):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import soundfile
 from conftest import STEMS, clicks, write_clips
 
 import mtbench
-from mtbench import config, runner
+from mtbench import audio, config, runner
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import StemSet
 from mtbench.store import RunFolder
@@ -144,6 +145,42 @@ def test_other_weights_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch
         wav.unlink()
     other = Fake(provenance={"what": "other weights"})
     assert not run(other, suite_folder, tmp_path / "run", monkeypatch, n=1).failed  # nothing to mix with
+
+
+def test_other_options_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
+    def with_level(level):
+        run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1, models=[{"name": "fake", "options": {"level": level}}])
+
+    with_level(0.1)
+    with_level(0.1)
+    with pytest.raises(UsageError, match="options differs.*--out"):
+        with_level(0.5)
+
+
+def test_options_that_yaml_makes_a_date_have_a_folder():
+    wanted = config.validate({"models": [{"name": "fake", "options": {"since": date(2024, 1, 1)}}]}, "test")
+    assert runner.default_folder(wanted).parent == Path("runs")
+
+
+def test_a_repair_that_is_stopped_leaves_no_sample_of_two_makings(suite_folder, tmp_path, monkeypatch):
+    run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
+    folder = tmp_path / "run/audio/total/fake"
+    (folder / "drums/00000.wav").write_bytes(b"")
+    whole = audio.write_wav
+
+    def stopped_at_guitar(path, *rest):
+        if path.parent.name == "guitar":
+            raise KeyboardInterrupt
+        whole(path, *rest)
+
+    monkeypatch.setattr(audio, "write_wav", stopped_at_guitar)
+    with pytest.raises(KeyboardInterrupt):
+        run(Fake(change=lambda waves: {stem: wave / 2 for stem, wave in waves.items()}), suite_folder, tmp_path / "run",
+            monkeypatch, n=1)
+    monkeypatch.setattr(audio, "write_wav", whole)
+    again = Fake()
+    run(again, suite_folder, tmp_path / "run", monkeypatch, n=1)
+    assert again.made == [0]
 
 
 def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
@@ -440,6 +477,13 @@ def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
     assert runner._git_commit(inner) is None  # a project that has mtbench somewhere below it
     own = commit(inner)
     assert runner._git_commit(inner) == own
+    (inner / "mtbench").mkdir()
+    (inner / "mtbench" / "code.py").write_text("a = 1")
+    subprocess.run(["git", "-C", str(inner), "add", "."], check=True)
+    changed = runner._git_commit(inner)
+    assert changed.startswith(f"{own}+") and len(changed) == len(own) + 9
+    (inner / "mtbench" / "code.py").write_text("a = 2")
+    assert runner._git_commit(inner) not in (own, changed)
     (inner / "pyproject.toml").write_text('[project]\nname = "theirs"')
     assert runner._git_commit(inner) is None
 

@@ -6,6 +6,7 @@ import pytest
 
 from mtbench import scores
 from mtbench.analysis import Analysis
+from mtbench.errors import UsageError
 from mtbench.metrics import fad, folder_irs
 from mtbench.report.tables import paper_tables, sensitivity_tables
 from mtbench.store import RunFolder
@@ -45,6 +46,14 @@ def test_files_first_then_stems():
     assert both["value"] == pytest.approx(0.025)
     held = samples[samples["metric"] == "irs"]
     assert both["value"] == folder_irs([part["value"] for _, part in held.groupby("track")])
+
+
+def test_the_row_of_all_stems_counts_the_clips_with_any():
+    # Of three clips one has beats of the drums alone, one of the bass alone, one of neither: two are behind the mean.
+    clips = [analysis("a", STEADY, NONE), analysis("b", NONE, UNEVEN), analysis("c", NONE, NONE)]
+    table = scores.score_table(scores.sample_table(clips, [0.5], SHARED), 3)
+    both = value(table, metric="irs", track="all")
+    assert both["value"] == pytest.approx(0.05) and (both["n"], both["n_scored"]) == (3, 2)
 
 
 def test_undefined_is_left_out_and_counted():
@@ -227,6 +236,13 @@ def test_the_tables_show_interval_rank_and_coverage():
     assert irs.rows.loc["good", "drums ↓"] == f"0.030 ±{half:.3f} #1"
     assert irs.rows.loc["bad", "drums ↓"].endswith("#2") and irs.rows.loc["noise", "drums ↓"] == f"0.030 ±{half:.3f}"
     assert irs.rows.loc["good", "live stems"] == "1.00" and across.rows.loc["good", "scored"] == "8/8"
+
+
+def test_a_timebase_that_there_is_not_is_damage(tmp_path):
+    table = scores.score_table(samples_of("m", [0.01, 0.02]), 2)
+    RunFolder(tmp_path).write_table("scores.csv", table.assign(timebase="real"))
+    with pytest.raises(UsageError, match="scores.csv: damaged, its column timebase holds 'real'"):
+        scores.read(RunFolder(tmp_path))
 
 
 def test_old_and_single_runs_read(tmp_path):

@@ -185,10 +185,10 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
         for stem in dict.fromkeys(stems):
             path = sample.stems[stem]
             name = sha256(path.read_bytes()).hexdigest()[:16]
+            _picture(site, pictures, name, [path])
             if name not in scripts:
                 scripts[name] = f"audio/{name}.js"
                 site.put(scripts[name], listening.audio_script(name, path).encode())
-            _picture(site, pictures, name, [path])
             times, downbeats = sample.beats.get(stem, (np.empty(0), np.empty(0, bool)))
             lanes.append({"stem": stem, "audio": name, "picture": f"mel/{name}.png",
                           "beats": [(f"{time:.3f}", down) for time, down in zip(times.tolist(), downbeats.tolist())],

@@ -1,5 +1,6 @@
 """What the site is built from: finished runs, and what ``results/`` holds beside them."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
 def _run(folder: Path, names: set[str], slugs: set[str]) -> Run:
     files = RunFolder(folder)
     held, record = scores.read(files), files.read_record()
-    name = unique(folder.resolve().name, names, "{} ({})")
+    name = os.fsencode(folder.resolve().name).decode(errors="backslashreplace")
+    name = unique(name, names, "{} ({})")
 
     def optional(file: str, columns: Iterable[str]) -> pd.DataFrame | None:
         return files.read_table(file, columns) if (folder / file).is_file() else None

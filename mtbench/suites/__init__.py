@@ -33,7 +33,11 @@ class Songs(Sequence[StemSet]):
         return len(self._keys)
 
     def __getitem__(self, i: int) -> StemSet:
-        return self._load(self._keys[i])
+        return self.loader(i)()
+
+    def loader(self, i: int) -> Callable[[], StemSet]:
+        """What makes or reads song i: for another process, which need not be sent the keys of all."""
+        return partial(self._load, self._keys[i])
 
 
 class Suite(Protocol):
