@@ -50,7 +50,8 @@ def main():
     models = {name: make(weights=None, device="cpu", suite=suite) for name, make in models.items()}
 
     print(f"{n} samples, share of silent stems\n\n| | {' | '.join(STEMS)} |\n|---|{'---|' * 4}")
-    for name, samples in {name: model.generate(n, STEMS) for name, model in models.items()} | {"songs": songs}.items():
+    made = {name: model.generate(n, STEMS) for name, model in models.items()}
+    for name, samples in (made | {"songs": songs}).items():
         print(f"| {name} | " + " | ".join(f"{share:.2f}" for share in share_of_silent_stems(samples)) + " |", flush=True)
 
     held = models["synctrack"]  # the VAE of all three
