@@ -27,7 +27,6 @@ app = typer.Typer(
 console = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True, highlight=False, emoji=False)
 
-
 # What the system says of a path that cannot be; all else is the machine's fault (a full disk, too many open files).
 MISUSE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
           errno.ELOOP, errno.ENOTEMPTY, None)

@@ -137,7 +137,8 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
             held = ModelFolder(audio_folder / part.folder / model.row, *form, given_songs, part.given, codes[model.row])
             held.claim({
                 "model": model.name, "task": part.task, **origin, "seed": config.seed,
-                "options": _plain(model.options), "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
+                "options": _plain(model.options),
+                "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
                 "generator_sample_rate": int(made.sample_rate), "provenance": _plain(made.provenance),
             })
             folders[part, model.row] = held

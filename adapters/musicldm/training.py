@@ -40,7 +40,7 @@ from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, band, open_suit
 from musicldm import published
 from musicldm.diffusion import TRAIN_STEPS, Parameterization, evenly_spread, generator_of, noise_schedule
 from musicldm.generator import LatentDiffusion, load_vae, sha256
-from musicldm.mel import log_mel
+from musicldm.mel import FRAMES, N_MELS, log_mel
 from musicldm.muon import Muon
 from musicldm.scoring import Scorer
 from musicldm.vae import VAE
@@ -612,15 +612,17 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
     if config.vae is None:
         raise UsageError(f"{config.name}: a diffusion model needs `vae`, the checkpoint whose latents it learns")
     fabric, vae = launch(config), load_vae(config.vae)
+    factor = vae.config.downsampling
+    shape = (len(STEMS), vae.config.embed_dim, FRAMES // factor, N_MELS // factor)
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.long))
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"{config.name}: the network takes no latents of {config.vae} {list(shape)}: "
+                         f"{str(error).splitlines()[0]}") from None
     with fabric.rank_zero_first():
         latents = training_latents(config, vae, fabric.device)
         mixtures = training_mixture_latents(config, vae, fabric.device) if config.without_mixture < 1 else None
-    try:
-        with torch.no_grad():
-            network(latents[[0]][:, 0].float(), torch.zeros(1, dtype=torch.long))
-    except (ValueError, RuntimeError) as error:
-        raise UsageError(f"{config.name}: the network takes no latents of {config.vae} "
-                         f"{list(latents.shape[2:])}: {str(error).splitlines()[0]}") from None
     scale_factor = scale_factor_of(latents)
     if config.initial_weights:
         scale_factor = start_from(network, config.initial_weights) or scale_factor
