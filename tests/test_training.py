@@ -96,13 +96,14 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trained(Line(), config(tmp_path / "b"), killed_at(120, squared_error))
     with (tmp_path / "b" / "line" / "loss.csv").open("a") as file:  # logged, and killed before the state was saved
-        file.write("125,1.0,9.0,9.0\r\n")
+        file.write("125,1.0,9.0,9.0\n")
     resumed = Line()
     trained(resumed, config(tmp_path / "b"))
     assert torch.equal(resumed.slope, through.slope)
     losses = [[(row["step"], row["train_loss"], row["validation_loss"]) for row in rows(tmp_path / folder / "line" / "loss.csv")]
               for folder in "ab"]
     assert losses[0] == losses[1]
+    assert b"\r" not in b"".join((tmp_path / folder / "line" / "loss.csv").read_bytes() for folder in "ab")
 
 
 @pytest.mark.parametrize("change, named", [
@@ -374,6 +375,8 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
         read_config(tmp_path / "nowhere.yaml")
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
         read_config(written("like: nowhere.yaml\n"))
+    with pytest.raises(UsageError, match="train.yaml: is like itself, by way of 1 file"):
+        read_config(written("like: train.yaml\n"))
     for changes in ({"first_seed": 5}, {"songs": 2}, {"songs": None}):
         with pytest.raises(UsageError, match="`band` needs more songs than its validation"):
             training_songs(config(tmp_path, **changes))

@@ -155,7 +155,10 @@ def read_config(path: Path) -> TrainConfig:
         raise UsageError(f"{path}: {key}: {problem['msg']} (got {problem.get('input')!r})") from None
 
 
-def _values(path: Path) -> dict[str, Any]:
+def _values(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file holds, with what it is like; above: the files that are like it."""
+    if path.resolve() in above:
+        raise UsageError(f"{path}: is like itself, by way of {len(above)} file{'s' if len(above) > 1 else ''}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -166,7 +169,7 @@ def _values(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: holds {type(values).__name__}, not a mapping of keys to values")
     if "like" not in values:
         return values
-    base = _values(path.parent / values.pop("like"))
+    base = _values(path.parent / values.pop("like"), (*above, path.resolve()))
     return base | values | {"network": (base.get("network") or {}) | (values.get("network") or {})}
 
 
@@ -578,7 +581,7 @@ def _score(config: TrainConfig, progress: dict[str, Any], ema: nn.Module, scorer
 def _append(path: Path, row: dict[str, Any]) -> None:
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
+        writer = csv.DictWriter(file, row, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
