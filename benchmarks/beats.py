@@ -79,6 +79,7 @@ def ours(file, settings):
 @lru_cache(maxsize=1)
 def _madmom_processor():
     import beats_peers
+
     return beats_peers.processor()
 
 
@@ -145,11 +146,17 @@ def write_stems(folder, count):
 
 def first_call(folder, file):
     """Wall seconds of a process that tracks one file: with nothing compiled, then from the cache."""
-    code = f"import time; t = time.perf_counter(); from mtbench.beats import track; track({str(file)!r}); " \
-           f"a = time.perf_counter(); track({str(file)!r}); print(a - t, time.perf_counter() - a)"
+    code = (
+        f"import time; t = time.perf_counter(); from mtbench.beats import track; track({str(file)!r}); "
+        f"a = time.perf_counter(); track({str(file)!r}); print(a - t, time.perf_counter() - a)"
+    )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "numba"), "PYTHONPATH": str(ROOT)}
-    lines = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
-                            check=True).stdout.split() for _ in range(2)]
+    lines = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
     return [[float(text) for text in line] for line in lines]
 
 
@@ -186,6 +193,7 @@ def _cost_of_file(file):
 
 def draw(lengths, costs, counts, seconds, path):
     import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -216,17 +224,21 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_stems(folder, options.stems)
-        few = files[:options.published_stems]
+        few = files[: options.published_stems]
         say("# What beats cost")
         say()
-        say(f"`python benchmarks/beats.py --stems {options.stems} --published-stems {options.published_stems}`: "
+        say(
+            f"`python benchmarks/beats.py --stems {options.stems} --published-stems {options.published_stems}`: "
             f"{len(files)} stems of 10.24 s, 16 kHz, 16 bits. {platform.machine()}, {os.cpu_count()} cores, load "
             f"{os.getloadavg()[0]:.1f} at the start, Python {platform.python_version()}, NumPy {np.__version__}. "
-            "Milliseconds a stem; CPU time is of all threads and of ffmpeg.")
+            "Milliseconds a stem; CPU time is of all threads and of ffmpeg."
+        )
         say()
         cold, warm = first_call(folder, files[0])
-        say(f"First call in a new process, wall: {cold[0]:.1f} s with everything to compile, {warm[0]:.1f} s from the cache "
-            f"(imports among it); the second call {1000 * warm[1]:.0f} ms.")
+        say(
+            f"First call in a new process, wall: {cold[0]:.1f} s with everything to compile, {warm[0]:.1f} s from the cache "
+            f"(imports among it); the second call {1000 * warm[1]:.0f} ms."
+        )
         say()
 
         say("| way | settings | processes | read, resample | features | networks | decodes | CPU | wall |")
@@ -241,20 +253,28 @@ def main():
                     each = {stage: 1000 * seconds[1] / len(those) for stage, seconds in stages.items()}
                     cpu[way, len(settings), jobs] = sum(each.values())
                     beats[way, len(settings)] = found
-                    say(f"| {way.__name__} | {len(settings)} | {jobs} | " + " | ".join(
-                        f"{each[stage]:.1f}" for stage in ("read and resample", "features", "networks", "decode"))
-                        + f" | {sum(each.values()):.0f} | {1000 * wall / len(those):.0f} |")
+                    say(
+                        f"| {way.__name__} | {len(settings)} | {jobs} | "
+                        + " | ".join(
+                            f"{each[stage]:.1f}" for stage in ("read and resample", "features", "networks", "decode")
+                        )
+                        + f" | {sum(each.values()):.0f} | {1000 * wall / len(those):.0f} |"
+                    )
         say()
         same = sum(a == b for ours_, theirs in zip(beats[ours, 6], beats[madmom, 6]) for a, b in zip(ours_, theirs))
         say(f"Beats of ours and madmom's: {same} of {6 * len(files)} (stem, setting) pairs the same.")
         say()
         mine = cpu[ours, 6, 1]
-        say(f"For six settings in one process ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU than madmom with its "
+        say(
+            f"For six settings in one process ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU than madmom with its "
             f"activations reused, and {cpu[published, 6, 1] / mine:.0f} times less than the published way (measured on "
-            f"{len(few)} stem(s), taken for all).")
+            f"{len(few)} stem(s), taken for all)."
+        )
         say()
 
-        say("| length (s) | activations, CPU s | a decode (fps 100), CPU s | six decodes, CPU s | memory grows by (MB) |")
+        say(
+            "| length (s) | activations, CPU s | a decode (fps 100), CPU s | six decodes, CPU s | memory grows by (MB) |"
+        )
         say("|---|---|---|---|---|")
         costs = [cost_of_length(folder, seconds) for seconds in LENGTHS]
         for seconds, cost in zip(LENGTHS, costs):

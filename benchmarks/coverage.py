@@ -67,7 +67,9 @@ def rhythm_cases(random):
         "IRS over 4 stems, a tenth silent": irs_of_stems(random),
         "CBS, from poor to middling": cbs_of(random, 0.1, 0.6),
         "CBS, from middling to perfect": cbs_of(random, 0.5, 1.0),
-        "CBD mean": cbd_of(random, "mean"), "CBD std": cbd_of(random, "std"), "CBD median": cbd_of(random, "median"),
+        "CBD mean": cbd_of(random, "mean"),
+        "CBD std": cbd_of(random, "std"),
+        "CBD median": cbd_of(random, "median"),
     }
 
 
@@ -81,14 +83,19 @@ def clips_of(random, n, dimension, shift, scale, uneven):
 
 
 FAD_CASES = {
-    "as the reference": (0.0, 1.0, 0.0), "near": (1.0, 1.0, 0.0), "far": (3.0, 1.3, 0.0),
-    "near, uneven clips": (1.0, 1.0, 0.5), "far, uneven clips": (3.0, 1.3, 0.5),
+    "as the reference": (0.0, 1.0, 0.0),
+    "near": (1.0, 1.0, 0.0),
+    "far": (3.0, 1.3, 0.0),
+    "near, uneven clips": (1.0, 1.0, 0.5),
+    "far, uneven clips": (3.0, 1.3, 0.5),
 }
 
 
 def percentile(random, clips, reference, replicates=200):
     """The plain percentile bootstrap of FAD, for comparison."""
-    drawn = [fad(np.concatenate(clips[random.integers(len(clips), size=len(clips))]), reference) for _ in range(replicates)]
+    drawn = [
+        fad(np.concatenate(clips[random.integers(len(clips), size=len(clips))]), reference) for _ in range(replicates)
+    ]
     return stats.Interval(*np.quantile(drawn, [0.025, 0.975]))
 
 
@@ -118,15 +125,20 @@ def false_alarms(random, population, n, repetitions):
     alarms = np.zeros(2)
     for _ in range(repetitions):
         a, b, given = (population[random.integers(len(population), size=n)] for _ in range(3))
-        alarms += [stats.difference(stats.resample(a), stats.resample(b)).p < stats.LEVEL,
-                   stats.paired_difference(given + a, given + b).p < stats.LEVEL]
+        alarms += [
+            stats.difference(stats.resample(a), stats.resample(b)).p < stats.LEVEL,
+            stats.paired_difference(given + a, given + b).p < stats.LEVEL,
+        ]
     return alarms / repetitions
 
 
 def fad_false_alarms(random, n, case, repetitions, dimension=32):
     reference, alarms = np.concatenate(clips_of(random, REFERENCE, dimension, 0, 1, FAD_CASES[case][2])), 0
     for _ in range(repetitions):
-        a, b = (stats.resample(stats.fad_per_clip(clips_of(random, n, dimension, *FAD_CASES[case]), reference)) for _ in "ab")
+        a, b = (
+            stats.resample(stats.fad_per_clip(clips_of(random, n, dimension, *FAD_CASES[case]), reference))
+            for _ in "ab"
+        )
         alarms += stats.difference(a, b).p < stats.LEVEL
     return alarms / repetitions
 
@@ -134,12 +146,16 @@ def fad_false_alarms(random, n, case, repetitions, dimension=32):
 def show(head, *rows):
     """A markdown table; numbers are shares, shown in percent."""
     for row in (head, ["---"] * len(head), *rows):
-        print("| " + " | ".join(cell if isinstance(cell, str) else f"{100 * cell:.1f}" for cell in row) + " |", flush=True)
+        print(
+            "| " + " | ".join(cell if isinstance(cell, str) else f"{100 * cell:.1f}" for cell in row) + " |", flush=True
+        )
     print(flush=True)
 
 
 def rhythm(cases, repetitions):
-    print(f"Coverage of the 95% intervals in percent, {repetitions} repetitions; in brackets the percentile bootstrap's.\n")
+    print(
+        f"Coverage of the 95% intervals in percent, {repetitions} repetitions; in brackets the percentile bootstrap's.\n"
+    )
     rows = []
     for name, population in cases.items():
         random = np.random.default_rng(1)
@@ -150,10 +166,18 @@ def rhythm(cases, repetitions):
 
 
 def distances(repetitions):
-    sizes = [(8, 32, repetitions), (32, 8, repetitions), (32, 16, repetitions), (32, 32, repetitions), (32, 64, repetitions),
-             (128, 32, repetitions // 4)]
-    print(f"FAD, {repetitions} repetitions (dimension 128: {repetitions // 4}); columns: dimension, clips of {FRAMES} frames; "
-          f"last, the percentile bootstrap's for dimension 32, n = 32, {repetitions // 5} repetitions.\n")
+    sizes = [
+        (8, 32, repetitions),
+        (32, 8, repetitions),
+        (32, 16, repetitions),
+        (32, 32, repetitions),
+        (32, 64, repetitions),
+        (128, 32, repetitions // 4),
+    ]
+    print(
+        f"FAD, {repetitions} repetitions (dimension 128: {repetitions // 4}); columns: dimension, clips of {FRAMES} frames; "
+        f"last, the percentile bootstrap's for dimension 32, n = 32, {repetitions // 5} repetitions.\n"
+    )
     rows = []
     for case in FAD_CASES:
         random = np.random.default_rng(2)
@@ -164,9 +188,14 @@ def distances(repetitions):
 
 def alarms(cases, repetitions):
     print(f"Equal models called different at p < 0.05 in percent, {repetitions} repetitions, n = 32.\n")
-    rows = [[name, *false_alarms(np.random.default_rng(4), population, 32, repetitions)]
-            for name, population in cases.items() if population.ndim == 1]
-    rows += [[f"FAD, {case}", fad_false_alarms(np.random.default_rng(5), 32, case, repetitions), "-"] for case in FAD_CASES]
+    rows = [
+        [name, *false_alarms(np.random.default_rng(4), population, 32, repetitions)]
+        for name, population in cases.items()
+        if population.ndim == 1
+    ]
+    rows += [
+        [f"FAD, {case}", fad_false_alarms(np.random.default_rng(5), 32, case, repetitions), "-"] for case in FAD_CASES
+    ]
     show(["case", "unpaired", "paired"], *rows)
 
 

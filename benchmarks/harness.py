@@ -62,8 +62,10 @@ def main():
     options = parser.parse_args()
     suite = open_suite("band")
     seconds = suite.n_samples / suite.sample_rate
-    print(f"{options.n} samples of {seconds:g} s, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the "
-          "start\n")
+    print(
+        f"{options.n} samples of {seconds:g} s, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the "
+        "start\n"
+    )
     print("| model | seconds a sample | real-time factor | networks | sampler | harness | harness adds |")
     print("|---|---|---|---|---|---|---|")
     for name in options.models.split(","):
@@ -80,9 +82,11 @@ def main():
             failure = runner._generate(made, target, name, None, config, stage)
             total = time.perf_counter() - begun
         assert failure is None, failure
-        print(f"| {name} | {total / options.n:.2f} | {total / options.n / seconds:.3f} | {networks.seconds:.1f} s | "
-              f"{whole.seconds - networks.seconds:.2f} s | {total - whole.seconds:.2f} s | {total / whole.seconds - 1:.1%} |",
-              flush=True)
+        print(
+            f"| {name} | {total / options.n:.2f} | {total / options.n / seconds:.3f} | {networks.seconds:.1f} s | "
+            f"{whole.seconds - networks.seconds:.2f} s | {total - whole.seconds:.2f} s | {total / whole.seconds - 1:.1%} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -34,8 +34,15 @@ from synctrack.network import SyncTrackConfig, SyncTrackUNet
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 10.24
 STEPS = 200  # of DDIM, as published
-BAND = dict(model_channels=32, channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(2, 4),
-            latent_t=64, latent_f=4, norm_groups=8)
+BAND = dict(
+    model_channels=32,
+    channel_mult=(1, 2, 2),
+    num_res_blocks=1,
+    attention_resolutions=(2, 4),
+    latent_t=64,
+    latent_f=4,
+    norm_groups=8,
+)
 
 
 def plain_attention(q, k, v, head_width):
@@ -120,26 +127,34 @@ def main():
         network(x, t)
     flops = counter.get_total_flops()
     float32, bfloat16 = peak(torch.float32, device), peak(torch.bfloat16, device)
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    where = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
 
     say(f"# What SyncTrack costs, {options.size} size")
     say()
-    say(f"`python benchmarks/synctrack_speed.py --size {options.size} --repeats {options.repeats}`: {where}, load "
+    say(
+        f"`python benchmarks/synctrack_speed.py --size {options.size} --repeats {options.repeats}`: {where}, load "
         f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}, "
         f"{sum(p.numel() for p in network.parameters()):,} parameters. A forward of one sample of {SECONDS} s is "
-        f"{flops / 1e9:.1f} GFLOP. Measured peaks: float32 {float32 / 1e9:.0f}, bfloat16 {bfloat16 / 1e9:.0f} GFLOP/s.")
+        f"{flops / 1e9:.1f} GFLOP. Measured peaks: float32 {float32 / 1e9:.0f}, bfloat16 {bfloat16 / 1e9:.0f} GFLOP/s."
+    )
     say()
     say("| one forward, batch 1 | seconds | times plain | share of its peak | relative L2 to plain |")
     say("|---|---|---|---|---|")
     with plain():
         plain_seconds, reference = best(lambda: network(x, t), options.repeats, device)
-    say(f"| plain: float32, attention written out | {plain_seconds:.3f} | 1.00 | {flops / plain_seconds / float32:.0%} | 0 |")
+    say(
+        f"| plain: float32, attention written out | {plain_seconds:.3f} | 1.00 | {flops / plain_seconds / float32:.0%} | 0 |"
+    )
 
     def row(what, function, roof, precision="float32"):
         with reduced_precision(precision, torch.device(device)):
             seconds, out = best(function, options.repeats, device)
-        say(f"| {what} | {seconds:.3f} | {plain_seconds / seconds:.2f} | {flops / seconds / roof:.0%} | "
-            f"{relative(out, reference):.1e} |")
+        say(
+            f"| {what} | {seconds:.3f} | {plain_seconds / seconds:.2f} | {flops / seconds / roof:.0%} | "
+            f"{relative(out, reference):.1e} |"
+        )
 
     row("fused attention", lambda: network(x, t), float32)
     network.to(memory_format=torch.channels_last)
@@ -159,8 +174,10 @@ def main():
         xs = torch.randn(batch, 4, 8, length * config.latent_t, config.latent_f, device=device)
         ts = torch.full((batch,), 500, device=device)
         seconds, _ = best(lambda: network(xs, ts), 1, device)
-        say(f"| batch {batch}, {length * SECONDS:.2f} s | {seconds:.2f} | {seconds / batch / length:.2f} | "
-            f"{memory(device):.1f} |")
+        say(
+            f"| batch {batch}, {length * SECONDS:.2f} s | {seconds:.2f} | {seconds / batch / length:.2f} | "
+            f"{memory(device):.1f} |"
+        )
 
     training(say, network, shape, device)
     if options.size == "published":
@@ -178,7 +195,10 @@ def training(say, network, shape, device):
         x, t = torch.randn(1, *shape, device=device), torch.tensor([500], device=device)
 
         def step(precision):
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16 mixed"), _attention(torch.device(device)):
+            with (
+                torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16 mixed"),
+                _attention(torch.device(device)),
+            ):
                 network(x, t).float().square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -208,15 +228,21 @@ def first_stage(say, device, repeats, flops, plain_seconds):
     say(f"| VAE, stem by stem | {plain_decode:.2f} | 1.00 | 0 |")
     vae.to(memory_format=torch.channels_last)
     seconds, out = best(lambda: vae.decode(latents), repeats, device)
-    say(f"| VAE, batched, channels last (as shipped) | {seconds:.2f} | {plain_decode / seconds:.2f} | "
-        f"{relative(out[:, 0].transpose(1, 2), mels):.1e} |")
+    say(
+        f"| VAE, batched, channels last (as shipped) | {seconds:.2f} | {plain_decode / seconds:.2f} | "
+        f"{relative(out[:, 0].transpose(1, 2), mels):.1e} |"
+    )
     say(f"| HiFi-GAN, stem by stem | {plain_vocode:.2f} | 1.00 | 0 |")
     seconds, out = best(lambda: vocoder(mels), repeats, device)
-    say(f"| HiFi-GAN, batched (as shipped) | {seconds:.2f} | {plain_vocode / seconds:.2f} | {relative(out, waves):.1e} |")
+    say(
+        f"| HiFi-GAN, batched (as shipped) | {seconds:.2f} | {plain_vocode / seconds:.2f} | {relative(out, waves):.1e} |"
+    )
     total += plain_decode + plain_vocode
     say()
-    say(f"A sample of {STEPS} DDIM steps the plain way: {total:.0f} s for {SECONDS} s of four stems, real-time factor "
-        f"{total / SECONDS:.1f}.")
+    say(
+        f"A sample of {STEPS} DDIM steps the plain way: {total:.0f} s for {SECONDS} s of four stems, real-time factor "
+        f"{total / SECONDS:.1f}."
+    )
 
 
 if __name__ == "__main__":

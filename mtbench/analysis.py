@@ -64,8 +64,12 @@ def clip_of_song(songs: Songs, number: int) -> Clip:
 
 
 def analyse(
-    clips: Sequence[Clip], rate: int, settings: Sequence[Setting], embeddings: Sequence[str],
-    sums: Mapping[str, Sequence[str]], cache: Cache,
+    clips: Sequence[Clip],
+    rate: int,
+    settings: Sequence[Setting],
+    embeddings: Sequence[str],
+    sums: Mapping[str, Sequence[str]],
+    cache: Cache,
 ) -> list[Analysis]:
     """Analyse some clips whose stems are at `rate` Hz; their stems go through the beat network together.
 
@@ -81,7 +85,9 @@ def analyse(
             result.error = str(error)
         else:
             stems = {stem: done.samples for stem, done in made.items()}
-            result.cut, result.padded = (sum(bool(getattr(done, what)) for done in made.values()) for what in ("cut", "padded"))
+            result.cut, result.padded = (
+                sum(bool(getattr(done, what)) for done in made.values()) for what in ("cut", "padded")
+            )
             result.duration = max(len(pcm) for pcm in stems.values()) / rate
             hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
             result.digest = " ".join(hashes.values())
@@ -139,7 +145,9 @@ def _track(loaded: list, rate: int, settings: Sequence[Setting], cache: Cache) -
         for setting in settings:
             if (digest, setting) not in found:
                 times, positions = beats.decode(activations[digest], *setting)
-                found[digest, setting] = cache.put(np.column_stack([times, positions]), "beats", digest, version, *setting)
+                found[digest, setting] = cache.put(
+                    np.column_stack([times, positions]), "beats", digest, version, *setting
+                )
     for result, _, hashes in loaded:
         result.beats = {
             setting: {stem: found[digest, setting] for stem, digest in hashes.items()} for setting in settings

@@ -61,7 +61,9 @@ def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.
     except (soundfile.SoundFileError, OSError, struct.error) as error:
         raise AudioError(f"{path}: cannot be read as audio ({error})") from None
     if len(samples) < expected:
-        raise AudioError(f"{path}: truncated (its header promises {start + expected} frames, {start + len(samples)} are there)")
+        raise AudioError(
+            f"{path}: truncated (its header promises {start + expected} frames, {start + len(samples)} are there)"
+        )
     if len(samples) == 0:
         raise AudioError(f"{path}: holds no samples")
     if not np.isfinite(samples).all():
@@ -95,7 +97,9 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
     divisor = gcd(rate, to_rate)
     step, phases = rate // divisor, to_rate // divisor
     if step * phases > LARGEST_RATIO:
-        raise AudioError(f"{rate} Hz cannot be resampled to {to_rate} Hz exactly in reasonable memory; convert it first")
+        raise AudioError(
+            f"{rate} Hz cannot be resampled to {to_rate} Hz exactly in reasonable memory; convert it first"
+        )
     kernel, width = _sinc_kernel(step, phases)
     length = -(-phases * len(samples) // step)
     blocks = -(-length // phases)
@@ -200,7 +204,9 @@ def _refuse_truncated(path: Path) -> None:
             chunk, length = struct.unpack("<4sI", header)
             if chunk == b"data":
                 if length not in (0, 0xFFFFFFFF) and file.tell() + length > size:
-                    raise AudioError(f"{path}: truncated (its header promises {length} bytes of audio, "
-                                     f"{size - file.tell()} are there)")
+                    raise AudioError(
+                        f"{path}: truncated (its header promises {length} bytes of audio, "
+                        f"{size - file.tell()} are there)"
+                    )
                 return
             file.seek(length + length % 2, os.SEEK_CUR)

@@ -34,8 +34,14 @@ FORMAT = 2
 FORMATS = ("text", "markdown", "json", "junit")
 ERROR_RATE = 0.01  # the chance that an honest rerun fails, whatever the number of scores
 # What is gated, and how much worse it may be: an absolute amount plus a share of the baseline's value.
-TOLERANCES = {"fad": (0.0, 0.05), "irs": (0.001, 0.05), "cbs": (0.01, 0.02), "cbd_mean": (0.01, 0.02), "tuning": (5.0, 0.0),
-              "live": (0.02, 0.0)}
+TOLERANCES = {
+    "fad": (0.0, 0.05),
+    "irs": (0.001, 0.05),
+    "cbs": (0.01, 0.02),
+    "cbd_mean": (0.01, 0.02),
+    "tuning": (5.0, 0.0),
+    "live": (0.02, 0.0),
+}
 HARNESS = "heldout"  # the control whose samples are the same in every run
 FAILING = ("missing", "moved", "worse")
 VERDICTS = ("ok", "better", "moved", "worse", "missing", "new")
@@ -90,13 +96,17 @@ def mismatch(baseline: Baseline, scores: pd.DataFrame, suite_version: str = "") 
         if was - now:
             return f"the baseline has {column} {_listed(was - now)}, the run {_listed(now)}"
     if baseline.suite_version and suite_version and baseline.suite_version != suite_version:
-        return (f"the songs of {_listed(set(ours['suite']))} changed: the baseline has version {baseline.suite_version} of "
-                f"it, the run {suite_version}")
+        return (
+            f"the songs of {_listed(set(ours['suite']))} changed: the baseline has version {baseline.suite_version} of "
+            f"it, the run {suite_version}"
+        )
     for title, named in (("metrics", "metric"), ("embeddings", "embedding")):
         was, now = _versions(ours, named), _versions(gated, named)
         if other := {name: version for name, version in was.items() if name in now and not version <= now[name]}:
-            return (f"the baseline has {title} {_listed({f'{name}@{v}' for name in other for v in was[name]})}, "
-                    f"the run {_listed({f'{name}@{v}' for name in other for v in now[name]})}")
+            return (
+                f"the baseline has {title} {_listed({f'{name}@{v}' for name in other for v in was[name]})}, "
+                f"the run {_listed({f'{name}@{v}' for name in other for v in now[name]})}"
+            )
     return ""
 
 
@@ -130,8 +140,19 @@ def compare(
                 p = (min(1.0, 2 * min(p)),) * 2
         worse.append(p[0])
         better.append(p[1])
-        rows.append([*key, was["value"], was["se"], value, se, difference, absolute + relative * abs(level), NAN,
-                     paired is not None])
+        rows.append(
+            [
+                *key,
+                was["value"],
+                was["se"],
+                value,
+                se,
+                difference,
+                absolute + relative * abs(level),
+                NAN,
+                paired is not None,
+            ]
+        )
     columns = ["baseline", "baseline_se", "value", "se", "difference", "tolerated", "p", "paired"]
     table = pd.DataFrame(rows, columns=[*COMPARED, *columns])
     table["p"], better = stats.holm(worse), stats.holm(better)
@@ -143,9 +164,12 @@ def compare(
             table.loc[len(table)] = [*key, NAN, NAN, row["value"], row["se"], NAN, NAN, NAN, False, "new"]
     order = [*FAILING, "new", "better", "ok"]
     beyond = table["difference"].abs() / table["tolerated"]
-    return (table.assign(order=table["verdict"].map(order.index), beyond=beyond)
-            .sort_values(["order", "p", "beyond"], ascending=[True, True, False], kind="stable")
-            .drop(columns=["order", "beyond"]).reset_index(drop=True))
+    return (
+        table.assign(order=table["verdict"].map(order.index), beyond=beyond)
+        .sort_values(["order", "p", "beyond"], ascending=[True, True, False], kind="stable")
+        .drop(columns=["order", "beyond"])
+        .reset_index(drop=True)
+    )
 
 
 def changed_models(baseline: Baseline, models: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -154,14 +178,20 @@ def changed_models(baseline: Baseline, models: Mapping[str, Mapping[str, Any]]) 
     for name, was in baseline.models.items():
         now = models.get(name, was)
         if differs := [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]:
-            notes.append(f"{name} is another than the baseline's: its {', '.join(differs)} differ"
-                         f"{'s' if len(differs) == 1 else ''}")
+            notes.append(
+                f"{name} is another than the baseline's: its {', '.join(differs)} differ"
+                f"{'s' if len(differs) == 1 else ''}"
+            )
     return notes
 
 
 def of_run(
-    config: RunConfig, models: Mapping[str, Mapping[str, Any]], scores: pd.DataFrame, samples: pd.DataFrame | None = None,
-    like: Baseline | None = None, suite_version: str = "",
+    config: RunConfig,
+    models: Mapping[str, Mapping[str, Any]],
+    scores: pd.DataFrame,
+    samples: pd.DataFrame | None = None,
+    like: Baseline | None = None,
+    suite_version: str = "",
 ) -> Baseline:
     """The baseline that a run makes, with the error rate and tolerances of the one `like` which it replaces.
 
@@ -177,14 +207,17 @@ def of_run(
         raise UsageError("this run has no model beside the controls, or none at a standard setting: nothing to gate")
     clips = {} if samples is None else _clips(samples)
     table["clips"] = [
-        None if (held := clips.get(tuple(row[column] for column in KEY))) is None or row["model"] == HARNESS
+        None
+        if (held := clips.get(tuple(row[column] for column in KEY))) is None or row["model"] == HARNESS
         else [held.get(number, NAN) for number in range(int(row["n"]))]
         for row in table.to_dict("records")
     ]
     table["order"] = table["metric"].map(list(METRICS).index)
     table = table.sort_values(["task", "given", "model", "order", "track"], kind="stable")
     gated = {name: models[name] for name in sorted(set(table["model"]) - set(CONTROLS)) if name in models}
-    return Baseline(config, gated, rate, tolerances, table[[*KEY, "value", "se", "n", "n_scored", "clips"]], suite_version)
+    return Baseline(
+        config, gated, rate, tolerances, table[[*KEY, "value", "se", "n", "n_scored", "clips"]], suite_version
+    )
 
 
 def write(path: Path, baseline: Baseline) -> None:
@@ -197,9 +230,11 @@ def write(path: Path, baseline: Baseline) -> None:
             line["clips"] = [None if np.isnan(value) else _rounded(value, 4) for value in line["clips"]]
         lines.append(json.dumps(line))
     head = {
-        "format": FORMAT, "run": baseline.config.model_dump(mode="json", exclude_defaults=True),
+        "format": FORMAT,
+        "run": baseline.config.model_dump(mode="json", exclude_defaults=True),
         **({"suite_version": baseline.suite_version} if baseline.suite_version else {}),
-        "models": baseline.models, "error_rate": baseline.error_rate,
+        "models": baseline.models,
+        "error_rate": baseline.error_rate,
         "tolerances": {name: {"absolute": a, "relative": r} for name, (a, r) in baseline.tolerances.items()},
     }
     text = json.dumps(head, indent=1)[:-2] + ',\n "scores": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
@@ -216,8 +251,10 @@ def read(path: Path) -> Baseline:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"baseline {path}: not valid JSON ({error})") from None
     if not isinstance(held, dict) or held.get("format") != FORMAT:
-        raise UsageError(f"baseline {path}: its format is not {FORMAT}; if it is an old baseline, remove it, and write "
-                         "it anew from a run: mtbench check BASELINE RUN --update")
+        raise UsageError(
+            f"baseline {path}: its format is not {FORMAT}; if it is an old baseline, remove it, and write "
+            "it anew from a run: mtbench check BASELINE RUN --update"
+        )
     try:
         tolerances = {name: (float(t["absolute"]), float(t["relative"])) for name, t in held["tolerances"].items()}
         scores = pd.DataFrame(held["scores"], columns=[*KEY, "value", "se", "n", "n_scored", "clips"])
@@ -229,10 +266,14 @@ def read(path: Path) -> Baseline:
             if not all(isinstance(value, str) for value in scores[column] if not _empty(value)):
                 raise UsageError(f"baseline {path}: the {column} of a score is no text")
         if scores[["n", "n_scored"]].isna().any(axis=None):
-            raise UsageError(f"baseline {path}: a score does not say its n and n_scored, of samples and of those with a value")
+            raise UsageError(
+                f"baseline {path}: a score does not say its n and n_scored, of samples and of those with a value"
+            )
         scores[["n", "n_scored"]] = scores[["n", "n_scored"]].astype(int)
-        scores["clips"] = [None if _empty(clips) else [NAN if value is None else float(value) for value in clips]
-                           for clips in scores["clips"]]
+        scores["clips"] = [
+            None if _empty(clips) else [NAN if value is None else float(value) for value in clips]
+            for clips in scores["clips"]
+        ]
         if any(clips is not None and len(clips) != n for clips, n in zip(scores["clips"], scores["n"])):
             raise UsageError(f"baseline {path}: a score has more or fewer clips than its n")
         if scores.empty or not np.isfinite(scores["value"]).all():
@@ -258,17 +299,21 @@ def summary(outcome: Outcome) -> str:
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
     """The table as a person reads it: texts, a row a score."""
-    return pd.DataFrame({
-        "model": table["model"],
-        "score": [f"{METRICS[row.metric].title}{METRICS[row.metric].arrow} {row.track}" for row in table.itertuples()],
-        "setting": [_setting(row) for row in table.itertuples()],
-        "baseline": [_with_error(row.baseline, row.baseline_se) for row in table.itertuples()],
-        "now": [_with_error(row.value, row.se) for row in table.itertuples()],
-        "difference": ["-" if np.isnan(value) else f"{value:+.3g}" for value in table["difference"]],
-        "tolerated": ["-" if np.isnan(value) else f"{value:.3g}" for value in table["tolerated"]],
-        "p": ["-" if np.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.2g}" for p in table["p"]],
-        "verdict": table["verdict"],
-    })
+    return pd.DataFrame(
+        {
+            "model": table["model"],
+            "score": [
+                f"{METRICS[row.metric].title}{METRICS[row.metric].arrow} {row.track}" for row in table.itertuples()
+            ],
+            "setting": [_setting(row) for row in table.itertuples()],
+            "baseline": [_with_error(row.baseline, row.baseline_se) for row in table.itertuples()],
+            "now": [_with_error(row.value, row.se) for row in table.itertuples()],
+            "difference": ["-" if np.isnan(value) else f"{value:+.3g}" for value in table["difference"]],
+            "tolerated": ["-" if np.isnan(value) else f"{value:.3g}" for value in table["tolerated"]],
+            "p": ["-" if np.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.2g}" for p in table["p"]],
+            "verdict": table["verdict"],
+        }
+    )
 
 
 def advice(outcome: Outcome) -> list[str]:
@@ -276,14 +321,20 @@ def advice(outcome: Outcome) -> list[str]:
     failing = outcome.table[outcome.table["verdict"].isin(FAILING)]
     lines = []
     if (failing["model"] == HARNESS).any():
-        lines.append(f"The control {HARNESS} is the same songs in every run, and it changed: the harness, the metrics or the "
-                     "suite did, whatever the models did.")
+        lines.append(
+            f"The control {HARNESS} is the same songs in every run, and it changed: the harness, the metrics or the "
+            "suite did, whatever the models did."
+        )
     if ((failing["verdict"] == "moved") & (failing["metric"] == "live")).any():
-        lines.append("The share of live stems changed, and IRS, CBS and CBD are taken over live stems: read them with care.")
+        lines.append(
+            "The share of live stems changed, and IRS, CBS and CBD are taken over live stems: read them with care."
+        )
     off = (failing["value"] - failing["baseline"] - failing["difference"]).abs()
     if (failing["paired"] & (off > failing["tolerated"])).any():
-        lines.append("A difference is over the clips that have a value in both runs. Here it is not that of the two scores: "
-                     "clips gained or lost their value.")
+        lines.append(
+            "A difference is over the clips that have a value in both runs. Here it is not that of the two scores: "
+            "clips gained or lost their value."
+        )
     if len(failing):
         lines.append("If the change is meant, write the baseline anew: mtbench check BASELINE RUN --update")
     return lines
@@ -299,20 +350,32 @@ def markdown(outcome: Outcome) -> str:
     if bad.any():
         parts.append(_markdown_table(table[bad]))
     parts += [_literal(line) for line in (*advice(outcome), *outcome.notes)]
-    parts.append(f"<details><summary>All {len(table)} scores</summary>\n\n{_markdown_table(table)}\n\n"
-                 "± is the standard error; where samples pair up, difference and tolerance are over the clips that have a "
-                 "value in both runs; p is of a change for the worse by chance, corrected for all scores (Holm); "
-                 f"a score fails where p &lt; {outcome.error_rate:g} and the difference is more than is tolerated."
-                 "\n\n</details>")
+    parts.append(
+        f"<details><summary>All {len(table)} scores</summary>\n\n{_markdown_table(table)}\n\n"
+        "± is the standard error; where samples pair up, difference and tolerance are over the clips that have a "
+        "value in both runs; p is of a change for the worse by chance, corrected for all scores (Holm); "
+        f"a score fails where p &lt; {outcome.error_rate:g} and the difference is more than is tolerated."
+        "\n\n</details>"
+    )
     return "\n\n".join(parts) + "\n"
 
 
 def as_json(outcome: Outcome) -> str:
     """All that is known of every score."""
-    rows = [{name: None if _empty(value) else value for name, value in row.items()} for row in outcome.table.to_dict("records")]
+    rows = [
+        {name: None if _empty(value) else value for name, value in row.items()}
+        for row in outcome.table.to_dict("records")
+    ]
     counts = outcome.table["verdict"].value_counts().to_dict()
-    document = {"format": FORMAT, "passed": outcome.passed, "error_rate": outcome.error_rate, "counts": counts,
-                "notes": list(outcome.notes), "failed": list(outcome.failed), "scores": rows}
+    document = {
+        "format": FORMAT,
+        "passed": outcome.passed,
+        "error_rate": outcome.error_rate,
+        "counts": counts,
+        "notes": list(outcome.notes),
+        "failed": list(outcome.failed),
+        "scores": rows,
+    }
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
@@ -320,15 +383,23 @@ def junit(outcome: Outcome) -> str:
     """A testcase a score."""
     table = cells(outcome.table)
     failures = int(table["verdict"].isin(FAILING).sum())
-    suite = ElementTree.Element("testsuite", name="mtbench check", tests=str(len(table) + len(outcome.failed)),
-                                failures=str(failures), errors=str(len(outcome.failed)),
-                                skipped=str(int((table["verdict"] == "new").sum())))
+    suite = ElementTree.Element(
+        "testsuite",
+        name="mtbench check",
+        tests=str(len(table) + len(outcome.failed)),
+        failures=str(failures),
+        errors=str(len(outcome.failed)),
+        skipped=str(int((table["verdict"] == "new").sum())),
+    )
     for row in table.to_dict("records"):
-        case = ElementTree.SubElement(suite, "testcase", classname=_printable(row["model"]),
-                                      name=_printable(f"{row['score']} ({row['setting']})"))
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_printable(row["model"]), name=_printable(f"{row['score']} ({row['setting']})")
+        )
         if row["verdict"] in FAILING:
-            said = (f"{row['verdict']}: baseline {row['baseline']}, now {row['now']}, difference {row['difference']}, "
-                    f"tolerated {row['tolerated']}, p {row['p']}")
+            said = (
+                f"{row['verdict']}: baseline {row['baseline']}, now {row['now']}, difference {row['difference']}, "
+                f"tolerated {row['tolerated']}, p {row['p']}"
+            )
             ElementTree.SubElement(case, "failure", message=said)
         if row["verdict"] == "new":
             ElementTree.SubElement(case, "skipped", message="new: the baseline has no such score")
@@ -408,16 +479,21 @@ def _keyed(table: pd.DataFrame) -> pd.DataFrame:
     """A table with empty key cells as '' (NaN equals nothing) and its numbers as floats."""
     table = table.copy()
     for column in KEY:
-        table[column] = pd.Series(["" if _empty(value) else float(value) if column in NUMBERS else value
-                                   for value in table[column]], index=table.index, dtype=object)
+        table[column] = pd.Series(
+            ["" if _empty(value) else float(value) if column in NUMBERS else value for value in table[column]],
+            index=table.index,
+            dtype=object,
+        )
     return table
 
 
 def _clips(samples: pd.DataFrame) -> dict[tuple, dict[int, float]]:
     """{key: {sample number: value}} of a run's sample table; samples that have no number are no run's."""
     numbered = samples[samples["sample"].astype(str).str.fullmatch("[0-9]+")]
-    return {key: dict(zip(part["sample"].astype(int), part["value"]))
-            for key, part in _keyed(numbered).groupby(KEY, sort=False)}
+    return {
+        key: dict(zip(part["sample"].astype(int), part["value"]))
+        for key, part in _keyed(numbered).groupby(KEY, sort=False)
+    }
 
 
 def _versions(table: pd.DataFrame, named: str) -> dict[str, set[str]]:

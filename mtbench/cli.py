@@ -19,7 +19,10 @@ import mtbench
 from mtbench.errors import MtbenchError, UsageError
 
 app = typer.Typer(
-    name="mtbench", no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+    name="mtbench",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
 )
@@ -28,8 +31,19 @@ console = Console(highlight=False, emoji=False, width=None if sys.stdout and sys
 errors = Console(stderr=True, highlight=False, emoji=False)
 
 # What the system says of a path that cannot be; all else is the machine's fault (a full disk, too many open files).
-MISUSE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
-          errno.ELOOP, errno.ENOTEMPTY, None)
+MISUSE = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTEMPTY,
+    None,
+)
 
 
 def guarded(command: Callable, stopped: str = "stopped") -> Callable:
@@ -56,35 +70,72 @@ def guarded(command: Callable, stopped: str = "stopped") -> Callable:
 
 
 resumable = functools.partial(
-    guarded, stopped="stopped; what was finished is kept, and the same command goes on from there")
+    guarded, stopped="stopped; what was finished is kept, and the same command goes on from there"
+)
 
 Fps = Annotated[str | None, typer.Option(help="Frames/s of the beat decoder, e.g. 100,150,200.", metavar="LIST")]
 Lambda = Annotated[str | None, typer.Option(help="Transition lambda of the beat decoder, e.g. 50,100.", metavar="LIST")]
 Window = Annotated[str | None, typer.Option(help="CBS windows in seconds, e.g. 0.05,0.15.", metavar="LIST")]
-Timebase = Annotated[str | None, typer.Option(help="true (real seconds), published (as the papers' scripts), or "
-                                              "true,published.",
-                                              metavar="LIST")]
-Embedding = Annotated[str | None, typer.Option("--embedding", help="Embeddings for FAD: log-mel-stats needs no weights; "
-                                               "vggish, vggish-audioldm and pann need the extra fad.", metavar="LIST")]
+Timebase = Annotated[
+    str | None,
+    typer.Option(help="true (real seconds), published (as the papers' scripts), or true,published.", metavar="LIST"),
+]
+Embedding = Annotated[
+    str | None,
+    typer.Option(
+        "--embedding",
+        help="Embeddings for FAD: log-mel-stats needs no weights; vggish, vggish-audioldm and pann need the extra fad.",
+        metavar="LIST",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Given again, the run goes on where it stopped.")]
 
 
 @app.command(epilog="Example: [bold]mtbench run --models synctrack,msg-ld -n 8 --out runs/demo[/bold]")
 @resumable
 def run(
-    models: Annotated[str | None, typer.Option(help="Installed models, as `mtbench models` lists them, or folder:PATH "
-                                               "for a folder of audio; the controls are added.", metavar="LIST")] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file that says what to run; options here win over it.")] = None,
-    suite: Annotated[str | None, typer.Option(help="The reference set, as `mtbench suites` lists them; band/30s and band/60s "
-                                              "have longer clips.  \\[default: band]")] = None,
-    task: Annotated[str | None, typer.Option(help="total generates all stems; arrangement some of them beside the "
-                                             "others of held-out songs.  \\[default: total]", metavar="total|arrangement")] = None,
-    subsets: Annotated[str | None, typer.Option(help="What arrangement generates: initials of stems, or names joined by +, "
-                                                "e.g. B,BP,BGP,BDGP.  \\[default: every subset]", metavar="LIST")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Installed models, as `mtbench models` lists them, or folder:PATH "
+            "for a folder of audio; the controls are added.",
+            metavar="LIST",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML file that says what to run; options here win over it.")
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            help="The reference set, as `mtbench suites` lists them; band/30s and band/60s "
+            "have longer clips.  \\[default: band]"
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="total generates all stems; arrangement some of them beside the "
+            "others of held-out songs.  \\[default: total]",
+            metavar="total|arrangement",
+        ),
+    ] = None,
+    subsets: Annotated[
+        str | None,
+        typer.Option(
+            help="What arrangement generates: initials of stems, or names joined by +, "
+            "e.g. B,BP,BGP,BDGP.  \\[default: every subset]",
+            metavar="LIST",
+        ),
+    ] = None,
     n: Annotated[int | None, typer.Option("-n", help="Samples a model and subset.  \\[default: 32]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the generators.  \\[default: 0]")] = None,
-    fps: Fps = None, transition_lambda: Lambda = None, window: Window = None, timebase: Timebase = None,
-    embedding: Embedding = None, out: Out = None,
+    fps: Fps = None,
+    transition_lambda: Lambda = None,
+    window: Window = None,
+    timebase: Timebase = None,
+    embedding: Embedding = None,
+    out: Out = None,
     device: Annotated[str, typer.Option(help="The torch device that generates: cpu, cuda, cuda:1.")] = "cpu",
 ) -> None:
     """Generate samples with each model, score them, and show the tables."""
@@ -92,8 +143,15 @@ def run(
     from mtbench import runner
     from mtbench.report import site
 
-    given = _given(models=_list(models, "--models"), suite=suite, task=task, subsets=_list(subsets, "--subsets"), n=n,
-                   seed=seed, embeddings=_list(embedding, "--embedding"))
+    given = _given(
+        models=_list(models, "--models"),
+        suite=suite,
+        task=task,
+        subsets=_list(subsets, "--subsets"),
+        n=n,
+        seed=seed,
+        embeddings=_list(embedding, "--embedding"),
+    )
     given |= _grid(fps, transition_lambda, window, timebase)
     if config is None and models is None:
         raise UsageError("say what to run: --models synctrack,msg-ld, or --config FILE")
@@ -109,11 +167,20 @@ def run(
 @app.command(name="eval", epilog="Example: [bold]mtbench eval runs/demo/audio/total/synctrack --reference band[/bold]")
 @resumable
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Holds bass/, drums/, guitar/ and piano/ (or stem_0/ to stem_3/), "
-                                           "with the same file names in each.", metavar="DIR")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Holds bass/, drums/, guitar/ and piano/ (or stem_0/ to stem_3/), with the same file names in each.",
+            metavar="DIR",
+        ),
+    ],
     reference: Annotated[str | None, typer.Option(help="A suite; adds FAD, and takes its clip length.")] = None,
-    fps: Fps = None, transition_lambda: Lambda = None, window: Window = None, timebase: Timebase = None,
-    embedding: Embedding = None, out: Out = None,
+    fps: Fps = None,
+    transition_lambda: Lambda = None,
+    window: Window = None,
+    timebase: Timebase = None,
+    embedding: Embedding = None,
+    out: Out = None,
 ) -> None:
     """Score a folder of stems: WAV, FLAC, OGG or MP3, any sample rate, mono or stereo."""
     from mtbench import config as configs
@@ -132,12 +199,22 @@ def evaluate(
 @app.command(name="beats", epilog="Example: [bold]mtbench beats drums.wav song.mp3 --format json > beats.json[/bold]")
 @guarded
 def beats_of_files(
-    files: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3 of any length and sample rate, mono or "
-                                                "stereo.", metavar="FILE...")],
-    form: Annotated[str, typer.Option("--format", help="text: a line a beat, its time in s and its position in the bar "
-                                      "(1 is a downbeat); or json.", metavar="text|json")] = "text",
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="WAV, FLAC, OGG or MP3 of any length and sample rate, mono or stereo.", metavar="FILE..."),
+    ],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="text: a line a beat, its time in s and its position in the bar (1 is a downbeat); or json.",
+            metavar="text|json",
+        ),
+    ] = "text",
     fps: Annotated[float, typer.Option(help="Frames/s of the beat decoder.")] = 100,
-    transition_lambda: Annotated[float, typer.Option(help="Of the beat decoder; larger keeps the tempo steadier.")] = 100,
+    transition_lambda: Annotated[
+        float, typer.Option(help="Of the beat decoder; larger keeps the tempo steadier.")
+    ] = 100,
     timebase: Annotated[str, typer.Option(help="true (real seconds) or published (as the papers' scripts).")] = "true",
     jobs: Annotated[int | None, typer.Option(help="Processes.  \\[default: one a core]", min=1)] = None,
 ) -> None:
@@ -161,9 +238,17 @@ def beats_of_files(
                 failed.append(tracked)
                 continue
             times, positions = tracked[setting]
-            found.append({"file": str(file), "fps": fps, "transition_lambda": transition_lambda, "timebase": timebase,
-                          "beats": times.tolist(), "positions": positions.tolist(),
-                          "downbeats": times[positions == 1].tolist()})
+            found.append(
+                {
+                    "file": str(file),
+                    "fps": fps,
+                    "transition_lambda": transition_lambda,
+                    "timebase": timebase,
+                    "beats": times.tolist(),
+                    "positions": positions.tolist(),
+                    "downbeats": times[positions == 1].tolist(),
+                }
+            )
             if form == "text":
                 if len(files) > 1:
                     typer.echo(f"# {file}")
@@ -178,12 +263,26 @@ def beats_of_files(
 @guarded
 def check(
     baseline: Annotated[Path, typer.Argument(help="A baseline, JSON.")],
-    run_folder: Annotated[Path | None, typer.Argument(help="A run folder. Without it the run that the baseline names "
-                                                      "is made first, in a new folder below runs/ that is kept "
-                                                      "only if the check fails.", metavar="RUN")] = None,
-    form: Annotated[str, typer.Option("--format", help="text: what failed; markdown, for a pull request; json: all that is "
-                                      "known; or junit.", metavar="text|markdown|json|junit")] = "text",
-    update: Annotated[bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")] = False,
+    run_folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A run folder. Without it the run that the baseline names "
+            "is made first, in a new folder below runs/ that is kept "
+            "only if the check fails.",
+            metavar="RUN",
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="text: what failed; markdown, for a pull request; json: all that is known; or junit.",
+            metavar="text|markdown|json|junit",
+        ),
+    ] = "text",
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")
+    ] = False,
 ) -> None:
     """Compare a run with a baseline: exit 1 if a score is worse by more than chance and tolerance, or missing."""
     import shutil
@@ -205,8 +304,10 @@ def check(
             raise UsageError(f"baseline {baseline} is not there yet: name the RUN to make it from")
         suite_version = open_suite(held.config.suite).version
         if not update and held.suite_version not in ("", suite_version):
-            raise UsageError(f"the songs of suite '{held.config.suite}' changed since baseline {baseline}: it has version "
-                             f"{held.suite_version}, here is {suite_version}; put them back, or --update the baseline")
+            raise UsageError(
+                f"the songs of suite '{held.config.suite}' changed since baseline {baseline}: it has version "
+                f"{held.suite_version}, here is {suite_version}; put them back, or --update the baseline"
+            )
         made = run_folder = runner.check_folder()
         say.print(f"run folder [bold]{escape(str(made))}[/bold], kept only if the check fails", soft_wrap=True)
         try:
@@ -228,8 +329,10 @@ def check(
         seed = record["config"].get("seed")
         notes = gate.changed_models(held, record["models"])
         if seed != held.config.seed:
-            notes.append(f"the baseline was made with seed {held.config.seed}, this run with "
-                         + ("none" if seed is None else f"seed {seed}"))
+            notes.append(
+                f"the baseline was made with seed {held.config.seed}, this run with "
+                + ("none" if seed is None else f"seed {seed}")
+            )
         if problem := gate.mismatch(held, scores, str(record.get("suite_version", ""))):
             if not update:
                 raise UsageError(f"{run_folder} cannot be held against {baseline}: {problem}")
@@ -245,7 +348,9 @@ def check(
     if update:
         _fail(failed)  # a baseline without them would gate nothing of theirs
         if "eval" in record["config"]:
-            raise UsageError(f"{run_folder} is the folder of an `mtbench eval`; a baseline is made from one of `mtbench run`")
+            raise UsageError(
+                f"{run_folder} is the folder of an `mtbench eval`; a baseline is made from one of `mtbench run`"
+            )
         config = configs.validate(record["config"], str(run_folder))
         new = gate.of_run(config, record["models"], scores, samples, held, str(record.get("suite_version", "")))
         gate.write(baseline, new)
@@ -261,8 +366,13 @@ def check(
 @app.command(epilog="Example: [bold]mtbench site results runs/demo --out public[/bold]")
 @guarded
 def site(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some, as results/ does with the "
-                                               "published numbers.", metavar="RUN...")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folders, or folders that hold some, as results/ does with the published numbers.",
+            metavar="RUN...",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
 ) -> None:
     """Write the leaderboard: static pages that any host serves and that open from disk."""
@@ -316,10 +426,14 @@ def doctor() -> None:
     from mtbench.store import Cache
 
     versions = {name: version(name) for name in ("torch", "numpy", "scipy", "madmom", "soundfile")}
-    console.print(f"mtbench {mtbench.__version__}, Python {platform.python_version()}, "
-                  + ", ".join(f"{name} {number}" for name, number in versions.items()))
-    console.print(f"devices: cpu ({torch.get_num_threads()} threads)"
-                  + "".join(f", cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())))
+    console.print(
+        f"mtbench {mtbench.__version__}, Python {platform.python_version()}, "
+        + ", ".join(f"{name} {number}" for name, number in versions.items())
+    )
+    console.print(
+        f"devices: cpu ({torch.get_num_threads()} threads)"
+        + "".join(f", cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))
+    )
     console.print(f"beat networks: madmom's, SHA-256 {beats.identity()['weights_sha256'][:12]} (CC BY-NC-SA 4.0)")
     console.print(f"cache: {escape(str(Cache().path))} (MTBENCH_CACHE moves it)")
     console.print("\n[bold]models[/bold]")
@@ -356,8 +470,10 @@ def _list(text: str | None, option: str) -> list[str] | None:
 
 def _grid(fps: str | None, transition_lambda: str | None, window: str | None, timebase: str | None) -> dict[str, Any]:
     grid = _given(
-        fps=_list(fps, "--fps"), transition_lambda=_list(transition_lambda, "--transition-lambda"),
-        window=_list(window, "--window"), timebase=_list(timebase, "--timebase"),
+        fps=_list(fps, "--fps"),
+        transition_lambda=_list(transition_lambda, "--transition-lambda"),
+        window=_list(window, "--window"),
+        timebase=_list(timebase, "--timebase"),
     )
     return {"grid": grid} if grid else {}
 
@@ -374,10 +490,18 @@ def _stage(title: str, total: int) -> Iterator[Callable[..., None]]:
         yield lambda steps, detail="": None
         errors.print(f"{title}: done", markup=False)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task(escape(title), total=total)
-        yield lambda steps, detail="": progress.update(task, advance=steps, description=escape(f"{title} {detail}".strip()))
+        yield lambda steps, detail="": progress.update(
+            task, advance=steps, description=escape(f"{title} {detail}".strip())
+        )
 
 
 def _show(done) -> None:

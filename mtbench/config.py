@@ -144,8 +144,10 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
             by_initial = len(set(initials)) == len(stems) and set(subset) <= set(initials)
             names = [stems[initials.index(letter)] for letter in subset] if by_initial else subset.split("+")
         if not names or len(set(names)) < len(names) or not set(names) <= set(stems):
-            raise UsageError(f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': give stems to generate "
-                             f"by their initials ({', '.join(initials)}) or by name, as in {'+'.join(stems[:2])}")
+            raise UsageError(
+                f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': give stems to generate "
+                f"by their initials ({', '.join(initials)}) or by name, as in {'+'.join(stems[:2])}"
+            )
         found.append(tuple(stem for stem in stems if stem in names))
     return list(dict.fromkeys(found))
 
@@ -183,7 +185,9 @@ def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig
         got = "" if problem["type"] == "missing" else f" (got {reprlib.repr(problem['input'])})"
         told = problem["msg"]
         if problem["type"] == "string_pattern_mismatch":
-            told = "letters, digits, '.', '_' and '-' make a name, the first a letter or digit; a model may be folder:PATH"
+            told = (
+                "letters, digits, '.', '_' and '-' make a name, the first a letter or digit; a model may be folder:PATH"
+            )
         raise UsageError(f"{where}: {key or 'config'}: {told}{got}") from None
 
 

@@ -26,7 +26,9 @@ class Heldout:
         self._songs = suite.heldout()
         if len(self._songs) < 1 + shuffled:
             row, few = ("shuffled", "fewer than two") if shuffled else ("heldout", "no")
-            raise UsageError(f"suite '{suite.name}' holds {few} songs outside its reference, so it has no '{row}' control")
+            raise UsageError(
+                f"suite '{suite.name}' holds {few} songs outside its reference, so it has no '{row}' control"
+            )
         self.sample_rate, self.stems = suite.sample_rate, tuple(suite.stems)
         self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
         self._shuffled = shuffled

@@ -37,4 +37,4 @@ def one_line(error: BaseException) -> str:
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in first).split())
     kind = "" if isinstance(error, MtbenchError) else type(error).__name__
     line = ": ".join(part for part in (kind, words) if part)
-    return line if len(line) <= LONGEST else f"{line[:LONGEST - 3]}..."
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."

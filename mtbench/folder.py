@@ -28,7 +28,9 @@ class FolderModel:
         _, self.sample_rate = audio.info(found.clips[self._clips[0][0]][STEMS[0]])
         content = "".join(f"{clip}\0{content}\n" for clip, content in clip_hashes(found.clips).items())
         self.provenance: Mapping[str, Any] = {
-            "what": "a folder of audio", "clips": len(found.clips), "incomplete": len(found.incomplete),
+            "what": "a folder of audio",
+            "clips": len(found.clips),
+            "incomplete": len(found.incomplete),
             "content_sha256": hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest(),
         }
 

@@ -80,8 +80,15 @@ class Result:
 
 def default_folder(config: RunConfig) -> Path:
     """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun goes on."""
-    named = json.dumps([config.suite, config.task, config.subsets, config.seed,
-                        [model.model_dump(mode="json") for model in config.models]])
+    named = json.dumps(
+        [
+            config.suite,
+            config.task,
+            config.subsets,
+            config.seed,
+            [model.model_dump(mode="json") for model in config.models],
+        ]
+    )
     suite = config.suite.replace("/", "-").replace(":", "-").strip("-")[-60:]
     return Path("runs") / f"{suite}-{_short_hash(named)}"
 
@@ -114,12 +121,16 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     wanted = [model for model in config.models if len(heldout) >= _songs_needed(model)]
     arranging = any(part.given for part in parts)
     if arranging and not len(heldout):
-        raise UsageError(f"suite '{suite.name}' holds no songs outside its reference to be given; a folder suite takes them "
-                         "from heldout/ beside reference/")
+        raise UsageError(
+            f"suite '{suite.name}' holds no songs outside its reference to be given; a folder suite takes them "
+            "from heldout/ beside reference/"
+        )
     if len(heldout) < config.n and (arranging or any(map(_songs_needed, wanted))):
         use = "to be given" if arranging else "for the control 'heldout'"
-        raise UsageError(f"suite '{suite.name}' holds {len(heldout)} songs outside its reference {use}, and {config.n} "
-                         f"samples a model are asked for: give -n {len(heldout)} or less")
+        raise UsageError(
+            f"suite '{suite.name}' holds {len(heldout)} songs outside its reference {use}, and {config.n} "
+            f"samples a model are asked for: give -n {len(heldout)} or less"
+        )
     models = [(model, _make(model, suite, parts, config.n, device)) for model in wanted]
     target, cache = RunFolder(folder), cache or Cache()
     _check_writable(target, cache)
@@ -135,12 +146,20 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
             if part.task not in made.tasks:  # a control, or it would have been refused
                 continue
             held = ModelFolder(audio_folder / part.folder / model.row, *form, given_songs, part.given, codes[model.row])
-            held.claim({
-                "model": model.name, "task": part.task, **origin, "seed": config.seed,
-                "options": _plain(model.options),
-                "stems": list(suite.stems), "sample_rate": suite.sample_rate, "n_samples": suite.n_samples,
-                "generator_sample_rate": int(made.sample_rate), "provenance": _plain(made.provenance),
-            })
+            held.claim(
+                {
+                    "model": model.name,
+                    "task": part.task,
+                    **origin,
+                    "seed": config.seed,
+                    "options": _plain(model.options),
+                    "stems": list(suite.stems),
+                    "sample_rate": suite.sample_rate,
+                    "n_samples": suite.n_samples,
+                    "generator_sample_rate": int(made.sample_rate),
+                    "provenance": _plain(made.provenance),
+                }
+            )
             folders[part, model.row] = held
 
     # A sum of stems is its stems' names; where one stem is made alone, its own embedding is there.
@@ -161,17 +180,27 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     for model in config.models:
         if model not in wanted:
             few = "no songs" if not len(heldout) else "one song"
-            notices.append(f"suite '{suite.name}' holds {few} outside its reference, so there is no control '{model.row}'")
+            notices.append(
+                f"suite '{suite.name}' holds {few} outside its reference, so there is no control '{model.row}'"
+            )
     samples_by: dict[str, Counter] = {}
     for (part, row), held in folders.items():
         clips = [
             analysis.clip_of_files(f"{i:05d}", held.files(i), suite.sample_rate, suite.n_samples)
             for i in range(config.n)
         ]
-        analyses = list(_analyse(
-            f"analyse {part.named(row)}", clips, suite.sample_rate, config.grid.settings(), config.embeddings,
-            {"generated": part.made} if part.given else {}, cache, stage,
-        ))
+        analyses = list(
+            _analyse(
+                f"analyse {part.named(row)}",
+                clips,
+                suite.sample_rate,
+                config.grid.settings(),
+                config.embeddings,
+                {"generated": part.made} if part.given else {},
+                cache,
+                stage,
+            )
+        )
         scored = _score(analyses, _reference_of(reference, part), part, row, suite, config.grid, target)
         failures.append(scored.failures)
         conversions = held.conversions(config.n)
@@ -218,9 +247,16 @@ def evaluate(
     scored = _score(analyses, held, part, row, suite, grid, target)
     if scored.scores.empty:
         raise MtbenchError(_nothing_scored(row, scored.failures))
-    notices = scored.notices + _length_notices(row, sum(done.cut for done in analyses), sum(done.padded for done in analyses))
+    notices = scored.notices + _length_notices(
+        row, sum(done.cut for done in analyses), sum(done.padded for done in analyses)
+    )
     notices = [*(songs.notices if songs else ()), *([f"{row}: {found.left_out}"] if found.left_out else ()), *notices]
-    asked = {"eval": str(path), "reference": reference, "grid": grid.model_dump(mode="json"), "embeddings": list(embeddings)}
+    asked = {
+        "eval": str(path),
+        "reference": reference,
+        "grid": grid.model_dump(mode="json"),
+        "embeddings": list(embeddings),
+    }
     provenances = {row: {"what": "a folder of audio"}}
     incomplete = [(name, f"no {', '.join(lacks)}") for name, lacks in found.incomplete.items()]
     failures = [scored.failures, _failures(incomplete, _shared(part, row, suite))]
@@ -273,11 +309,14 @@ def _make(model: Model, suite: Suite, parts: Sequence[Part], n: int, device: str
     if lacking and model.row not in CONTROLS:
         arranging = any(part.given for part in parts)
         remedy = "; leave the subset of all stems out with --subsets" if arranging and lacking == {"total"} else ""
-        raise UsageError(f"model '{model.row}' cannot do the task '{min(lacking)}' (it does "
-                         f"{', '.join(sorted(made.tasks))}){remedy}")
+        raise UsageError(
+            f"model '{model.row}' cannot do the task '{min(lacking)}' (it does {', '.join(sorted(made.tasks))}){remedy}"
+        )
     available = getattr(made, "available", n)
     if n > available:
-        raise UsageError(f"model '{model.row}' has {available} samples, and {n} are asked for: give -n {available} or less")
+        raise UsageError(
+            f"model '{model.row}' has {available} samples, and {n} are asked for: give -n {available} or less"
+        )
     return made
 
 
@@ -300,8 +339,10 @@ def _given(folder: ModelFolder, songs: Sequence[StemSet], kept: int, number: int
     if number < kept:
         return folder.read_given(number)
     song = songs[number]
-    waves = {stem: audio.canonical(song.stems[stem], song.sample_rate, folder.rate, folder.length).samples
-             for stem in folder.given}
+    waves = {
+        stem: audio.canonical(song.stems[stem], song.sample_rate, folder.rate, folder.length).samples
+        for stem in folder.given
+    }
     return StemSet(f"{number:05d}", {stem: audio.to_float(wave) for stem, wave in waves.items()}, folder.rate)
 
 
@@ -352,17 +393,24 @@ def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _reference(
-    suite: Suite, songs: Songs, sums: Mapping[str, Sequence[str]], embeddings: Sequence[str], cache: Cache,
+    suite: Suite,
+    songs: Songs,
+    sums: Mapping[str, Sequence[str]],
+    embeddings: Sequence[str],
+    cache: Cache,
     stage: Stage,
 ) -> scores.Reference:
     clips = [analysis.clip_of_song(songs, i) for i in range(len(songs))]
-    analyses = list(_analyse(f"reference of {suite.name}", clips, suite.sample_rate, (), embeddings, sums, cache, stage))
+    analyses = list(
+        _analyse(f"reference of {suite.name}", clips, suite.sample_rate, (), embeddings, sums, cache, stage)
+    )
     if broken := [done for done in analyses if done.error]:
         raise MtbenchError(f"the reference of suite '{suite.name}' cannot be read: {broken[0].error}")
     digest = hashlib.sha256("\n".join(done.digest for done in analyses).encode()).hexdigest()
     frames = {
         (name, track): scores.pool(analyses, name, track)
-        for name in embeddings for track in ("mixture", *suite.stems, *sums)
+        for name in embeddings
+        for track in ("mixture", *suite.stems, *sums)
     }
     return scores.Reference(f"{suite.split}:{len(songs)}:{digest[:8]}", frames)
 
@@ -378,8 +426,14 @@ def _reference_of(reference: scores.Reference, part: Part) -> scores.Reference:
 
 
 def _analyse(
-    title: str, clips: list[Clip], rate: int, settings: Sequence, embeddings: Sequence[str],
-    sums: Mapping[str, Sequence[str]], cache: Cache, stage: Stage,
+    title: str,
+    clips: list[Clip],
+    rate: int,
+    settings: Sequence,
+    embeddings: Sequence[str],
+    sums: Mapping[str, Sequence[str]],
+    cache: Cache,
+    stage: Stage,
 ) -> Iterable[Analysis]:
     """Analyse clips in processes of one thread each, in order, with progress; few are in memory at once."""
     parts = [clips[i : i + CLIPS_AT_ONCE] for i in range(0, len(clips), CLIPS_AT_ONCE)]
@@ -396,7 +450,12 @@ def _analyse(
 
 
 def _score(
-    analyses: list[Analysis], reference: scores.Reference | None, part: Part, row: str, suite: Suite | None, grid: Grid,
+    analyses: list[Analysis],
+    reference: scores.Reference | None,
+    part: Part,
+    row: str,
+    suite: Suite | None,
+    grid: Grid,
     target: RunFolder,
 ) -> _Scored:
     """The tables of one model's clips; `scores` is empty if none can be scored."""
@@ -416,8 +475,13 @@ def _score(
 
 
 def _finish(
-    target: RunFolder, record: Mapping[str, Any], done: Sequence[_Scored], failures: list, provenances: Mapping,
-    notices: list[str], failed: list[str],
+    target: RunFolder,
+    record: Mapping[str, Any],
+    done: Sequence[_Scored],
+    failures: list,
+    provenances: Mapping,
+    notices: list[str],
+    failed: list[str],
 ) -> Result:
     """Write the tables, which stand for one run: all that takes long is done before the first of them.
 
@@ -475,8 +539,11 @@ def _code_notices(older: Mapping[str, Mapping[str, int]], codes: Mapping[str, st
     for row, by in older.items():
         for code in sorted(by.keys() - {"", codes[row]}):
             told.setdefault((code, codes[row]), []).append(f"{by[code]} of {row}")
-    return [f"samples made by {code}, not by the code at hand ({at_hand}), are scored as they are ({', '.join(rows)}): "
-            "choose another --out to make them anew" for (code, at_hand), rows in told.items()]
+    return [
+        f"samples made by {code}, not by the code at hand ({at_hand}), are scored as they are ({', '.join(rows)}): "
+        "choose another --out to make them anew"
+        for (code, at_hand), rows in told.items()
+    ]
 
 
 def _code(model: Model, commit: str | None) -> str:
@@ -535,7 +602,9 @@ def _git_commit(source: Path) -> str | None:
         asked = subprocess.run(question, cwd=source, capture_output=True, text=True)
         top, commit = asked.stdout.splitlines()
         project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
-        changes = subprocess.run(["git", "diff", "HEAD", "--", "mtbench", "adapters"], cwd=source, capture_output=True).stdout
+        changes = subprocess.run(
+            ["git", "diff", "HEAD", "--", "mtbench", "adapters"], cwd=source, capture_output=True
+        ).stdout
     except (OSError, ValueError, KeyError):  # no git, no checkout, no pyproject
         return None
     if Path(top).resolve() != source.resolve() or project != "mtbench":

@@ -37,17 +37,46 @@ class Metric:
 METRICS = {
     "fad": Metric("FAD", "", -1, "1", "Fréchet audio distance to the reference, per track and of the mixture"),
     "irs": Metric("IRS", "s", -1, "1", "Standard deviation of a track's inter-beat intervals"),
-    "cbs": Metric("CBS", "", 1, "1", "Share of live tracks that beat in a window in which any does; rises as stems fall silent", 1.0),
-    "cbd_mean": Metric("CBD mean", "", -1, "1", "Mean distance of matched beats of two tracks, in half inter-beat intervals", 1.0),
+    "cbs": Metric(
+        "CBS",
+        "",
+        1,
+        "1",
+        "Share of live tracks that beat in a window in which any does; rises as stems fall silent",
+        1.0,
+    ),
+    "cbd_mean": Metric(
+        "CBD mean", "", -1, "1", "Mean distance of matched beats of two tracks, in half inter-beat intervals", 1.0
+    ),
     "cbd_std": Metric("CBD std", "", -1, "1", "Standard deviation of those distances", 1.0),
     "cbd_median": Metric("CBD median", "", -1, "1", "Median of those distances", 1.0),
-    "tuning": Metric("Tuning", "cents", -1, tuning.VERSION, "Distance of a track's partials from equal temperament at A = 440 Hz", 50.0),
+    "tuning": Metric(
+        "Tuning",
+        "cents",
+        -1,
+        tuning.VERSION,
+        "Distance of a track's partials from equal temperament at A = 440 Hz",
+        50.0,
+    ),
     "live": Metric("Live stems", "", 0, "1", "Share of stems in which a beat was found", 1.0),
     "clipped": Metric("Clipped", "", 0, "1", "Share of the mixture's samples beyond full scale", 1.0),
 }
 
-KEY = ["task", "given", "model", "suite", "reference", "metric", "version", "track",
-       "fps", "transition_lambda", "window", "timebase", "embedding"]
+KEY = [
+    "task",
+    "given",
+    "model",
+    "suite",
+    "reference",
+    "metric",
+    "version",
+    "track",
+    "fps",
+    "transition_lambda",
+    "window",
+    "timebase",
+    "embedding",
+]
 SCORE_COLUMNS = [*KEY, "value", "se", "ci_low", "ci_high", "n", "n_scored"]
 SAMPLE_COLUMNS = [*KEY, "sample", "value"]
 COLUMN = [column for column in KEY if column != "model"]  # what the scores of a column of a table share
@@ -141,7 +170,9 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
     """
     grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
     table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
-    table[["se", "ci_low", "ci_high"]] = [_spread(values.to_numpy(), key[KEY.index("metric")]) for key, values in grouped]
+    table[["se", "ci_low", "ci_high"]] = [
+        _spread(values.to_numpy(), key[KEY.index("metric")]) for key, values in grouped
+    ]
     without_track = [column for column in KEY if column != "track"]
     per_stem = table[table["metric"].isin(OVER_STEMS)]
     over_stems = per_stem.groupby(without_track, dropna=False, sort=False)
@@ -150,7 +181,8 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
     clips = [part.pivot(index="sample", columns="track", values="value").to_numpy() for _, part in of_stems]
     overall["n_scored"] = [int(np.isfinite(values).any(axis=1).sum()) for values in clips]
     overall[["se", "ci_low", "ci_high"]] = np.reshape(
-        [_spread(values, metric) for values, metric in zip(clips, overall["metric"])], (-1, 3))
+        [_spread(values, metric) for values, metric in zip(clips, overall["metric"])], (-1, 3)
+    )
     table = pd.concat([table, overall.assign(track="all")], ignore_index=True)
     return table.assign(n=n)[SCORE_COLUMNS]
 
@@ -168,21 +200,42 @@ def fad_table(
     for (name, track), frames in reference.frames.items():
         clips = [done.embeddings[name][track] for done in scored]
         count, needed = sum(map(len, clips)), frames_needed(frames.shape[1])
-        few = [f"{side} {held}" for side, held in (("the model has", count), ("the reference has", len(frames)))
-               if held < needed]
+        few = [
+            f"{side} {held}"
+            for side, held in (("the model has", count), ("the reference has", len(frames)))
+            if held < needed
+        ]
         if few:
             notices.append(f"FAD ({name}) needs at least {needed} frames on each side, {' and '.join(few)}: left empty")
-        key = {**shared, "reference": reference.label, "metric": "fad", "version": METRICS["fad"].version, "track": track,
-               "fps": NAN, "transition_lambda": NAN, "window": NAN, "timebase": "",
-               "embedding": f"{name}@{open_embedding(name).version}"}
+        key = {
+            **shared,
+            "reference": reference.label,
+            "metric": "fad",
+            "version": METRICS["fad"].version,
+            "track": track,
+            "fps": NAN,
+            "transition_lambda": NAN,
+            "window": NAN,
+            "timebase": "",
+            "embedding": f"{name}@{open_embedding(name).version}",
+        }
         value, spread = NAN, (NAN, NAN, NAN)
         if not few:
             per_clip = stats.fad_per_clip(clips, frames)
             # Their mean is FAD; where that is 0, rounding may leave it some 1e-17 below.
             value, spread = max(float(per_clip.mean()), 0.0), _spread(per_clip, "fad")
-            parts.append(pd.DataFrame({**key, "sample": [done.id for done in scored], "value": per_clip})[SAMPLE_COLUMNS])
-        rows.append({**key, "value": value, **dict(zip(("se", "ci_low", "ci_high"), spread)),
-                     "n": len(analyses), "n_scored": 0 if few else len(scored)})
+            parts.append(
+                pd.DataFrame({**key, "sample": [done.id for done in scored], "value": per_clip})[SAMPLE_COLUMNS]
+            )
+        rows.append(
+            {
+                **key,
+                "value": value,
+                **dict(zip(("se", "ci_low", "ci_high"), spread)),
+                "n": len(analyses),
+                "n_scored": 0 if few else len(scored),
+            }
+        )
     per_clip = pd.concat(parts[1:] or parts, ignore_index=True)
     return pd.DataFrame(rows, columns=SCORE_COLUMNS), per_clip, list(dict.fromkeys(notices))
 
@@ -195,7 +248,9 @@ def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
     over the pairs of one key.
     """
     per_stem = samples[samples["metric"].isin(OVER_STEMS)]
-    samples = pd.concat([samples.assign(stem=""), per_stem.assign(stem=per_stem["track"], track="all")], ignore_index=True)
+    samples = pd.concat(
+        [samples.assign(stem=""), per_stem.assign(stem=per_stem["track"], track="all")], ignore_index=True
+    )
     tables = []
     for key, part in samples.groupby(COLUMN, dropna=False, sort=False):
         held = dict(zip(COLUMN, key))
@@ -258,7 +313,9 @@ def beat_table(analyses: Sequence[Analysis]) -> pd.DataFrame:
     """Every beat of every stem: its time in s and its position in the bar (1 is the downbeat)."""
     rows = [
         (done.id, stem, *setting, time, int(position))
-        for done in analyses for setting, tracked in done.beats.items() for stem, beats in tracked.items()
+        for done in analyses
+        for setting, tracked in done.beats.items()
+        for stem, beats in tracked.items()
         for time, position in beats
     ]
     return pd.DataFrame(rows, columns=["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"])

@@ -33,7 +33,19 @@ from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.generator import StemSet, is_rate
 
-NUMBERS = ("fps", "transition_lambda", "window", "value", "se", "ci_low", "ci_high", "difference", "p", "p_adjusted", "time")
+NUMBERS = (
+    "fps",
+    "transition_lambda",
+    "window",
+    "value",
+    "se",
+    "ci_low",
+    "ci_high",
+    "difference",
+    "p",
+    "p_adjusted",
+    "time",
+)
 COUNTS = ("n", "n_scored")
 
 
@@ -57,7 +69,9 @@ class RunFolder:
         """run.yaml. Raises UsageError, naming it, unless it is what a finished run left there."""
         path = self.path / "run.yaml"
         if not path.is_file():
-            raise UsageError(f"{path}: not there; {self.path} holds no finished run: give its command again, or leave it out")
+            raise UsageError(
+                f"{path}: not there; {self.path} holds no finished run: give its command again, or leave it out"
+            )
         record = read_yaml(path)
         parts = [record.get(name) for name in ("config", "versions", "models")]
         parts += parts[-1].values() if isinstance(parts[-1], dict) else ()
@@ -71,8 +85,25 @@ class RunFolder:
         if not path.is_file():
             raise UsageError(f"{self.path}: no {name} there; is it a run folder, and did its run finish?")
         # An empty cell of a text column is an empty text; of a number, "not defined here".
-        texts = {column: str for column in ("task", "given", "model", "model_a", "model_b", "suite", "reference", "metric",
-                                            "version", "track", "timebase", "embedding", "sample", "reason")}
+        texts = {
+            column: str
+            for column in (
+                "task",
+                "given",
+                "model",
+                "model_a",
+                "model_b",
+                "suite",
+                "reference",
+                "metric",
+                "version",
+                "track",
+                "timebase",
+                "embedding",
+                "sample",
+                "reason",
+            )
+        }
         # Only an empty cell is empty: a model may be called NA.
         empty = {column: [""] for column in NUMBERS}
         try:
@@ -94,9 +125,24 @@ class ModelFolder:
     made_by: the code that samples are made with, noted beside each that is added.
     """
 
-    def __init__(self, path: Path, stems: tuple[str, ...], rate: int, length: int,
-                 songs: "ModelFolder | None" = None, given: tuple[str, ...] = (), made_by: str = ""):
-        self.path, self.stems, self.rate, self.length, self.given, self.made_by = path, stems, rate, length, given, made_by
+    def __init__(
+        self,
+        path: Path,
+        stems: tuple[str, ...],
+        rate: int,
+        length: int,
+        songs: "ModelFolder | None" = None,
+        given: tuple[str, ...] = (),
+        made_by: str = "",
+    ):
+        self.path, self.stems, self.rate, self.length, self.given, self.made_by = (
+            path,
+            stems,
+            rate,
+            length,
+            given,
+            made_by,
+        )
         self.made = tuple(stem for stem in stems if stem not in given)
         self._songs = songs
 
@@ -107,8 +153,10 @@ class ModelFolder:
             held = read_yaml(path)
             if held != identity:
                 differs = sorted(key for key in held.keys() | identity.keys() if held.get(key) != identity.get(key))
-                raise UsageError(f"{self.path} holds samples of another run (its {', '.join(differs)} differ"
-                                 f"{'s' if len(differs) == 1 else ''}); choose another --out, or delete it")
+                raise UsageError(
+                    f"{self.path} holds samples of another run (its {', '.join(differs)} differ"
+                    f"{'s' if len(differs) == 1 else ''}); choose another --out, or delete it"
+                )
             return
         with audio.whole_file(path) as file:
             file.write(yaml.safe_dump(identity, sort_keys=False, allow_unicode=True).encode())
@@ -146,9 +194,18 @@ class ModelFolder:
             wave = _wave(stem, sample.stems[stem])
             # NaN becomes 0 in the published protocol; it is counted, since a model that makes it is broken.
             done = audio.canonical(np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0), rate, self.rate, self.length)
-            rows.append({"sample": f"{number:05d}", "stem": stem, "rate_in": rate, "samples_in": len(wave),
-                         "cut": done.cut, "padded": done.padded, "not_finite": int((~np.isfinite(wave)).sum()),
-                         "made_by": self.made_by})
+            rows.append(
+                {
+                    "sample": f"{number:05d}",
+                    "stem": stem,
+                    "rate_in": rate,
+                    "samples_in": len(wave),
+                    "cut": done.cut,
+                    "padded": done.padded,
+                    "not_finite": int((~np.isfinite(wave)).sum()),
+                    "made_by": self.made_by,
+                }
+            )
             audio.write_wav(files[stem], done.samples, self.rate)
         with audio.whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
             file.write(json.dumps(rows).encode())

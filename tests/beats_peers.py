@@ -17,8 +17,10 @@ def hmms(fps, transition_lambda):
     from madmom.ml.hmm import HiddenMarkovModel
 
     spaces = [BarStateSpace(beats, 60.0 * fps / 300.0, 60.0 * fps / 30.0, 60) for beats in (3, 4)]
-    return [HiddenMarkovModel(BarTransitionModel(space, transition_lambda),
-                              RNNDownBeatTrackingObservationModel(space, 16)) for space in spaces]
+    return [
+        HiddenMarkovModel(BarTransitionModel(space, transition_lambda), RNNDownBeatTrackingObservationModel(space, 16))
+        for space in spaces
+    ]
 
 
 def viterbi(activations, fps, transition_lambda):
@@ -35,7 +37,7 @@ def decode(activations, fps, transition_lambda):
     if not above.any():
         return np.empty(0, int), np.empty(0, int)
     first = above[0]
-    activations = np.ascontiguousarray(activations[first:above[-1] + 1])
+    activations = np.ascontiguousarray(activations[first : above[-1] + 1])
     path, _, model = viterbi(activations, fps, transition_lambda)
     beat_range = model.observation_model.pointers[path] >= 1
     edges = np.nonzero(np.diff(beat_range.astype(int)))[0] + 1
@@ -51,6 +53,7 @@ def processor():
     """A new ``RNNDownBeatProcessor``: each caches the scale of the first samples it gets."""
     _madmom.madmom()
     from madmom.features.downbeats import RNNDownBeatProcessor
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
         return RNNDownBeatProcessor()
@@ -60,6 +63,7 @@ def features(samples_44100):
     """By the steps before the networks."""
     _madmom.madmom()
     from madmom.audio.signal import Signal
+
     return processor().processors[0](Signal(samples_44100, sample_rate=44100))
 
 
@@ -72,13 +76,36 @@ def samples_of_file(path):
     """What madmom's networks get from a file: mono at 44.1 kHz, int16 or float32."""
     _madmom.madmom()
     from madmom.audio.signal import Signal
+
     return np.asarray(Signal(str(path), sample_rate=44100, num_channels=1))
 
 
 def ffmpeg_44100(samples, sample_rate):
     """int16 [n] through ffmpeg to 44.1 kHz, as madmom asks for it."""
     rate = str(sample_rate)
-    done = subprocess.run(["ffmpeg", "-v", "quiet", "-f", "s16le", "-ac", "1", "-ar", rate, "-i", "pipe:0",
-                           "-f", "s16le", "-ac", "1", "-ar", "44100", "pipe:1"],
-                          input=samples.astype("<i2").tobytes(), stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [
+            "ffmpeg",
+            "-v",
+            "quiet",
+            "-f",
+            "s16le",
+            "-ac",
+            "1",
+            "-ar",
+            rate,
+            "-i",
+            "pipe:0",
+            "-f",
+            "s16le",
+            "-ac",
+            "1",
+            "-ar",
+            "44100",
+            "pipe:1",
+        ],
+        input=samples.astype("<i2").tobytes(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     return np.frombuffer(done.stdout, "<i2")

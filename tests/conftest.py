@@ -21,7 +21,9 @@ def clicks(bpm: float, seconds: float, offset: float = 0.1, rate: int = RATE, to
     return wave
 
 
-def write_clips(folder: Path, names, seconds: float = 10.24, rate: int = RATE, suffix: str = ".wav", seed: int = 0) -> Path:
+def write_clips(
+    folder: Path, names, seconds: float = 10.24, rate: int = RATE, suffix: str = ".wav", seed: int = 0
+) -> Path:
     """A folder with a subfolder a stem; every stem clicks together at 120 BPM over a little noise."""
     random = np.random.default_rng(seed)
     for number, name in enumerate(names):

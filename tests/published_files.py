@@ -45,15 +45,24 @@ def tiny(unet: str) -> dict[str, Tensor]:
 
 def write_lightning(path: Path, state: dict[str, Tensor]) -> Path:
     """A file as Lightning saves one, with objects in it whose classes nobody has here."""
-    with _class("pytorch_lightning.utilities.parsing", "AttributeDict", dict) as attributes, \
-            _class("src.utilities.monitor", "Monitor", object) as monitor:
+    with (
+        _class("pytorch_lightning.utilities.parsing", "AttributeDict", dict) as attributes,
+        _class("src.utilities.monitor", "Monitor", object) as monitor,
+    ):
         watching = monitor()
         watching.best = {"loss": 0.5}
-        torch.save({
-            "epoch": 20, "global_step": 38249, "pytorch-lightning_version": "1.9.5", "state_dict": state,
-            "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.5), "watching": watching}},
-            "hparams_type": attributes, "hyper_parameters": attributes(lr=1e-4, nested=Namespace(a=[1], b=(2, "c"))),
-        }, path)
+        torch.save(
+            {
+                "epoch": 20,
+                "global_step": 38249,
+                "pytorch-lightning_version": "1.9.5",
+                "state_dict": state,
+                "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.5), "watching": watching}},
+                "hparams_type": attributes,
+                "hyper_parameters": attributes(lr=1e-4, nested=Namespace(a=[1], b=(2, "c"))),
+            },
+            path,
+        )
     return path
 
 

@@ -20,26 +20,60 @@ MODELS = {"alpha": 2.0, "beta": 4.0, "gamma": 5.0, "heldout": 1.0, "noise": 90.0
 SAMPLES = 4
 
 
-def make_run(folder: Path, models: dict[str, float] | None = None, audio: bool = True, compared: bool = True,
-             suite: str = "band", task: str = "total", given: str = "", provenance: dict | None = None,
-             seconds: float = 2.0) -> Path:
+def make_run(
+    folder: Path,
+    models: dict[str, float] | None = None,
+    audio: bool = True,
+    compared: bool = True,
+    suite: str = "band",
+    task: str = "total",
+    given: str = "",
+    provenance: dict | None = None,
+    seconds: float = 2.0,
+) -> Path:
     """A run folder. alpha beats beta and gamma by more than chance; between those two it could be chance.
 
     IRS of a model is FAD / 100 s, in the published timebase 2/3 of that; CBS is 1 / (1 + FAD) + the window;
     CBD mean FAD / 100. Sample i has the score times (1 + i / 10), the last has no CBS.
     """
     models, run = models or MODELS, RunFolder(folder)
-    shared = {"task": task, "given": given, "suite": suite, "version": "1", "reference": "", "embedding": "", "timebase": "",
-              "fps": NAN, "transition_lambda": NAN, "window": NAN}
+    shared = {
+        "task": task,
+        "given": given,
+        "suite": suite,
+        "version": "1",
+        "reference": "",
+        "embedding": "",
+        "timebase": "",
+        "fps": NAN,
+        "transition_lambda": NAN,
+        "window": NAN,
+    }
     scores, samples, beats = [], [], {}
     for model, level in models.items():
+
         def add(metric, track, value, model=model, **setting):
             row = {**shared, "model": model, "metric": metric, "track": track, **setting}
-            scores.append({**row, "value": value, "se": value / 20, "ci_low": value * 0.9, "ci_high": value * 1.1,
-                           "n": SAMPLES, "n_scored": SAMPLES - (metric == "cbs")})
+            scores.append(
+                {
+                    **row,
+                    "value": value,
+                    "se": value / 20,
+                    "ci_low": value * 0.9,
+                    "ci_high": value * 1.1,
+                    "n": SAMPLES,
+                    "n_scored": SAMPLES - (metric == "cbs"),
+                }
+            )
             if metric != "fad" and not (metric == "irs" and track == "all"):
-                samples.extend({**row, "sample": f"{i:05d}", "value": NAN if metric == "cbs" and i == SAMPLES - 1
-                                else value * (1 + i / 10)} for i in range(SAMPLES))
+                samples.extend(
+                    {
+                        **row,
+                        "sample": f"{i:05d}",
+                        "value": NAN if metric == "cbs" and i == SAMPLES - 1 else value * (1 + i / 10),
+                    }
+                    for i in range(SAMPLES)
+                )
 
         for track in ("mixture", *STEMS):
             add("fad", track, level, reference="reference:64:abcdef01", embedding="log-mel-stats@1")
@@ -52,14 +86,23 @@ def make_run(folder: Path, models: dict[str, float] | None = None, audio: bool =
             for metric in ("cbd_mean", "cbd_std", "cbd_median"):
                 add(metric, "all", level / 100, **setting)
             add("live", "all", 1.0, **setting)
-        beats[model] = [(f"{i:05d}", stem, fps, 100.0, timebase, time * (100 / 150 if timebase == "published" else 1), 1 + beat % 4)
-                        for i in range(SAMPLES) for stem in STEMS for fps, timebase in SETTINGS
-                        for beat, time in enumerate(np.arange(0.1, 2, 0.5))]
+        beats[model] = [
+            (f"{i:05d}", stem, fps, 100.0, timebase, time * (100 / 150 if timebase == "published" else 1), 1 + beat % 4)
+            for i in range(SAMPLES)
+            for stem in STEMS
+            for fps, timebase in SETTINGS
+            for beat, time in enumerate(np.arange(0.1, 2, 0.5))
+        ]
     table = pd.DataFrame(scores)[SCORE_COLUMNS]
     run.write_table("scores.csv", table)
     run.write_table("samples.csv", pd.DataFrame(samples)[SAMPLE_COLUMNS])
-    run.write_table("failures.csv", pd.DataFrame([(task, given, "beta", suite, "00009", "no <b>memory</b>")],
-                                                 columns=["task", "given", "model", "suite", "sample", "reason"]))
+    run.write_table(
+        "failures.csv",
+        pd.DataFrame(
+            [(task, given, "beta", suite, "00009", "no <b>memory</b>")],
+            columns=["task", "given", "model", "suite", "sample", "reason"],
+        ),
+    )
     if compared:
         run.write_table("comparisons.csv", _comparisons(table))
     where = f"{task}-{given}" if given else task
@@ -82,11 +125,26 @@ def make_run(folder: Path, models: dict[str, float] | None = None, audio: bool =
 def _record(models, suite: str, task: str, n: int, grid: dict, provenance: dict | None = None) -> dict:
     return {
         "made": "2026-01-01T00:00:00+00:00",
-        "config": {"models": [{"name": model, "label": None, "weights": None, "options": {}} for model in models],
-                   "suite": suite, "task": task, "n": n, "seed": 7, "grid": grid, "embeddings": ["log-mel-stats"]},
-        "models": {model: {"weights_sha256": "ab" * 32, **({"trained_on": "synthetic songs"} if model == "beta" else {}),
-                           **(provenance or {})} for model in models},
-        "beats": {"engine": "3"}, "versions": {"mtbench": "0.1.0"}, "git_commit": "c0ffee",
+        "config": {
+            "models": [{"name": model, "label": None, "weights": None, "options": {}} for model in models],
+            "suite": suite,
+            "task": task,
+            "n": n,
+            "seed": 7,
+            "grid": grid,
+            "embeddings": ["log-mel-stats"],
+        },
+        "models": {
+            model: {
+                "weights_sha256": "ab" * 32,
+                **({"trained_on": "synthetic songs"} if model == "beta" else {}),
+                **(provenance or {}),
+            }
+            for model in models
+        },
+        "beats": {"engine": "3"},
+        "versions": {"mtbench": "0.1.0"},
+        "git_commit": "c0ffee",
     }
 
 
@@ -96,15 +154,30 @@ def _comparisons(table: pd.DataFrame) -> pd.DataFrame:
         values = dict(zip(part["model"], part["value"]))
         names = [name for name in values if name not in ("heldout", "noise")]
         for i, a in enumerate(names):
-            for b in names[i + 1:]:
+            for b in names[i + 1 :]:
                 p = 0.001 if "alpha" in (a, b) else 0.4
-                rows.append({**dict(zip(COLUMN, key)), "model_a": a, "model_b": b, "difference": values[a] - values[b],
-                             "ci_low": NAN, "ci_high": NAN, "p": p, "p_adjusted": p, "paired": False})
+                rows.append(
+                    {
+                        **dict(zip(COLUMN, key)),
+                        "model_a": a,
+                        "model_b": b,
+                        "difference": values[a] - values[b],
+                        "ci_low": NAN,
+                        "ci_high": NAN,
+                        "p": p,
+                        "p_adjusted": p,
+                        "paired": False,
+                    }
+                )
     return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
 
 
-GRID = {"fps": [100, 150, 200], "transition_lambda": [10.0, 50.0, 100.0], "window": [0.05, 0.07, 0.1, 0.15, 0.2],
-        "timebase": ["true", "published"]}  # of configs/band.yaml
+GRID = {
+    "fps": [100, 150, 200],
+    "transition_lambda": [10.0, 50.0, 100.0],
+    "window": [0.05, 0.07, 0.1, 0.15, 0.2],
+    "timebase": ["true", "published"],
+}  # of configs/band.yaml
 
 
 def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]], n: int) -> Path:
@@ -115,9 +188,14 @@ def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]
     keys = []
     for made in subsets or [STEMS]:
         given = "+".join(stem for stem in STEMS if stem not in made)
-        keys += [(given, metric, track, NAN, NAN, NAN, "") for metric, track in
-                 [*(("fad", track) for track in ("mixture", *(["generated"] if subsets else []), *made)),
-                  *(("tuning", track) for track in made if track != "drums"), ("clipped", "mixture")]]
+        keys += [
+            (given, metric, track, NAN, NAN, NAN, "")
+            for metric, track in [
+                *(("fad", track) for track in ("mixture", *(["generated"] if subsets else []), *made)),
+                *(("tuning", track) for track in made if track != "drums"),
+                ("clipped", "mixture"),
+            ]
+        ]
         for fps, tl, base in product(GRID["fps"], GRID["transition_lambda"], GRID["timebase"]):
             keys += [(given, "irs", track, fps, tl, NAN, base) for track in ("all", *made)]
             keys += [(given, "live", track, fps, tl, NAN, base) for track in ("all", *STEMS)]
@@ -125,8 +203,13 @@ def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]
             keys += [(given, "cbs", "all", fps, tl, window, base) for window in GRID["window"]]
     keys = pd.DataFrame(keys, columns=["given", "metric", "track", "fps", "transition_lambda", "window", "timebase"])
     fad = keys["metric"] == "fad"
-    keys = keys.assign(task=task, suite="band", version="1", reference=np.where(fad, "reference:64:abcdef01", ""),
-                       embedding=np.where(fad, "log-mel-stats@1", ""))
+    keys = keys.assign(
+        task=task,
+        suite="band",
+        version="1",
+        reference=np.where(fad, "reference:64:abcdef01", ""),
+        embedding=np.where(fad, "log-mel-stats@1", ""),
+    )
     table = keys.merge(pd.DataFrame({"model": models}), how="cross")
     value = random.random(len(table))
     table = table.assign(value=value, se=value / 20, ci_low=value * 0.9, ci_high=value * 1.1, n=n, n_scored=n)

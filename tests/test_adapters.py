@@ -22,8 +22,11 @@ from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.generator import EMBEDDED, form
 
-TASKS = {"synctrack": {"total", "arrangement"}, "msg-ld": {"total", "arrangement", "separation"},
-         "mt-musicldm": {"total", "arrangement"}}
+TASKS = {
+    "synctrack": {"total", "arrangement"},
+    "msg-ld": {"total", "arrangement", "separation"},
+    "mt-musicldm": {"total", "arrangement"},
+}
 MODELS = list(TASKS)
 
 
@@ -99,7 +102,9 @@ def test_what_a_checkpoints_network_predicts_is_read_from_it(band, tmp_path):
         made[predicts] = model._estimated_noise(x, t).detach()
     torch.testing.assert_close(made["v"], noise_schedule().noise_of_velocity(x, made["eps"], t))
     torch.save(held | {"parameterization": "x0"}, tmp_path / "band.pt")
-    with pytest.raises(UsageError, match="band.pt: its network predicts 'x0', which model 'synctrack' cannot.*eps and v"):
+    with pytest.raises(
+        UsageError, match="band.pt: its network predicts 'x0', which model 'synctrack' cannot.*eps and v"
+    ):
         generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
 
 
@@ -147,8 +152,14 @@ def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path, monkeypatch):
     assert again.provenance["vocoder"] == "HiFi-GAN"
 
 
-@pytest.mark.parametrize("options, message", [({"steps": 3}, "steps"), ({"batch_size": 0}, "batch_size must be"),
-                                              ({"precision": "float8"}, "precision must be one of")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"steps": 3}, "steps"),
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"precision": "float8"}, "precision must be one of"),
+    ],
+)
 def test_bad_options_are_refused(band, options, message):
     with pytest.raises(UsageError, match=f"model 'synctrack': {message}"):
         generator.make("synctrack", suite=band, options=options)
@@ -209,9 +220,20 @@ def test_the_form_names_what_sets_a_network_apart():
 @pytest.fixture(scope="module")
 def small():
     """SyncTrack of a few channels in the paper's form on clips of 0.64 s, and its VAE."""
-    network = fill(SyncTrackUNet(SyncTrackConfig(
-        model_channels=16, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,), num_head_channels=8,
-        latent_t=8, latent_f=8, norm_groups=8)))
+    network = fill(
+        SyncTrackUNet(
+            SyncTrackConfig(
+                model_channels=16,
+                channel_mult=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(2,),
+                num_head_channels=8,
+                latent_t=8,
+                latent_f=8,
+                norm_groups=8,
+            )
+        )
+    )
     vae = fill(VAE(VAEConfig(ch=8, ch_mult=(1, 1, 2, 2), num_res_blocks=1, norm_groups=4)))
     return network, vae
 
@@ -219,8 +241,9 @@ def small():
 def small_model(small, samples: int = 10240, batch_size: int = 3, **options) -> LatentDiffusion:
     network, vae = small
     T = -(-samples // (160 * 8 * 2)) * 2
-    return LatentDiffusion("small", network, vae, 0.5, (4, 8, T, 8), {}, "cpu", steps=4, batch_size=batch_size,
-                           samples=samples, **options)
+    return LatentDiffusion(
+        "small", network, vae, 0.5, (4, 8, T, 8), {}, "cpu", steps=4, batch_size=batch_size, samples=samples, **options
+    )
 
 
 class Velocity(nn.Module):
@@ -237,9 +260,12 @@ class Velocity(nn.Module):
 
 def test_a_network_of_the_velocity_makes_what_one_of_the_noise_makes(small):
     network, vae = small
-    velocity = LatentDiffusion("small", Velocity(network), vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, 1, parameterization="v")
-    torch.testing.assert_close(velocity._latents(0, [3]), small_model(small, batch_size=1)._latents(0, [3]),
-                               rtol=1e-3, atol=1e-3)
+    velocity = LatentDiffusion(
+        "small", Velocity(network), vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, 1, parameterization="v"
+    )
+    torch.testing.assert_close(
+        velocity._latents(0, [3]), small_model(small, batch_size=1)._latents(0, [3]), rtol=1e-3, atol=1e-3
+    )
 
 
 def song(i: int, *stems: str, samples: int = 10240, rate: int = 16000) -> StemSet:
@@ -318,15 +344,21 @@ def test_a_batch_that_mixes_is_filled_up_with_what_is_given(small):
     assert [sample.id for sample in made.generate(1, ["drums"], given=songs, start=5)] == ["00005"]
 
 
-@pytest.mark.parametrize("given, message", [
-    ([song(0, "bass")], "given holds 1 samples, sample 1 was asked for"),
-    ([None, StemSet("x", {"mixture": np.zeros(10240, np.float32)}, 16000)], "'x'. holds 'mixture'; model 'small' can"),
-    ([None, StemSet("x", {}, 16000)], "holds no stem"),
-    ([None, song(1, *STEMS)], "nothing is left to make"),
-    ([None, song(1, "bass", samples=10239)], r"its bass has the shape \[10239\], not \[10240\]"),
-    ([None, song(1, "bass", rate=44100)], "is at 44100 Hz; model 'small' takes 16000 Hz"),
-    ([None, StemSet("x", {"bass": np.full(10240, np.nan, np.float32)}, 16000)], "its bass has samples outside"),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ([song(0, "bass")], "given holds 1 samples, sample 1 was asked for"),
+        (
+            [None, StemSet("x", {"mixture": np.zeros(10240, np.float32)}, 16000)],
+            "'x'. holds 'mixture'; model 'small' can",
+        ),
+        ([None, StemSet("x", {}, 16000)], "holds no stem"),
+        ([None, song(1, *STEMS)], "nothing is left to make"),
+        ([None, song(1, "bass", samples=10239)], r"its bass has the shape \[10239\], not \[10240\]"),
+        ([None, song(1, "bass", rate=44100)], "is at 44100 Hz; model 'small' takes 16000 Hz"),
+        ([None, StemSet("x", {"bass": np.full(10240, np.nan, np.float32)}, 16000)], "its bass has samples outside"),
+    ],
+)
 def test_what_cannot_be_kept_is_named(small, given, message):
     with pytest.raises(UsageError, match=message):
         list(small_model(small).generate(1, STEMS, given=given, start=1))
@@ -396,13 +428,14 @@ def silence_but_for_the_end(mels: torch.Tensor) -> torch.Tensor:
     return waves
 
 
-@pytest.mark.parametrize("samples, at_once", [(10_240, [16, 16, 2]), (163_840, [16, 16, 2]), (491_520, 6 * [5] + [4]),
-                                              (983_040, 17 * [2])])
+@pytest.mark.parametrize(
+    "samples, at_once", [(10_240, [16, 16, 2]), (163_840, [16, 16, 2]), (491_520, 6 * [5] + [4]), (983_040, 17 * [2])]
+)
 def test_fewer_long_clips_are_decoded_at_once(small, monkeypatch, samples, at_once):
     """16 stems of 10.24 s, a third of that of 30.72 s, a sixth of 61.44 s."""
     made, decoded = small_model(small, samples=samples), []
     mels = torch.zeros(16, 1, samples // 160, 64)
-    monkeypatch.setattr(made._vae, "decode", lambda rows: decoded.append(len(rows)) or mels[:len(rows)])
+    monkeypatch.setattr(made._vae, "decode", lambda rows: decoded.append(len(rows)) or mels[: len(rows)])
     made._vocoder = silence_but_for_the_end
     assert made._waveforms(torch.zeros(34, 1, 1, 1)).shape == (34, samples) and decoded == at_once
 

@@ -46,8 +46,12 @@ class Fake:
 class progress:
     shown: list = []
 
-    def __init__(self, title, total): self.shown.append(title)
-    def __enter__(self): return lambda steps, detail="": None
+    def __init__(self, title, total):
+        self.shown.append(title)
+
+    def __enter__(self):
+        return lambda steps, detail="": None
+
     def __exit__(self, *_): ...
 
 
@@ -64,7 +68,9 @@ def arranged(suite_folder, tmp_path_factory):
     """A run of bass alone, of bass and piano, and of all four stems: (fake, result, titles of its stages)."""
     fake, progress.shown = Fake(), []
     with pytest.MonkeyPatch.context() as patch:
-        result = run(fake, suite_folder, tmp_path_factory.mktemp("arranged") / "run", patch, subsets=["B", "PB", "BDGP"])
+        result = run(
+            fake, suite_folder, tmp_path_factory.mktemp("arranged") / "run", patch, subsets=["B", "PB", "BDGP"]
+        )
     return fake, result, progress.shown
 
 
@@ -84,8 +90,11 @@ def test_every_subset_has_its_rows(arranged):
     for row in result.scores.itertuples():
         found[row.task, row.given].add(row.model)
     four = {"fake", "heldout", "shuffled", "noise"}
-    assert found == {("arrangement", GIVEN_OF_B): four, ("arrangement", GIVEN_OF_BP): four,
-                     ("total", ""): four - {"shuffled"}}
+    assert found == {
+        ("arrangement", GIVEN_OF_B): four,
+        ("arrangement", GIVEN_OF_BP): four,
+        ("total", ""): four - {"shuffled"},
+    }
     assert result.failed == []
     assert set(result.provenances) == four
 
@@ -145,7 +154,8 @@ def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
     reference, heldout = ([song.stems for song in songs] for songs in (suite.reference(), suite.heldout()))
     click = audio.to_float(audio.to_pcm16(clicks(90, 10.24)))
     samples = {
-        "heldout": heldout, "fake": [{**song, **dict.fromkeys(made, click)} for song in heldout],
+        "heldout": heldout,
+        "fake": [{**song, **dict.fromkeys(made, click)} for song in heldout],
         "shuffled": [{**song, **{stem: heldout[(i + 2) % 4][stem] for stem in made}} for i, song in enumerate(heldout)],
     }
     for model, songs in samples.items():
@@ -157,7 +167,9 @@ def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
 def test_the_controls_bound_what_is_synchronous(arranged):
     # The stems of a song click together, song i at 0.1 + 0.01 i s; noise has no beats in common with them.
     _, result, _ = arranged
-    value = lambda model, metric: rows(result, model=model, metric=metric, given=GIVEN_OF_BP, track="all")["value"].item()  # noqa: E731
+    value = lambda model, metric: rows(result, model=model, metric=metric, given=GIVEN_OF_BP, track="all")[
+        "value"
+    ].item()  # noqa: E731
     assert value("heldout", "cbd_mean") == pytest.approx(0.0, abs=1e-3)
     assert value("shuffled", "cbd_mean") > value("heldout", "cbd_mean")
     assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM beside 120
@@ -194,7 +206,8 @@ def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_f
         found[n] = fake.given
     for given in found.values():
         assert [(one.id, list(one.stems), one.sample_rate) for one in given] == [
-            (f"{i:05d}", ["drums", "guitar"], 16000) for i in range(4)]
+            (f"{i:05d}", ["drums", "guitar"], 16000) for i in range(4)
+        ]
         for one, song in zip(given, songs):
             for stem, wave in one.stems.items():
                 np.testing.assert_array_equal(wave, song.stems[stem])
@@ -220,7 +233,9 @@ def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_p
         run(Fake(fail_at=(("bass",), 0)), suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
     soundfile.write(suite / "heldout/piano/h0.wav", np.zeros(163840), 16000)
     again = Fake()
-    with pytest.raises(UsageError, match="songs holds samples of another run .its suite_version differs.; choose another --out"):
+    with pytest.raises(
+        UsageError, match="songs holds samples of another run .its suite_version differs.; choose another --out"
+    ):
         run(again, suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
     assert again.asked == []
 
@@ -243,15 +258,36 @@ def stops(*_):
     raise RuntimeError("far enough")
 
 
-@pytest.mark.parametrize("fake, asked, said", [
-    (Fake(tasks={"total"}), {"subsets": ["B"]}, r"model 'fake' cannot do the task 'arrangement' \(it does total\)$"),
-    (Fake(tasks={"arrangement"}), {}, r"cannot do the task 'total' \(it does arrangement\); leave the subset of all stems out"),
-    (Fake(stems=("bass",)), {"subsets": ["B", "BP"]}, "model 'fake' cannot make the stems piano of suite"),
-    (Fake(), {"n": 5, "subsets": ["B"]}, "holds 4 songs outside its reference to be given, and 5 samples.*-n 4 or less"),
-    (Fake(), {"subsets": ["BX"]}, r"subset 'BX': give stems to generate by their initials \(B, D, G, P\) or by name, as in bass\+drums"),
-    (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
-])
-def test_what_cannot_be_arranged_is_named_before_anything_is_made(fake, asked, said, suite_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "fake, asked, said",
+    [
+        (
+            Fake(tasks={"total"}),
+            {"subsets": ["B"]},
+            r"model 'fake' cannot do the task 'arrangement' \(it does total\)$",
+        ),
+        (
+            Fake(tasks={"arrangement"}),
+            {},
+            r"cannot do the task 'total' \(it does arrangement\); leave the subset of all stems out",
+        ),
+        (Fake(stems=("bass",)), {"subsets": ["B", "BP"]}, "model 'fake' cannot make the stems piano of suite"),
+        (
+            Fake(),
+            {"n": 5, "subsets": ["B"]},
+            "holds 4 songs outside its reference to be given, and 5 samples.*-n 4 or less",
+        ),
+        (
+            Fake(),
+            {"subsets": ["BX"]},
+            r"subset 'BX': give stems to generate by their initials \(B, D, G, P\) or by name, as in bass\+drums",
+        ),
+        (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
+    ],
+)
+def test_what_cannot_be_arranged_is_named_before_anything_is_made(
+    fake, asked, said, suite_folder, tmp_path, monkeypatch
+):
     with pytest.raises(UsageError, match=said):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, **asked)
     assert fake.asked == [] and not (tmp_path / "run").exists()
@@ -275,10 +311,14 @@ def test_no_subsets_are_those_of_the_papers_tables():
     assert generated_stems((), ("drums", "vocals")) == [("drums",), ("vocals",), ("drums", "vocals")]
 
 
-@pytest.mark.parametrize("subsets, made", [
-    (["PB"], [("bass", "piano")]), (["piano+bass", "BP", ("bass", "piano")], [("bass", "piano")]),
-    (["drums", "D", "BDGP"], [("drums",), STEMS]),
-])
+@pytest.mark.parametrize(
+    "subsets, made",
+    [
+        (["PB"], [("bass", "piano")]),
+        (["piano+bass", "BP", ("bass", "piano")], [("bass", "piano")]),
+        (["drums", "D", "BDGP"], [("drums",), STEMS]),
+    ],
+)
 def test_subsets_are_letters_or_names(subsets, made):
     assert generated_stems(subsets, STEMS) == made
 
@@ -300,9 +340,18 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
     (mine / "drums" / "c.wav").unlink()
     asked = {"task": "total", "models": [f"folder:{mine}"], "n": 2}
     result = run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
-    beside = runner.evaluate(write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0), f"folder:{suite_folder}",
-                             config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "eval", progress)
-    ours, theirs = (table[table["model"] == "mine"].set_index(["metric", "track"])["value"] for table in (result.scores, beside.scores))
+    beside = runner.evaluate(
+        write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0),
+        f"folder:{suite_folder}",
+        config.Grid(**ONE_SETTING),
+        ["log-mel-stats"],
+        tmp_path / "eval",
+        progress,
+    )
+    ours, theirs = (
+        table[table["model"] == "mine"].set_index(["metric", "track"])["value"]
+        for table in (result.scores, beside.scores)
+    )
     assert len(ours) == len(theirs) > 10
     for key, value in theirs.items():
         assert ours[key] == pytest.approx(value, abs=1e-9, nan_ok=True), key
@@ -330,18 +379,27 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
     assert FolderModel(str(moved), suite).provenance["content_sha256"] != made.provenance["content_sha256"]
 
 
-@pytest.mark.parametrize("models, said", [
-    (["folder:absent"], "absent: no such folder"), (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
-    ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
-    (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
-    (["folder:{mine}", "folder:{mine}/../mine"], "'mine' stands twice; give one of them a label"),
-    (["folder:{mine}/../my stems"], "'my stems', the name of the folder of .* cannot name a row; give it a label"),
-    (["heldouts"], "Did you mean 'heldout'"), (["shuffled"], "'shuffled' is one of the task arrangement"),
-])
+@pytest.mark.parametrize(
+    "models, said",
+    [
+        (["folder:absent"], "absent: no such folder"),
+        (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
+        ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
+        (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
+        (["folder:{mine}", "folder:{mine}/../mine"], "'mine' stands twice; give one of them a label"),
+        (["folder:{mine}/../my stems"], "'my stems', the name of the folder of .* cannot name a row; give it a label"),
+        (["heldouts"], "Did you mean 'heldout'"),
+        (["shuffled"], "'shuffled' is one of the task arrangement"),
+    ],
+)
 def test_a_folder_that_is_no_model_is_named(models, said, suite_folder, tmp_path, monkeypatch):
     mine = write_clips(tmp_path / "mine", ["a", "b"], seconds=1.0)
-    models = [{key: text.format(mine=mine) for key, text in model.items()} if isinstance(model, dict) else model.format(mine=mine)
-              for model in models]
+    models = [
+        {key: text.format(mine=mine) for key, text in model.items()}
+        if isinstance(model, dict)
+        else model.format(mine=mine)
+        for model in models
+    ]
     with pytest.raises(UsageError, match=said):
         run(None, suite_folder, tmp_path / "run", monkeypatch, task="total", models=models)
     assert not (tmp_path / "run").exists()
@@ -355,7 +413,9 @@ def test_a_folder_may_be_labelled(suite_folder):
 
 
 def test_a_config_survives_its_own_record():
-    asked = config.validate({"task": "arrangement", "models": ["synctrack"], "subsets": ["B", ["bass", "piano"]]}, "test")
+    asked = config.validate(
+        {"task": "arrangement", "models": ["synctrack"], "subsets": ["B", ["bass", "piano"]]}, "test"
+    )
     assert [model.row for model in asked.models] == ["synctrack", "heldout", "shuffled", "noise"]
     assert config.validate(asked.model_dump(mode="json"), "test") == asked
     total = config.validate({"models": ["synctrack"]}, "test")

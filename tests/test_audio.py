@@ -99,8 +99,14 @@ def test_bad_files_are_named(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "inf.wav", np.array([0.0, np.inf]), 16000, subtype="FLOAT")
-    for name, problem in [("text", "cannot be read"), ("empty", "cannot be read"), ("none", "holds no samples"),
-                          ("nan", "NaN or infinite"), ("inf", "NaN or infinite"), ("absent", "no such file")]:
+    for name, problem in [
+        ("text", "cannot be read"),
+        ("empty", "cannot be read"),
+        ("none", "holds no samples"),
+        ("nan", "NaN or infinite"),
+        ("inf", "NaN or infinite"),
+        ("absent", "no such file"),
+    ]:
         with pytest.raises(AudioError, match=problem) as raised:
             audio.read(tmp_path / f"{name}.wav")
         assert f"{name}.wav" in str(raised.value)

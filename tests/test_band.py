@@ -31,16 +31,23 @@ def test_other_seed_other_song():
 
 def digest(score: band.Score) -> str:
     """Of style, key, instruments, notes and beats, with times to the microsecond."""
-    notes = [(stem, *(round(float(value), 6) for value in note[:4]), note.kind)
-             for stem in band.STEMS for note in score.notes[stem]]
+    notes = [
+        (stem, *(round(float(value), 6) for value in note[:4]), note.kind)
+        for stem in band.STEMS
+        for note in score.notes[stem]
+    ]
     held = (score.style, score.key, sorted(score.sounds.items()), notes, score.beats.round(6).tolist())
     return hashlib.sha256(repr(held).encode()).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("seed, score, levels", [
-    (7, "afee73b1107a6ec1", (0.0957303, 0.1029268, 0.0608576, 0.0794695)),
-    (500_000, "723561994a2e505a", (0.0832801, 0.0569599, 0.0357576, 0.0466695)),
-    (1_000_000, "2a35dc29f398d440", (0.0764598, 0.0700456, 0.0324254, 0.0417002))])
+@pytest.mark.parametrize(
+    "seed, score, levels",
+    [
+        (7, "afee73b1107a6ec1", (0.0957303, 0.1029268, 0.0608576, 0.0794695)),
+        (500_000, "723561994a2e505a", (0.0832801, 0.0569599, 0.0357576, 0.0466695)),
+        (1_000_000, "2a35dc29f398d440", (0.0764598, 0.0700456, 0.0324254, 0.0417002)),
+    ],
+)
 def test_the_songs_of_version_2_stay_as_they_are(seed, score, levels):
     """Taken before there were clips of other lengths: the references and the embedded checkpoints rest on these songs."""
     song = band.song(seed)
@@ -78,8 +85,8 @@ def test_the_beats_of_a_longer_clip_go_on_in_the_tempo(scores, long_scores):
         np.testing.assert_allclose(np.diff(score.beats), beat, atol=1e-9)
         assert 0 <= score.beats[0] < beat and 61.44 - beat <= score.beats[-1] < 61.44
         first = np.flatnonzero(np.isin(score.beats, score.downbeats))[0]
-        np.testing.assert_array_equal(score.downbeats, score.beats[first::score.meter])
-        np.testing.assert_array_equal(score.beats[:len(short.beats)], short.beats)
+        np.testing.assert_array_equal(score.downbeats, score.beats[first :: score.meter])
+        np.testing.assert_array_equal(score.beats[: len(short.beats)], short.beats)
         lasts_longer_than_its_form += 32 * score.meter * beat < 61.44
     assert lasts_longer_than_its_form > 10  # so that going round is tested here and below
 
@@ -148,7 +155,7 @@ def test_beats_are_the_tempo_and_downbeats_the_meter(scores):
         # the clip holds every beat that falls in it: none is missing before the first or after the last
         assert 0 <= score.beats[0] < beat and 10.24 - beat <= score.beats[-1] < 10.24
         first = np.flatnonzero(np.isin(score.beats, score.downbeats))[0]
-        np.testing.assert_array_equal(score.downbeats, score.beats[first::score.meter])
+        np.testing.assert_array_equal(score.downbeats, score.beats[first :: score.meter])
         assert first < score.meter
 
 
@@ -185,7 +192,7 @@ def test_drum_energy_rises_at_the_beats(scores):
 
         def rise(times):
             middle = (times[(times > 0.03) & (times < 10.2)] * 16_000).astype(int)
-            before = energy[middle - 80] - energy[middle - 400]   # ends 5 ms ahead: hits may come early
+            before = energy[middle - 80] - energy[middle - 400]  # ends 5 ms ahead: hits may come early
             after = energy[middle + 320] - energy[middle]
             return np.median(np.log10((after + 1e-6) / (before + 1e-6)))
 
@@ -204,11 +211,11 @@ def test_clock_swings_the_second_of_a_pair():
 
 
 def test_chords_and_voicings():
-    assert composition.parse_chord("Ebmaj7", tonic=2) == (5, (0, 4, 7, 11))   # Eb in C is F in D
+    assert composition.parse_chord("Ebmaj7", tonic=2) == (5, (0, 4, 7, 11))  # Eb in C is F in D
     c_major = composition.parse_chord("C", tonic=0)
-    assert composition.guitar_voicing(c_major, fret=0) == [48, 52, 55, 60, 64]   # the open chord, x32010
+    assert composition.guitar_voicing(c_major, fret=0) == [48, 52, 55, 60, 64]  # the open chord, x32010
     f_major = composition.parse_chord("F", tonic=0)
-    assert composition.piano_voicing(f_major, centre=60) == [57, 60, 65]   # A C F
+    assert composition.piano_voicing(f_major, centre=60) == [57, 60, 65]  # A C F
 
 
 def test_notation():
@@ -230,7 +237,7 @@ def test_every_pattern_fills_whole_bars(style):
 
 
 def test_modes_are_decaying_cosines():
-    t = np.arange(1_000) / 16_000   # not a whole number of blocks
+    t = np.arange(1_000) / 16_000  # not a whole number of blocks
     expected = 0.5 * np.exp(-t / 0.1) * np.cos(2 * np.pi * 440 * t + 0.3)
     expected += np.exp(-t / 0.02) * np.cos(2 * np.pi * 95 * t)
     np.testing.assert_allclose(modes([440, 95], [0.1, 0.02], [0.5, 1], [0.3, 0], 1_000), expected, atol=1e-12)

@@ -30,7 +30,7 @@ def clicks(sample_rate, seconds=10.24, bpm=120):
     samples = np.zeros(int(seconds * sample_rate), np.float32)
     for start in np.arange(0, seconds - 0.1, 60 / bpm):
         first = round(start * sample_rate)
-        samples[first:first + len(burst)] = burst
+        samples[first : first + len(burst)] = burst
     return samples
 
 
@@ -99,9 +99,17 @@ def test_frames_outside_the_threshold_do_not_matter():
     np.testing.assert_allclose(beats.decode(longer)[0], beats.decode(activations)[0] + 0.3, atol=1e-12)
 
 
-@pytest.mark.parametrize("activations", [
-    np.empty((0, 2)), np.zeros(10), np.zeros((10, 3)), np.full((10, 2), np.nan), np.full((10, 2), 1.5),
-    np.full((10, 2), -0.1)])
+@pytest.mark.parametrize(
+    "activations",
+    [
+        np.empty((0, 2)),
+        np.zeros(10),
+        np.zeros((10, 3)),
+        np.full((10, 2), np.nan),
+        np.full((10, 2), 1.5),
+        np.full((10, 2), -0.1),
+    ],
+)
 def test_activations_that_are_none_are_refused(activations):
     with pytest.raises(ValueError, match="activations"):
         beats.decode(activations)
@@ -114,9 +122,18 @@ def test_activations_without_a_path_are_refused():
         beats.decode(certain)
 
 
-@pytest.mark.parametrize("setting", [
-    {"fps": 0}, {"fps": -100}, {"fps": float("nan")}, {"fps": 4.9}, {"transition_lambda": -1},
-    {"transition_lambda": float("inf")}, {"timebase": "wrong"}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"fps": 0},
+        {"fps": -100},
+        {"fps": float("nan")},
+        {"fps": 4.9},
+        {"transition_lambda": -1},
+        {"transition_lambda": float("inf")},
+        {"timebase": "wrong"},
+    ],
+)
 def test_bad_settings_are_named(setting):
     (name,) = setting
     with pytest.raises(ValueError, match=name):
@@ -170,12 +187,12 @@ def test_features_of_an_impulse_by_hand():
     column = 0
     for frame_size, bands in ((1024, 21), (2048, 45), (4096, 91)):
         middle = 0.5 - 0.5 * np.cos(2 * np.pi * (frame_size // 2) / (frame_size - 1))
-        np.testing.assert_allclose(made[10, column:column + bands], np.log10(1 + 0.5 * middle), atol=1e-6)
+        np.testing.assert_allclose(made[10, column : column + bands], np.log10(1 + 0.5 * middle), atol=1e-6)
         column += 2 * bands
     assert (made[:5] == 0).all() and (made[15:] == 0).all()  # 4096 samples reach 2048 / 441 = 4.6 frames
     # the differences look back by one frame (1024, 2048) and by two (4096); falling ones are 0
     for bands, lag, column in ((21, 1, 0), (45, 1, 42), (91, 2, 132)):
-        now, difference = made[:, column:column + bands], made[:, column + bands:column + 2 * bands]
+        now, difference = made[:, column : column + bands], made[:, column + bands : column + 2 * bands]
         np.testing.assert_array_equal(difference[lag:], np.maximum(now[lag:] - now[:-lag], 0))
         assert (difference[:lag] == 0).all()
 
@@ -227,12 +244,14 @@ def test_networks_are_madmoms(monkeypatch, available):
 def test_torch_form_of_the_networks():
     """On the CPU; a GPU takes the same path."""
     from mtbench.beats import on_gpu
+
     features = np.random.default_rng(3).gamma(0.5, 0.3, (3, 150, 314)).astype(np.float32)
     np.testing.assert_allclose(on_gpu.network_outputs(features, "cpu"), network.outputs_plain(features), atol=1e-5)
 
 
 def test_a_gpu_is_asked_for_many_stems_only(monkeypatch):
     import torch
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert tracking._device(63) == "cpu" and tracking._device(64) == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -288,9 +307,17 @@ def test_numba_that_cannot_compile_is_as_good_as_absent():
     """)
 
 
-@pytest.mark.parametrize("fps, timebase, interval", [
-    (100, "true", 0.5), (150, "true", 0.5), (200, "true", 0.5),
-    (100, "published", 0.5), (150, "published", 1 / 3), (200, "published", 0.25)])
+@pytest.mark.parametrize(
+    "fps, timebase, interval",
+    [
+        (100, "true", 0.5),
+        (150, "true", 0.5),
+        (200, "true", 0.5),
+        (100, "published", 0.5),
+        (150, "published", 1 / 3),
+        (200, "published", 0.25),
+    ],
+)
 def test_click_track_of_120_bpm(click_activations, fps, timebase, interval):
     times, _ = beats.decode(click_activations, fps, 100, timebase)
     scale = interval / 0.5
@@ -319,8 +346,12 @@ def test_16_bit_and_float_samples_at_16_khz_are_one():
 
 def test_stems_in_a_batch_are_as_each_alone():
     rng = np.random.default_rng(4)
-    stems = [clicks(16000, seconds=3), rng.normal(0, 0.1, 48000).astype(np.float32), np.zeros(48000, np.float32),
-             clicks(16000, seconds=2, bpm=90)]
+    stems = [
+        clicks(16000, seconds=3),
+        rng.normal(0, 0.1, 48000).astype(np.float32),
+        np.zeros(48000, np.float32),
+        clicks(16000, seconds=2, bpm=90),
+    ]
     together = beats.activations(stems, 16000)
     assert [a.shape for a in together] == [(300, 2)] * 3 + [(200, 2)]
     for stem, activations in zip(stems, together):
@@ -356,9 +387,17 @@ def test_channels_are_averaged(tmp_path):
     assert beats.track(tmp_path / "stereo.wav").tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("rate, name, subtype", [
-    (8000, "a.wav", "PCM_16"), (22050, "a.flac", "PCM_24"), (44100, "a.wav", "FLOAT"), (44100, "a.wav", "PCM_16"),
-    (44100, "a.ogg", "VORBIS"), (48000, "a.wav", "PCM_24")])
+@pytest.mark.parametrize(
+    "rate, name, subtype",
+    [
+        (8000, "a.wav", "PCM_16"),
+        (22050, "a.flac", "PCM_24"),
+        (44100, "a.wav", "FLOAT"),
+        (44100, "a.wav", "PCM_16"),
+        (44100, "a.ogg", "VORBIS"),
+        (48000, "a.wav", "PCM_24"),
+    ],
+)
 def test_files_of_any_rate_and_format(tmp_path, rate, name, subtype):
     soundfile.write(tmp_path / name, clicks(rate), rate, subtype=subtype)
     times = beats.track(str(tmp_path / name))
@@ -366,10 +405,17 @@ def test_files_of_any_rate_and_format(tmp_path, rate, name, subtype):
     np.testing.assert_allclose(times, 0.5 * np.arange(len(times)), atol=0.03)
 
 
-@pytest.mark.parametrize("samples, message", [
-    (np.empty(0, np.float32), "empty"), (np.array([0, np.nan], np.float32), "NaN"),
-    (np.array([0, np.inf], np.float32), "infinite"), (np.zeros(10, np.int32), "int32"),
-    (np.zeros((2, 16000), np.float32), "channels"), (np.zeros((4, 2, 2), np.float32), "shape")])
+@pytest.mark.parametrize(
+    "samples, message",
+    [
+        (np.empty(0, np.float32), "empty"),
+        (np.array([0, np.nan], np.float32), "NaN"),
+        (np.array([0, np.inf], np.float32), "infinite"),
+        (np.zeros(10, np.int32), "int32"),
+        (np.zeros((2, 16000), np.float32), "channels"),
+        (np.zeros((4, 2, 2), np.float32), "shape"),
+    ],
+)
 def test_bad_samples_are_named(samples, message):
     with pytest.raises(ValueError, match=message):
         beats.track(samples, sample_rate=16000)
@@ -412,8 +458,9 @@ def test_beats_from_audio_for_all_stems():
 
 
 def run_python(code):
-    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], cwd=ROOT,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -437,8 +484,10 @@ def test_the_names_lent_to_madmom_are_taken_back(missing):
 
 def test_identity():
     import hashlib
+
     joined = b"".join(file.read_bytes() for file in _madmom.weight_files())
     assert beats.identity() == {"engine": beats.VERSION, "weights_sha256": hashlib.sha256(joined).hexdigest()}
     _madmom.madmom()
     from madmom.models import DOWNBEATS_BLSTM
+
     assert [str(file) for file in _madmom.weight_files()] == DOWNBEATS_BLSTM

@@ -22,7 +22,10 @@ pytestmark = [
 # at fps 100 the time bases are one
 SETTINGS = [(100, 100, "true"), (100, 50, "true")] + [
     (fps, transition_lambda, timebase)
-    for fps in (150, 200) for transition_lambda in (100, 50) for timebase in ("true", "published")]
+    for fps in (150, 200)
+    for transition_lambda in (100, 50)
+    for timebase in ("true", "published")
+]
 
 
 def notes(seconds, rate, random, every):
@@ -33,7 +36,7 @@ def notes(seconds, rate, random, every):
         time = np.arange(round(0.3 * rate)) / rate
         tone = np.sin(2 * np.pi * random.choice([110, 220, 330, 440, 880]) * time) * np.exp(-time / 0.08)
         at = round(start * rate)
-        wave[at:at + len(tone)] += random.uniform(0.1, 0.6) * tone
+        wave[at : at + len(tone)] += random.uniform(0.1, 0.6) * tone
         start += random.uniform(0.8, 1.2) * every
     return wave
 
@@ -46,7 +49,9 @@ def song(seconds, rate, random):
         time = np.arange(round(0.15 * rate)) / rate
         pitch = 80 if count % bar == 0 else 300
         at = round(start * rate)
-        wave[at:at + len(time)] += (0.6 if count % bar == 0 else 0.3) * np.sin(2 * np.pi * pitch * time) * np.exp(-time / 0.03)
+        wave[at : at + len(time)] += (
+            (0.6 if count % bar == 0 else 0.3) * np.sin(2 * np.pi * pitch * time) * np.exp(-time / 0.03)
+        )
         start += 60 / bpm * random.normal(1, 0.01)
         count += 1
     return (wave + 0.01 * random.standard_normal(len(wave))).clip(-1, 1)
@@ -95,9 +100,15 @@ def float_at_44100():
 def stereo():
     random = np.random.default_rng(4)
     for n, (rate, subtype, suffix) in enumerate(
-        [(44100, "PCM_16", "wav"), (44100, "FLOAT", "wav"), (16000, "PCM_16", "wav"), (48000, "PCM_16", "flac")] * 3):
+        [(44100, "PCM_16", "wav"), (44100, "FLOAT", "wav"), (16000, "PCM_16", "wav"), (48000, "PCM_16", "flac")] * 3
+    ):
         left = song(10, rate, random)
-        yield f"{n}.{suffix}", np.stack([left, 0.5 * left + notes(10, rate, random, 0.9)], axis=1).clip(-1, 1), rate, subtype
+        yield (
+            f"{n}.{suffix}",
+            np.stack([left, 0.5 * left + notes(10, rate, random, 0.9)], axis=1).clip(-1, 1),
+            rate,
+            subtype,
+        )
 
 
 def at_48000():
@@ -120,9 +131,17 @@ def three_minutes():
 
 
 KINDS = {
-    "band": lambda: band_songs(20), "silence": silence, "clicks": click_tracks, "noise": noises,
-    "sparse": sparse_notes, "float": float_at_44100, "stereo": stereo, "48k": at_48000, "rates": other_rates,
-    "long": three_minutes}
+    "band": lambda: band_songs(20),
+    "silence": silence,
+    "clicks": click_tracks,
+    "noise": noises,
+    "sparse": sparse_notes,
+    "float": float_at_44100,
+    "stereo": stereo,
+    "48k": at_48000,
+    "rates": other_rates,
+    "long": three_minutes,
+}
 
 
 def compare(file, settings, counts):
@@ -144,8 +163,10 @@ def compare(file, settings, counts):
 
 
 def report(kind, stems, counts):
-    print(f"\n{kind}: {stems} stems, {counts['compared']} decodes compared; identical from madmom's activations "
-          f"{counts['decoded']}, from the file {counts['identical']}; activations off by at most {counts['off']:.1e}")
+    print(
+        f"\n{kind}: {stems} stems, {counts['compared']} decodes compared; identical from madmom's activations "
+        f"{counts['decoded']}, from the file {counts['identical']}; activations off by at most {counts['off']:.1e}"
+    )
     assert counts["decoded"] == counts["compared"]
     assert counts["identical"] == counts["compared"]
     assert counts["off"] <= 1e-3
@@ -171,6 +192,6 @@ def test_one_of_each_kind(tmp_path):
     counts = fresh_counts()
     for kind in ("silence", "clicks", "noise", "sparse", "float", "stereo", "48k"):
         name, wave, rate, subtype = next(iter(KINDS[kind]()))
-        soundfile.write(tmp_path / name, wave[:4 * rate], rate, subtype=subtype)
+        soundfile.write(tmp_path / name, wave[: 4 * rate], rate, subtype=subtype)
         compare(tmp_path / name, [(100, 100, "true"), (150, 50, "published")], counts)
     report("one of each", 7, counts)

@@ -57,7 +57,18 @@ def test_command_writes_text(files):
 
 
 def test_command_writes_json_and_names_what_failed(files):
-    options = ["--format", "json", "--fps", "150", "--transition-lambda", "50", "--timebase", "published", "--jobs", "1"]
+    options = [
+        "--format",
+        "json",
+        "--fps",
+        "150",
+        "--transition-lambda",
+        "50",
+        "--timebase",
+        "published",
+        "--jobs",
+        "1",
+    ]
     done = CliRunner().invoke(app, ["beats", *map(str, files), *options])
     assert done.exit_code == 1 and "c.wav" in done.stderr
     rows = json.loads(done.stdout)

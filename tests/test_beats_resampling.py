@@ -93,10 +93,20 @@ def test_two_channels_by_hand(pair, cut, upward):
     assert resampling.mix_16_bit(samples).tolist() == [upward] * 3
 
 
-FILES = [("wav", "PCM_16", 16000, 1), ("wav", "PCM_16", 44100, 1), ("wav", "PCM_16", 44100, 2), ("wav", "PCM_16", 48000, 2),
-         ("wav", "FLOAT", 44100, 1), ("wav", "FLOAT", 44100, 2), ("wav", "PCM_U8", 22050, 1), ("flac", "PCM_16", 44100, 1),
-         ("flac", "PCM_16", 44100, 2), ("flac", "PCM_16", 16000, 2), ("flac", "PCM_24", 44100, 1),
-         ("aiff", "PCM_16", 32000, 1)]
+FILES = [
+    ("wav", "PCM_16", 16000, 1),
+    ("wav", "PCM_16", 44100, 1),
+    ("wav", "PCM_16", 44100, 2),
+    ("wav", "PCM_16", 48000, 2),
+    ("wav", "FLOAT", 44100, 1),
+    ("wav", "FLOAT", 44100, 2),
+    ("wav", "PCM_U8", 22050, 1),
+    ("flac", "PCM_16", 44100, 1),
+    ("flac", "PCM_16", 44100, 2),
+    ("flac", "PCM_16", 16000, 2),
+    ("flac", "PCM_24", 44100, 1),
+    ("aiff", "PCM_16", 32000, 1),
+]
 
 
 @needs_ffmpeg
@@ -115,8 +125,10 @@ def test_files_are_read_as_madmom_reads_them(tmp_path, suffix, subtype, rate, ch
 
 @needs_ffmpeg
 @pytest.mark.filterwarnings("ignore:Chunk")
-@pytest.mark.parametrize("suffix, subtype, rate, channels", [
-    ("wav", "FLOAT", 16000, 1), ("wav", "FLOAT", 48000, 2), ("wav", "PCM_24", 48000, 1), ("flac", "PCM_24", 22050, 1)])
+@pytest.mark.parametrize(
+    "suffix, subtype, rate, channels",
+    [("wav", "FLOAT", 16000, 1), ("wav", "FLOAT", 48000, 2), ("wav", "PCM_24", 48000, 1), ("flac", "PCM_24", 22050, 1)],
+)
 def test_files_of_more_than_16_bits_are_read_within_a_step(tmp_path, suffix, subtype, rate, channels):
     """ffmpeg filters them in float32, in the order of its processor's vectors."""
     soundfile.write(tmp_path / f"a.{suffix}", noise(30000, channels=channels) / 40000, rate, subtype=subtype)

@@ -8,8 +8,10 @@ from mtbench import beats
 from mtbench.beats import compiled, viterbi
 
 SETTINGS = [(100, 100), (150, 100), (200, 50), (100, 10), (50, 0), (33.3, 1000), (7.5, 3), (5, 100), (320, 100)]
-FORMS = ["_search_plain", pytest.param("_search", marks=pytest.mark.skipif(
-    not compiled.AVAILABLE, reason=f"Numba: {compiled.reason}"))]
+FORMS = [
+    "_search_plain",
+    pytest.param("_search", marks=pytest.mark.skipif(not compiled.AVAILABLE, reason=f"Numba: {compiled.reason}")),
+]
 
 
 def bumps(frames, period, random, noise=0.05):

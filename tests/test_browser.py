@@ -63,8 +63,13 @@ def visit(browser, built):
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         # A request that is under way when the page is left is aborted, which is no fault of the page.
-        page.on("requestfailed", lambda request: None if request.failure == "net::ERR_ABORTED" else wrong.append(request.url))
-        page.on("request", lambda request: None if request.url.startswith(built.as_uri()) else wrong.append(request.url))
+        page.on(
+            "requestfailed",
+            lambda request: None if request.failure == "net::ERR_ABORTED" else wrong.append(request.url),
+        )
+        page.on(
+            "request", lambda request: None if request.url.startswith(built.as_uri()) else wrong.append(request.url)
+        )
         page.goto(f"{built.as_uri()}/{path}")
         return page
 
@@ -75,13 +80,23 @@ def visit(browser, built):
 
 
 def one_of_each(built: Path) -> list[str]:
-    return ["index.html", "index.html#table=total-slakh2100-test&timebase=published&view=everything", "listening.html",
-            "sensitivity.html", "sensitivity/slakh.html", "data.html", "models/demo/beta.html", "lengths/sensitivity.html",
-            sorted(str(path.relative_to(built)) for path in (built / "listening").rglob("*.html"))[0]]
+    return [
+        "index.html",
+        "index.html#table=total-slakh2100-test&timebase=published&view=everything",
+        "listening.html",
+        "sensitivity.html",
+        "sensitivity/slakh.html",
+        "data.html",
+        "models/demo/beta.html",
+        "lengths/sensitivity.html",
+        sorted(str(path.relative_to(built)) for path in (built / "listening").rglob("*.html"))[0],
+    ]
 
 
 def models(page, body: str = "measured") -> list[str]:
-    return page.locator(f".board:visible tbody.{body} tr[data-model]:visible").evaluate_all("rows => rows.map(row => row.dataset.model)")
+    return page.locator(f".board:visible tbody.{body} tr[data-model]:visible").evaluate_all(
+        "rows => rows.map(row => row.dataset.model)"
+    )
 
 
 def column(page, title: str) -> list[str]:
@@ -134,7 +149,9 @@ def test_the_page_is_the_same_before_and_after_its_script(built, visit, browser)
     assert len(rows) == 5 and plain.locator("#total-slakh2100-test").is_visible()
     page = visit("index.html")
     # Tie marks come with sorting; all else is there without a script.
-    assert [row.split() for row in rows] == [row.replace("=2", "2").split() for row in page.locator("#total-band tbody tr").all_inner_texts()]
+    assert [row.split() for row in rows] == [
+        row.replace("=2", "2").split() for row in page.locator("#total-band tbody tr").all_inner_texts()
+    ]
     plain.context.close()
 
 
@@ -152,7 +169,14 @@ def test_settings_switch_in_place_and_stand_in_the_address(visit):
     page.reload()
     assert column(page, "CBS")[1] == "0.383" and column(page, "IRS")[1] == "0.0133"
     page.get_by_role("button", name="FAD by stem").click()
-    assert page.locator(".board:visible thead .sort").all_inner_texts() == ["Model", "FAD mixture", "FAD bass", "FAD drums", "FAD guitar", "FAD piano"]
+    assert page.locator(".board:visible thead .sort").all_inner_texts() == [
+        "Model",
+        "FAD mixture",
+        "FAD bass",
+        "FAD drums",
+        "FAD guitar",
+        "FAD piano",
+    ]
 
 
 def test_scores_beside_other_given_stems_are_loaded_when_asked_for(visit):
@@ -161,7 +185,9 @@ def test_scores_beside_other_given_stems_are_loaded_when_asked_for(visit):
 
     page = visit("index.html#table=arrangement-slakh2100-test&timebase=published&fps=150&view=sync")
     files = "script => script.src.split('/').pop()"
-    loaded = [name for name in page.locator("script").evaluate_all(f"all => all.map({files})") if name.startswith("board-")]
+    loaded = [
+        name for name in page.locator("script").evaluate_all(f"all => all.map({files})") if name.startswith("board-")
+    ]
     assert loaded == ["board-arrangement-slakh2100-test.js"]
     page.get_by_label("Given stems").select_option("drums+guitar")
     page.locator(".setting:visible", has_text="given drums+guitar").wait_for()
@@ -180,7 +206,9 @@ def test_scores_that_cannot_be_loaded_are_said(browser, built, tmp_path):
     (tmp_path / "site" / "data" / "board-total-band.js").unlink()
     page = browser.new_page()
     page.set_default_timeout(120_000)
-    page.goto(f"{(tmp_path / 'site').as_uri()}/index.html#table=arrangement-slakh2100-test&timebase=published&fps=150&view=sync&given=drums")
+    page.goto(
+        f"{(tmp_path / 'site').as_uri()}/index.html#table=arrangement-slakh2100-test&timebase=published&fps=150&view=sync&given=drums"
+    )
     page.locator(".setting:visible", has_text="given drums ").wait_for()
     rows = models(page, "reported")
     page.get_by_label("Given stems").select_option("guitar")
@@ -225,8 +253,14 @@ def test_clip_lengths_are_read_with_their_headers(visit):
     page = visit("lengths/sensitivity.html#by-length")
     table = page.get_by_role("region", name="By clip length, band, true timebase").get_by_role("table")
     assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["Clip", "CBS\nhigher better"]
-    assert [text.split("\n")[0] for text in table.locator("th[scope=row]").all_inner_texts()] == ["10.24 s", "30.72 s"] * 2
-    assert table.locator("tbody").first.locator(".value").all_inner_texts()[::8] == ["0.483", "0.400"]  # CBS at FAD 2 and 3
+    assert [text.split("\n")[0] for text in table.locator("th[scope=row]").all_inner_texts()] == [
+        "10.24 s",
+        "30.72 s",
+    ] * 2
+    assert table.locator("tbody").first.locator(".value").all_inner_texts()[::8] == [
+        "0.483",
+        "0.400",
+    ]  # CBS at FAD 2 and 3
     figure = page.get_by_role("img", name="alpha, CBS over samples: 10.24 s, 30.72 s")
     assert figure.is_visible()
     page.get_by_role("link", name="short").click()
@@ -284,7 +318,8 @@ def test_a_thousand_rows(browser, tmp_path):
     assert len(one) == 1
     make_run(tmp_path / "in" / "run", {"alpha": 2.0}, audio=False)
     pd.concat([one.assign(model=f"m{i:03d}", value=str(1000 - i)) for i in range(1000)]).to_csv(
-        tmp_path / "in" / "published.csv", index=False)
+        tmp_path / "in" / "published.csv", index=False
+    )
     site.write([tmp_path / "in"], tmp_path / "site")
     page = browser.new_page()
     page.set_default_timeout(120_000)
@@ -319,7 +354,10 @@ def player(visit):
 
 def levels(page, wanted: list[int]) -> None:
     """Waits until the stems' gains are about `wanted`."""
-    page.wait_for_function("wanted => gains.length === 4 && gains.every((gain, i) => Math.abs(gain.gain.value - wanted[i]) < 0.05)", arg=wanted)
+    page.wait_for_function(
+        "wanted => gains.length === 4 && gains.every((gain, i) => Math.abs(gain.gain.value - wanted[i]) < 0.05)",
+        arg=wanted,
+    )
 
 
 def test_stems_play_in_step_with_mute_and_solo(player):
@@ -375,4 +413,7 @@ def test_a_click_on_a_picture_goes_there(player):
 def test_beats_lie_where_they_were_found(player):
     # Beats at 0.1 + k/2 s below 2 s; the first begins a bar.
     line = player.locator(".lane[data-stem=bass] .beat.down").get_attribute("d")
-    assert line.startswith("M0.100 0v1") and player.locator(".lane[data-stem=bass] .beat:not(.down)").get_attribute("d").count("M") == 3
+    assert (
+        line.startswith("M0.100 0v1")
+        and player.locator(".lane[data-stem=bass] .beat:not(.down)").get_attribute("d").count("M") == 3
+    )

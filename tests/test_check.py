@@ -28,14 +28,32 @@ TOLERANCES = {"irs": (0.01, 0.0), "cbs": (0.0, 0.1), "fad": (0.0, 0.1), "live": 
 
 
 def row(metric, value, model="m", track="all", fps=100.0, window=np.nan, timebase="true", embedding="", **more):
-    held = {"task": "total", "given": "", "model": model, "suite": "band", "reference": "", "metric": metric, "version": "1",
-            "track": track, "fps": fps, "transition_lambda": 100.0 if fps == fps else np.nan, "window": window,
-            "timebase": timebase, "embedding": embedding, "value": value, "n": 4, "n_scored": 4, "se": 0.0} | more
+    held = {
+        "task": "total",
+        "given": "",
+        "model": model,
+        "suite": "band",
+        "reference": "",
+        "metric": metric,
+        "version": "1",
+        "track": track,
+        "fps": fps,
+        "transition_lambda": 100.0 if fps == fps else np.nan,
+        "window": window,
+        "timebase": timebase,
+        "embedding": embedding,
+        "value": value,
+        "n": 4,
+        "n_scored": 4,
+        "se": 0.0,
+    } | more
     return {column: held.get(column, np.nan) for column in SCORE_COLUMNS}
 
 
 def fad_row(value, **more):
-    return row("fad", value, **{"track": "mixture", "fps": np.nan, "timebase": "", "embedding": "log-mel-stats@1"} | more)
+    return row(
+        "fad", value, **{"track": "mixture", "fps": np.nan, "timebase": "", "embedding": "log-mel-stats@1"} | more
+    )
 
 
 def table(*rows):
@@ -43,8 +61,13 @@ def table(*rows):
 
 
 def baseline_of(*rows, clips=None, **more):
-    held = {"config": CONFIG, "models": {}, "error_rate": 0.01, "tolerances": TOLERANCES,
-            "scores": table(*rows).assign(clips=pd.Series([clips] * len(rows), dtype=object))}
+    held = {
+        "config": CONFIG,
+        "models": {},
+        "error_rate": 0.01,
+        "tolerances": TOLERANCES,
+        "scores": table(*rows).assign(clips=pd.Series([clips] * len(rows), dtype=object)),
+    }
     return check.Baseline(**held | more)
 
 
@@ -61,11 +84,20 @@ def sample_rows(values, metric="irs", track="all", window=np.nan):
     return pd.DataFrame(rows)[SAMPLE_COLUMNS]
 
 
-@pytest.mark.parametrize("metric, was, now, verdict", [
-    ("irs", 0.02, 0.029, "ok"), ("irs", 0.02, 0.031, "worse"), ("irs", 0.02, 0.009, "better"),  # lower is better, 0.01 allowed
-    ("cbs", 0.50, 0.46, "ok"), ("cbs", 0.50, 0.44, "worse"), ("cbs", 0.50, 0.56, "better"),  # higher is better, 10 % allowed
-    ("live", 1.0, 0.99, "ok"), ("live", 1.0, 0.5, "moved"), ("live", 0.5, 1.0, "moved"),  # neither is better
-])
+@pytest.mark.parametrize(
+    "metric, was, now, verdict",
+    [
+        ("irs", 0.02, 0.029, "ok"),
+        ("irs", 0.02, 0.031, "worse"),
+        ("irs", 0.02, 0.009, "better"),  # lower is better, 0.01 allowed
+        ("cbs", 0.50, 0.46, "ok"),
+        ("cbs", 0.50, 0.44, "worse"),
+        ("cbs", 0.50, 0.56, "better"),  # higher is better, 10 % allowed
+        ("live", 1.0, 0.99, "ok"),
+        ("live", 1.0, 0.5, "moved"),
+        ("live", 0.5, 1.0, "moved"),  # neither is better
+    ],
+)
 def test_directions_and_tolerances(metric, was, now, verdict):
     # Standard errors of 0: whatever differs is no chance.
     window = 0.15 if metric == "cbs" else np.nan
@@ -88,8 +120,10 @@ def test_p_is_of_pairs_where_the_samples_are_the_same():
     was = random.gamma(2, 0.02, 20)
     now = was + 0.002 + 0.001 * random.standard_normal(20)  # little beside the spread of the clips
     now[3] = np.nan
-    rows = [row("irs", np.nanmean(v), se=scipy.stats.sem(v, nan_policy="omit"), n=20, n_scored=(~np.isnan(v)).sum())
-            for v in (was, now)]
+    rows = [
+        row("irs", np.nanmean(v), se=scipy.stats.sem(v, nan_policy="omit"), n=20, n_scored=(~np.isnan(v)).sum())
+        for v in (was, now)
+    ]
     baseline = baseline_of(rows[0], clips=was.tolist())
     expected = scipy.stats.ttest_rel(now, was, alternative="greater", nan_policy="omit").pvalue
     samples = sample_rows(now)
@@ -114,8 +148,17 @@ def test_in_arrangement_samples_pair_up_whatever_the_seed():
 
 def gaps(was, now):
     """The one CBS of a baseline of `was` beside a run of `now`, clips of one seed; NaN where a clip has none."""
-    rows = [row("cbs", np.nanmean(v), window=0.15, se=scipy.stats.sem(v, nan_policy="omit"), n=len(v),
-                n_scored=(~np.isnan(v)).sum()) for v in (was, now)]
+    rows = [
+        row(
+            "cbs",
+            np.nanmean(v),
+            window=0.15,
+            se=scipy.stats.sem(v, nan_policy="omit"),
+            n=len(v),
+            n_scored=(~np.isnan(v)).sum(),
+        )
+        for v in (was, now)
+    ]
     baseline = baseline_of(rows[0], clips=was.tolist())
     return check.compare(baseline, table(rows[1]), sample_rows(now, "cbs", window=0.15), same_seed=True)
 
@@ -126,7 +169,9 @@ def test_a_fall_is_no_rise_because_the_hard_clips_have_none():
     was, now = np.repeat([0.10, 0.60], 10), np.r_[np.full(10, np.nan), 0.50 + jitter]
     found = gaps(was, now)
     assert found["verdict"].item() == "worse" and found["paired"].item()
-    assert found[["baseline", "value"]].iloc[0].tolist() == pytest.approx([0.35, 0.50])  # the scores are shown as they are
+    assert found[["baseline", "value"]].iloc[0].tolist() == pytest.approx(
+        [0.35, 0.50]
+    )  # the scores are shown as they are
     assert found["difference"].item() == pytest.approx(-0.10)
     assert found["tolerated"].item() == pytest.approx(0.06)  # a tenth of .60, of the clips that both have
     assert found["p"].item() == pytest.approx(scipy.stats.ttest_rel(now[10:], was[10:], alternative="less").pvalue)
@@ -136,7 +181,9 @@ def test_a_fall_is_no_rise_because_the_hard_clips_have_none():
     assert gaps(now, was)["verdict"].item() == "better"
     assert gaps(np.r_[np.full(10, np.nan), was[10:]], was)["verdict"].item() == "ok"
     plain = gaps(was, was - 0.10 + 0.01 * np.array([1, -1] * 10))
-    assert plain["verdict"].item() == "worse" and "value in both" not in " ".join(check.advice(check.Outcome(plain, 0.01)))
+    assert plain["verdict"].item() == "worse" and "value in both" not in " ".join(
+        check.advice(check.Outcome(plain, 0.01))
+    )
 
 
 def test_few_common_clips_are_no_pairs():
@@ -194,15 +241,18 @@ def test_only_equal_keys_meet():
     assert verdicts([was], [row("irs", 0.02, track="drums"), row("irs", 0.02)]) == ["ok"]
 
 
-@pytest.mark.parametrize("column, was, now, said", [
-    ("n", 32, 8, "the baseline has n 32, the run 8"),
-    ("suite", "band", "folder:mine", "the baseline has suite band, the run folder:mine"),
-    ("suite", "band", "", "the baseline has suite band, the run none"),
-    ("task", "total", "arrangement", "the baseline has task total, the run arrangement"),
-    ("reference", "test:64:aa", "test:64:bb", "the baseline has reference test:64:aa, the run test:64:bb"),
-    ("version", "1", "2", "the baseline has metrics fad@1, the run fad@2"),
-    ("embedding", "vggish@a", "vggish@b", "the baseline has embeddings vggish@a, the run vggish@b"),
-])
+@pytest.mark.parametrize(
+    "column, was, now, said",
+    [
+        ("n", 32, 8, "the baseline has n 32, the run 8"),
+        ("suite", "band", "folder:mine", "the baseline has suite band, the run folder:mine"),
+        ("suite", "band", "", "the baseline has suite band, the run none"),
+        ("task", "total", "arrangement", "the baseline has task total, the run arrangement"),
+        ("reference", "test:64:aa", "test:64:bb", "the baseline has reference test:64:aa, the run test:64:bb"),
+        ("version", "1", "2", "the baseline has metrics fad@1, the run fad@2"),
+        ("embedding", "vggish@a", "vggish@b", "the baseline has embeddings vggish@a, the run vggish@b"),
+    ],
+)
 def test_what_no_score_can_be_held_against(column, was, now, said):
     baseline = baseline_of(fad_row(3.0, **{column: was}))
     assert check.mismatch(baseline, table(fad_row(3.0, **{column: now}))) == said
@@ -214,7 +264,8 @@ def test_other_heldout_songs_are_said():
     # No key holds them: with another bass in a held-out clip, say, reference and numbers are what they were.
     held, run = baseline_of(fad_row(3.0, suite="folder:x"), suite_version="aa"), table(fad_row(3.0, suite="folder:x"))
     assert check.mismatch(held, run, "bb") == (
-        "the songs of folder:x changed: the baseline has version aa of it, the run bb")
+        "the songs of folder:x changed: the baseline has version aa of it, the run bb"
+    )
     assert check.mismatch(held, run, "aa") == ""
     assert check.mismatch(held, run) == check.mismatch(replace(held, suite_version=""), run, "bb") == ""  # not known
 
@@ -239,26 +290,40 @@ def test_a_new_model_is_said_and_passes():
 
 def test_worst_first():
     was = [row("irs", 0.1, se=0.01, n_scored=30, track=track) for track in "abcd"]
-    now = [row("irs", value, se=0.01, n_scored=30, track=track) for track, value in zip("abcd", (0.1, 0.2, np.nan, 0.3))]
+    now = [
+        row("irs", value, se=0.01, n_scored=30, track=track) for track, value in zip("abcd", (0.1, 0.2, np.nan, 0.3))
+    ]
     assert compared(was, now)["track"].tolist() == ["c", "d", "b", "a"]
 
 
 def written(tolerance="0", score='"value": 1, "n": 4, "n_scored": 4', rate="0.01"):
     """A baseline of one score."""
-    return ('{"format": 2, "run": {"models": ["a"]}, "error_rate": %s, "tolerances": {"irs": {"absolute": %s, "relative": 0}},'
-            ' "scores": [{"metric": "irs", %s}]}' % (rate, tolerance, score))
+    return (
+        '{"format": 2, "run": {"models": ["a"]}, "error_rate": %s, "tolerances": {"irs": {"absolute": %s, "relative": 0}},'
+        ' "scores": [{"metric": "irs", %s}]}' % (rate, tolerance, score)
+    )
 
 
 @pytest.fixture
 def made():
     """A baseline of every kind of score, the run that made it, and its samples."""
     run = table(
-        row("irs", 0.0212345678, track="drums", se=0.00123456, n_scored=3), row("irs", 0.03),
-        row("irs", 0.1, model="heldout", track="bass"), row("irs", 0.1, model="noise", track="bass"),
-        row("irs", 0.2, fps=150.0, track="drums"), row("irs", 0.1, track="bass", n_scored=1),
-        row("irs", 0.3, timebase="published", track="drums"), row("cbs", 0.5, window=0.15), row("cbs", 0.5, window=0.05),
-        row("cbd_mean", 0.4), row("cbd_std", 0.4), row("live", 1.0, track="drums"), row("live", 1.0), fad_row(3.0),
-        row("clipped", 0.0, track="mixture", fps=np.nan, timebase=""))
+        row("irs", 0.0212345678, track="drums", se=0.00123456, n_scored=3),
+        row("irs", 0.03),
+        row("irs", 0.1, model="heldout", track="bass"),
+        row("irs", 0.1, model="noise", track="bass"),
+        row("irs", 0.2, fps=150.0, track="drums"),
+        row("irs", 0.1, track="bass", n_scored=1),
+        row("irs", 0.3, timebase="published", track="drums"),
+        row("cbs", 0.5, window=0.15),
+        row("cbs", 0.5, window=0.05),
+        row("cbd_mean", 0.4),
+        row("cbd_std", 0.4),
+        row("live", 1.0, track="drums"),
+        row("live", 1.0),
+        fad_row(3.0),
+        row("clipped", 0.0, track="mixture", fps=np.nan, timebase=""),
+    )
     samples = sample_rows([0.01, np.nan, 0.03333333, 0.02], track="drums")
     return check.of_run(CONFIG, {"m": {"weights_sha256": "ab"}, "noise": {}}, run, samples), run, samples
 
@@ -267,13 +332,20 @@ def test_what_a_run_gates(made):
     held, _, _ = made
     # The standard setting of the models and of the songs that are always the same; each stem by itself; no score of too few clips.
     assert held.scores[["model", "metric", "track"]].to_numpy().tolist() == [
-        ["heldout", "irs", "bass"], ["m", "fad", "mixture"], ["m", "irs", "drums"], ["m", "cbs", "all"],
-        ["m", "cbd_mean", "all"], ["m", "live", "drums"]]
+        ["heldout", "irs", "bass"],
+        ["m", "fad", "mixture"],
+        ["m", "irs", "drums"],
+        ["m", "cbs", "all"],
+        ["m", "cbd_mean", "all"],
+        ["m", "live", "drums"],
+    ]
     assert held.models == {"m": {"weights_sha256": "ab"}} and held.error_rate == 0.01
 
 
 def test_given_stems_are_not_gated():
-    scores = table(row("live", 1.0, track="drums", given="drums+piano"), row("live", 1.0, track="bass", given="drums+piano"))
+    scores = table(
+        row("live", 1.0, track="drums", given="drums+piano"), row("live", 1.0, track="bass", given="drums+piano")
+    )
     assert check.of_run(CONFIG, {}, scores).scores["track"].tolist() == ["bass"]
 
 
@@ -282,7 +354,11 @@ def test_a_baseline_reads_back(made, tmp_path):
     check.write(tmp_path / "b.json", baseline)
     held = check.read(tmp_path / "b.json")
     assert (held.config, held.models, held.tolerances, held.error_rate) == (
-        CONFIG, {"m": {"weights_sha256": "ab"}}, check.TOLERANCES, 0.01)
+        CONFIG,
+        {"m": {"weights_sha256": "ab"}},
+        check.TOLERANCES,
+        0.01,
+    )
     found = check.compare(held, run, samples, same_seed=True)
     assert set(found["verdict"]) == {"ok"} and check.Outcome(found, 0.01).passed
     text = (tmp_path / "b.json").read_text()
@@ -303,22 +379,32 @@ def test_a_baseline_reads_back(made, tmp_path):
 def test_other_weights_are_said():
     held = baseline_of(models={"m": {"weights_sha256": "ab", "steps": 4}, "gone": {"steps": 1}})
     assert check.changed_models(held, {"m": {"weights_sha256": "cd", "steps": 4}}) == [
-        "m is another than the baseline's: its weights_sha256 differs"]
+        "m is another than the baseline's: its weights_sha256 differs"
+    ]
 
 
-@pytest.mark.parametrize("text, problem", [
-    ("{", "not valid JSON"), ('{"format": 1}', "format is not 2"), ('{"format": 2}', "not a baseline"), ("[]", "format is not 2"),
-    (written().replace('"irs": {', '"cbs": {'), "irs"), (written().replace('"irs"', '"wit"'), "wit"),
-    ('{"format": 2, "run": {"models": ["a"]}, "tolerances": {}, "scores": []}', "holds no scores"),
-    (written(score='"n": 4, "n_scored": 4'), "without a value"), (written(tolerance="NaN"), "tolerance is not a finite number"),
-    (written(score='"value": 1'), "does not say its n"),
-    (written(score='"value": 1, "n": 4, "n_scored": 4, "fps": "abc"'), "'abc'"),
-    (written(score='"value": 1, "n": 4, "n_scored": 4, "model": ["m"]'), "the model of a score is no text"),
-    (written(score='"value": 1, "n": 4, "n_scored": 4, "se": -1'), "standard error is not"),
-    (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": [1]'), "more or fewer clips"),
-    (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": 7'), "not a baseline"),
-    (written(rate="1"), "error_rate is 1"), ("[" * 100_000, "not valid JSON"),
-])
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("{", "not valid JSON"),
+        ('{"format": 1}', "format is not 2"),
+        ('{"format": 2}', "not a baseline"),
+        ("[]", "format is not 2"),
+        (written().replace('"irs": {', '"cbs": {'), "irs"),
+        (written().replace('"irs"', '"wit"'), "wit"),
+        ('{"format": 2, "run": {"models": ["a"]}, "tolerances": {}, "scores": []}', "holds no scores"),
+        (written(score='"n": 4, "n_scored": 4'), "without a value"),
+        (written(tolerance="NaN"), "tolerance is not a finite number"),
+        (written(score='"value": 1'), "does not say its n"),
+        (written(score='"value": 1, "n": 4, "n_scored": 4, "fps": "abc"'), "'abc'"),
+        (written(score='"value": 1, "n": 4, "n_scored": 4, "model": ["m"]'), "the model of a score is no text"),
+        (written(score='"value": 1, "n": 4, "n_scored": 4, "se": -1'), "standard error is not"),
+        (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": [1]'), "more or fewer clips"),
+        (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": 7'), "not a baseline"),
+        (written(rate="1"), "error_rate is 1"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
 def test_a_bad_baseline_is_named(tmp_path, text, problem):
     (tmp_path / "b.json").write_text(text)
     with pytest.raises(UsageError) as raised:
@@ -336,14 +422,21 @@ def outcome():
     """One score that got worse, of a model whose name is a nuisance, one that is new and one that passed."""
     name = "<b>|@me_`x`\x07"
     was = [row("irs", 0.02, model=name, se=0.001, n_scored=30, track="drums"), row("cbs", 0.5, model=name, window=0.15)]
-    now = [row("irs", 0.05, model=name, se=0.001, n_scored=30, track="drums"), was[1], row("irs", 0.5, model="n", track="bass")]
+    now = [
+        row("irs", 0.05, model=name, se=0.001, n_scored=30, track="drums"),
+        was[1],
+        row("irs", 0.5, model="n", track="bass"),
+    ]
     return check.Outcome(compared(was, now), 0.01, ["seeds differ"], ["other failed at sample 0: <oh>"])
 
 
 def test_markdown_shows_what_failed_and_folds_the_rest(outcome):
     text = check.markdown(outcome)
     above, below = text.split("<details>")
-    assert text.startswith("### mtbench check: 2 failed\n") and "1 ok, 0 better, 0 moved, 1 worse, 0 missing, 1 new" in above
+    assert (
+        text.startswith("### mtbench check: 2 failed\n")
+        and "1 ok, 0 better, 0 moved, 1 worse, 0 missing, 1 new" in above
+    )
     assert "IRS" in above and "CBS" not in above and "CBS" in below and "seeds differ" in above
     for held in (above, below):
         assert "<b>" not in held and "@" not in held.replace("&#64;", "") and "`" not in held
@@ -365,9 +458,15 @@ def test_junit_has_a_testcase_a_score(outcome):
     suite = ElementTree.fromstring(check.junit(outcome))
     assert suite.attrib == {"name": "mtbench check", "tests": "4", "failures": "1", "errors": "1", "skipped": "1"}
     names = [case.get("name") for case in suite]
-    assert names == ["IRS ↓ drums (true 100 / 100)", "IRS ↓ bass (true 100 / 100)", "CBS ↑ all (true 100 / 100 / 0.15)",
-                     "generate and score"]
-    assert suite[0].get("classname") == "<b>|@me_`x`?" and suite[0].find("failure").get("message").startswith("worse: baseline 0.02")
+    assert names == [
+        "IRS ↓ drums (true 100 / 100)",
+        "IRS ↓ bass (true 100 / 100)",
+        "CBS ↑ all (true 100 / 100 / 0.15)",
+        "generate and score",
+    ]
+    assert suite[0].get("classname") == "<b>|@me_`x`?" and suite[0].find("failure").get("message").startswith(
+        "worse: baseline 0.02"
+    )
 
 
 def folder_of(path, run, samples=None, seed=0, **more):
@@ -376,7 +475,12 @@ def folder_of(path, run, samples=None, seed=0, **more):
     run.to_csv(path / "scores.csv", index=False)
     if samples is not None:
         samples.to_csv(path / "samples.csv", index=False)
-    record = {"config": CONFIG.model_dump(mode="json") | {"seed": seed}, "models": {"m": {}}, "versions": {}, "git_commit": None}
+    record = {
+        "config": CONFIG.model_dump(mode="json") | {"seed": seed},
+        "models": {"m": {}},
+        "versions": {},
+        "git_commit": None,
+    }
     (path / "run.yaml").write_text(yaml.safe_dump(record | more))
     return path
 
@@ -417,7 +521,9 @@ def test_the_command(made, tmp_path):
     first, other = (folder_of(tmp_path / version, run, samples, suite_version=version) for version in ("aa", "bb"))
     assert gate(first, "--update")[0] == gate(first)[0] == gate(good)[0] == 0
     code, out, err = gate(other)
-    assert code == 2 and "the songs of band changed: the baseline has version aa of it, the run bb" in " ".join(err.split())
+    assert code == 2 and "the songs of band changed: the baseline has version aa of it, the run bb" in " ".join(
+        err.split()
+    )
     assert gate(other, "--update")[0] == gate(other)[0] == 0
 
 
@@ -434,7 +540,9 @@ def late_drums(stems):
 
 def detuned(stems):
     """Sharp by half a semitone."""
-    return {stem: np.resize(resample_poly(wave, 100, 103), len(wave)).astype(np.float32) for stem, wave in stems.items()}
+    return {
+        stem: np.resize(resample_poly(wave, 100, 103), len(wave)).astype(np.float32) for stem, wave in stems.items()
+    }
 
 
 def tuning_scores(seeds, change=lambda stems: stems):
@@ -462,8 +570,15 @@ def analysed(seeds, change=lambda stems: stems, with_beats=True):
         mixture, clipped = audio.mix(list(pcm.values()))
         tracks = {"mixture": mixture} | {stem: audio.to_float(wave) for stem, wave in pcm.items()}
         tracked = {SETTING: {stem: beats_of(wave.tobytes()) for stem, wave in pcm.items()}} if with_beats else {}
-        found.append(Analysis(f"{i:05d}", duration=10.24, beats=tracked, clipped=clipped,
-                              embeddings={"log-mel-stats": {track: embed(wave) for track, wave in tracks.items()}}))
+        found.append(
+            Analysis(
+                f"{i:05d}",
+                duration=10.24,
+                beats=tracked,
+                clipped=clipped,
+                embeddings={"log-mel-stats": {track: embed(wave) for track, wave in tracks.items()}},
+            )
+        )
     return found
 
 
@@ -477,7 +592,9 @@ def scored(analyses, reference):
 
 def reference_of(analyses):
     tracks = ("mixture", *band.STEMS)
-    return scores.Reference("test", {("log-mel-stats", track): scores.pool(analyses, "log-mel-stats", track) for track in tracks})
+    return scores.Reference(
+        "test", {("log-mel-stats", track): scores.pool(analyses, "log-mel-stats", track) for track in tracks}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -542,8 +659,16 @@ def simulated(random, n=32):
     rows.append((row("cbs", 0, window=0.15), random.beta(3, 5, n)))
     rows.append((row("cbd_mean", 0), random.beta(4, 8, n)))
     rows += [(fad_row(0, track=track), random.gamma(1.5, 4.0, n)) for track in ("mixture", *band.STEMS)]
-    held = [key | {"value": np.nanmean(v), "se": scipy.stats.sem(v, nan_policy="omit"), "n": n, "n_scored": (~np.isnan(v)).sum()}
-            for key, v in rows]
+    held = [
+        key
+        | {
+            "value": np.nanmean(v),
+            "se": scipy.stats.sem(v, nan_policy="omit"),
+            "n": n,
+            "n_scored": (~np.isnan(v)).sum(),
+        }
+        for key, v in rows
+    ]
     return table(*(one | {"model": "m"} for one in held))
 
 
@@ -569,9 +694,13 @@ WORKFLOW = Path(__file__).resolve().parents[1] / ".github" / "workflows" / "benc
 
 
 def test_the_workflow_does_what_it_says():
-    held = yaml.load(WORKFLOW.read_text(), yaml.BaseLoader)  # the safe loader, which would take `on` for a boolean, without types
+    held = yaml.load(
+        WORKFLOW.read_text(), yaml.BaseLoader
+    )  # the safe loader, which would take `on` for a boolean, without types
     gate, comment = held["jobs"]["gate"], held["jobs"]["comment"]
-    assert held["on"] == "pull_request" and held["permissions"] == {}  # not pull_request_target, which has the repository's token
+    assert (
+        held["on"] == "pull_request" and held["permissions"] == {}
+    )  # not pull_request_target, which has the repository's token
     assert gate["permissions"] == {"contents": "read"} and comment["permissions"] == {"pull-requests": "write"}
     assert int(gate["timeout-minutes"]) <= 10
     steps = gate["steps"] + comment["steps"]

@@ -23,30 +23,39 @@ def mtbench(*arguments):
 ONE_SETTING = ["--fps", "100", "--timebase", "true", "--window", "0.15"]
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["run"], "--models synctrack,msg-ld, or --config FILE"),
-    (["run", "--models", "sinctrack"], "unknown model 'sinctrack'. Did you mean 'synctrack'"),
-    (["run", "--models", "noise,,heldout"], "--models: 'noise,,heldout' is not a comma-separated list"),
-    (["run", "--models", "noise", "--suite", "bant"], "unknown suite 'bant'. Did you mean 'band'"),
-    (["run", "--models", "noise", "--embedding", "vgish"], "unknown embedding 'vgish'. Did you mean 'vggish'"),
-    (["run", "--models", "noise", "--timebase", "real"], "timebase"),
-    (["run", "--models", "noise", "--fps", "fast"], "grid.fps.0"),
-    (["run", "--models", "noise", "-n", "0"], "options: n"),
-    (["run", "--models", "noise", "--device", "abacus"], "device 'abacus' cannot be used here"),
-    (["run", "--models", "noise", "--transition-lambda", "inf"], "grid.transition_lambda.0: Input should be a finite"),
-    (["eval", "absent/folder", "--transition-lambda", "nan"], "options: transition_lambda.0: Input should be a finite"),
-    (["beats", "absent.wav", "--transition-lambda", "inf"], "transition_lambda must be finite"),
-    (["beats", "absent.wav", "--transition-lambda", "nan"], "transition_lambda must be finite"),
-    (["beats", "absent.wav", "--fps", "inf"], "fps must be from"),
-    (["run", "--models", "noise", "-n", "1000000000000"], "options: n"),
-    (["run", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
-    (["run", "--modles", "noise"], "--models"),
-    (["rnu"], "run"),
-    (["eval", "absent/folder", "--embedding", "vggish"], "needs a --reference"),
-    (["eval", "absent/folder"], "absent/folder: no such folder"),
-    (["check", "absent.json", "runs/x"], "baseline absent.json: cannot be read"),
-    (["site", "absent-run"], "absent-run: no scores.csv there"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["run"], "--models synctrack,msg-ld, or --config FILE"),
+        (["run", "--models", "sinctrack"], "unknown model 'sinctrack'. Did you mean 'synctrack'"),
+        (["run", "--models", "noise,,heldout"], "--models: 'noise,,heldout' is not a comma-separated list"),
+        (["run", "--models", "noise", "--suite", "bant"], "unknown suite 'bant'. Did you mean 'band'"),
+        (["run", "--models", "noise", "--embedding", "vgish"], "unknown embedding 'vgish'. Did you mean 'vggish'"),
+        (["run", "--models", "noise", "--timebase", "real"], "timebase"),
+        (["run", "--models", "noise", "--fps", "fast"], "grid.fps.0"),
+        (["run", "--models", "noise", "-n", "0"], "options: n"),
+        (["run", "--models", "noise", "--device", "abacus"], "device 'abacus' cannot be used here"),
+        (
+            ["run", "--models", "noise", "--transition-lambda", "inf"],
+            "grid.transition_lambda.0: Input should be a finite",
+        ),
+        (
+            ["eval", "absent/folder", "--transition-lambda", "nan"],
+            "options: transition_lambda.0: Input should be a finite",
+        ),
+        (["beats", "absent.wav", "--transition-lambda", "inf"], "transition_lambda must be finite"),
+        (["beats", "absent.wav", "--transition-lambda", "nan"], "transition_lambda must be finite"),
+        (["beats", "absent.wav", "--fps", "inf"], "fps must be from"),
+        (["run", "--models", "noise", "-n", "1000000000000"], "options: n"),
+        (["run", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["run", "--modles", "noise"], "--models"),
+        (["rnu"], "run"),
+        (["eval", "absent/folder", "--embedding", "vggish"], "needs a --reference"),
+        (["eval", "absent/folder"], "absent/folder: no such folder"),
+        (["check", "absent.json", "runs/x"], "baseline absent.json: cannot be read"),
+        (["site", "absent-run"], "absent-run: no scores.csv there"),
+    ],
+)
 def test_misuse_exits_with_2_and_names_it(arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, output = mtbench(*arguments)
@@ -75,19 +84,40 @@ def test_the_lists(monkeypatch, tmp_path):
 def finished(suite_folder, tmp_path_factory):
     """A finished run of the two controls, and what it printed."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    code, output = mtbench("run", "--models", "noise,heldout", "--suite", f"folder:{suite_folder}", "-n", 4, "--fps", "100,150",
-                           "--window", "0.15", "--out", out)
+    code, output = mtbench(
+        "run",
+        "--models",
+        "noise,heldout",
+        "--suite",
+        f"folder:{suite_folder}",
+        "-n",
+        4,
+        "--fps",
+        "100,150",
+        "--window",
+        "0.15",
+        "--out",
+        out,
+    )
     assert code == 0, output
     return out, output
 
 
 def test_run_prints_the_papers_tables(finished):
     out, output = finished
-    for words in ("FAD (embedding log-mel-stats", "mixture ↓", "IRS in s (fps 100, transition lambda 100, real seconds",
-                  "fps 150, transition lambda 100, published timebase", "CBS ↑", "Sensitivity of CBD mean", "site/index.html"):
+    for words in (
+        "FAD (embedding log-mel-stats",
+        "mixture ↓",
+        "IRS in s (fps 100, transition lambda 100, real seconds",
+        "fps 150, transition lambda 100, published timebase",
+        "CBS ↑",
+        "Sensitivity of CBD mean",
+        "site/index.html",
+    ):
         assert words in output
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["run.yaml", "samples.csv", "scores.csv", "comparisons.csv", "failures.csv", "audio", "beats", "site"])
+        ["run.yaml", "samples.csv", "scores.csv", "comparisons.csv", "failures.csv", "audio", "beats", "site"]
+    )
 
 
 def test_the_page_is_whole_and_escaped(finished, tmp_path):
@@ -116,8 +146,18 @@ def test_a_failed_model_does_not_stop_the_others(suite_folder, tmp_path, monkeyp
     theirs = {"theirs": EntryPoint("theirs", "test_cli:Breaks", generator.GROUP)}
     ours = generator.installed()
     monkeypatch.setattr(generator, "installed", lambda: ours | theirs)
-    code, output = mtbench("run", "--models", "theirs", "--suite", f"folder:{suite_folder}", "-n", 2, *ONE_SETTING,
-                           "--out", tmp_path / "run")
+    code, output = mtbench(
+        "run",
+        "--models",
+        "theirs",
+        "--suite",
+        f"folder:{suite_folder}",
+        "-n",
+        2,
+        *ONE_SETTING,
+        "--out",
+        tmp_path / "run",
+    )
     assert code == 1
     assert "error: theirs failed at sample 0: RuntimeError: [red]no[/red] memory (its traceback:" in output
     assert "noise" in output and "heldout" in output and "site/index.html" in output
@@ -134,12 +174,24 @@ class Breaks:
         raise RuntimeError("[red]no[/red] memory\nbacktrace of a library")
 
 
-@pytest.mark.parametrize("name, text", [
-    ("scores.csv", ""), ("scores.csv", "a,b\n1,2\n"), ("scores.csv", "\x00\xff\x00"), ("scores.csv", '"'),
-    ("scores.csv", None), ("run.yaml", ""), ("run.yaml", "models: []"), ("run.yaml", "a: ["),
-    ("run.yaml", "[" * 3_000), ("run.yaml", "models: {noise: 1}"), ("run.yaml", "\xff"),
-    ("failures.csv", ""), ("failures.csv", "a\n"),
-])
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("scores.csv", ""),
+        ("scores.csv", "a,b\n1,2\n"),
+        ("scores.csv", "\x00\xff\x00"),
+        ("scores.csv", '"'),
+        ("scores.csv", None),
+        ("run.yaml", ""),
+        ("run.yaml", "models: []"),
+        ("run.yaml", "a: ["),
+        ("run.yaml", "[" * 3_000),
+        ("run.yaml", "models: {noise: 1}"),
+        ("run.yaml", "\xff"),
+        ("failures.csv", ""),
+        ("failures.csv", "a\n"),
+    ],
+)
 def test_a_damaged_run_folder_is_named(name, text, finished, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
@@ -163,13 +215,20 @@ def test_two_runs_in_one_table_are_refused(finished, tmp_path):
     assert code == 2 and "scores.csv: not one run's" in output
 
 
-@pytest.mark.parametrize("error, code, said", [
-    (PermissionError(errno.EACCES, "Permission denied", "/some/file"), 2, "error: /some/file: Permission denied"),
-    (FileNotFoundError(errno.ENOENT, "No such file or directory", "/some/file"), 2, "error: /some/file: No such file"),
-    (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device"),
-    (OSError(errno.EMFILE, "Too many open files", "/some/file"), 1, "error: /some/file: Too many open files"),
-    (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "error: [Errno 12] Cannot allocate memory"),
-])
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/some/file"), 2, "error: /some/file: Permission denied"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "/some/file"),
+            2,
+            "error: /some/file: No such file",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device"),
+        (OSError(errno.EMFILE, "Too many open files", "/some/file"), 1, "error: /some/file: Too many open files"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "error: [Errno 12] Cannot allocate memory"),
+    ],
+)
 def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
     def refuses(*arguments):
         raise error
@@ -181,7 +240,9 @@ def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
 
 def test_eval_prints_and_keeps(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a", "b"], seconds=4.0)
-    code, output = mtbench("eval", folder, "--out", tmp_path / "run", "--fps", "100", "--timebase", "true", "--window", "0.15")
+    code, output = mtbench(
+        "eval", folder, "--out", tmp_path / "run", "--fps", "100", "--timebase", "true", "--window", "0.15"
+    )
     assert code == 0 and "IRS in s" in output and "mine" in output
     assert set(pd.read_csv(tmp_path / "run" / "scores.csv")["n"]) == {2}
 
@@ -229,14 +290,22 @@ def test_check_follows_a_run(finished, tmp_path):
 
 def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "c.yaml").write_text(json.dumps({
-        "models": [{"name": "noise", "label": "mine"}], "suite": f"folder:{suite_folder}", "n": 4,
-        "grid": {"fps": 100, "timebase": "true", "window": 0.15}}))
+    (tmp_path / "c.yaml").write_text(
+        json.dumps(
+            {
+                "models": [{"name": "noise", "label": "mine"}],
+                "suite": f"folder:{suite_folder}",
+                "n": 4,
+                "grid": {"fps": 100, "timebase": "true", "window": 0.15},
+            }
+        )
+    )
     code, output = mtbench("run", "--config", "c.yaml")
     assert code == 0, output  # into runs/folder-..., as anyone does
     (made,) = (tmp_path / "runs").iterdir()
     assert mtbench("check", "baseline.json", made, "--update")[0] == 0
     from mtbench import controls
+
     monkeypatch.setattr(controls, "NOISE_LEVEL", 1e-4)  # the code changes, the provenance that it states does not
     real = controls.Noise.__init__
 

@@ -11,7 +11,11 @@ def written(tmp_path, text):
 
 
 def test_the_controls_join_the_models():
-    assert [model.row for model in config.validate({"models": ["synctrack"]}, "t").models] == ["synctrack", "heldout", "noise"]
+    assert [model.row for model in config.validate({"models": ["synctrack"]}, "t").models] == [
+        "synctrack",
+        "heldout",
+        "noise",
+    ]
     assert [m.row for m in config.validate({"models": ["noise", "a"]}, "t").models] == ["noise", "a", "heldout"]
 
 
@@ -42,27 +46,30 @@ def test_one_value_is_a_list_of_one(tmp_path):
     assert (loaded.grid.fps, loaded.grid.timebase, loaded.embeddings) == ((100,), ("true",), ("vggish",))
 
 
-@pytest.mark.parametrize("text, problem", [
-    ("modells: [a]", "unknown key 'modells'. Did you mean 'models'"),
-    ("models: [{name: a, label: noise}]", "'noise' is the name of a control; give a another label"),
-    ("models: [a]\nn: 1000000000", "n: Input should be less than or equal to 100000"),
-    ("models: [a]\nseed: 1" + 30 * "0", "seed: Input should be less than"),
-    ("models: [a]\nsuite: 2024-02-31", "not valid YAML"),
-    ("[" * 3_000, "not valid YAML"),
-    ("models: [a]\nsead: 1", "unknown key 'sead'. Did you mean 'seed'"),
-    ("models: [a]\ngrid: {windows: [1]}", "unknown key 'windows'. Did you mean 'window'"),
-    ("models: [{name: a, weigths: b}]", "unknown key 'weigths'. Did you mean 'weights'"),
-    ("models: [a]\ngrid: {fps: [0]}", "grid.fps.0"),
-    ("models: [a]\ngrid: {timebase: [real]}", "timebase"),
-    ("models: [a]\nn: many", "n: "),
-    ("models: a", "list of names"),
-    ("models: [a, a]", "'a' stands twice"),
-    ("models: [{name: a, label: ../../etc}]", "label"),
-    ("n: 3", "models"),
-    ("- 1", "not a mapping"),
-    ("models: [", "not valid YAML"),
-    ("models: !!python/object/apply:os.system [true]", "not valid YAML"),
-])
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("modells: [a]", "unknown key 'modells'. Did you mean 'models'"),
+        ("models: [{name: a, label: noise}]", "'noise' is the name of a control; give a another label"),
+        ("models: [a]\nn: 1000000000", "n: Input should be less than or equal to 100000"),
+        ("models: [a]\nseed: 1" + 30 * "0", "seed: Input should be less than"),
+        ("models: [a]\nsuite: 2024-02-31", "not valid YAML"),
+        ("[" * 3_000, "not valid YAML"),
+        ("models: [a]\nsead: 1", "unknown key 'sead'. Did you mean 'seed'"),
+        ("models: [a]\ngrid: {windows: [1]}", "unknown key 'windows'. Did you mean 'window'"),
+        ("models: [{name: a, weigths: b}]", "unknown key 'weigths'. Did you mean 'weights'"),
+        ("models: [a]\ngrid: {fps: [0]}", "grid.fps.0"),
+        ("models: [a]\ngrid: {timebase: [real]}", "timebase"),
+        ("models: [a]\nn: many", "n: "),
+        ("models: a", "list of names"),
+        ("models: [a, a]", "'a' stands twice"),
+        ("models: [{name: a, label: ../../etc}]", "label"),
+        ("n: 3", "models"),
+        ("- 1", "not a mapping"),
+        ("models: [", "not valid YAML"),
+        ("models: !!python/object/apply:os.system [true]", "not valid YAML"),
+    ],
+)
 def test_a_bad_config_names_file_and_key(tmp_path, text, problem):
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as raised:
@@ -77,7 +84,8 @@ def test_a_missing_config_is_named(tmp_path):
 
 def test_a_bad_value_is_shown_in_short(tmp_path):
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"{new}: &{new} [{', '.join(9 * ['*' + old])}]\n" for old, new in zip("abcdefg", "bcdefgh"))
+        f"{new}: &{new} [{', '.join(9 * ['*' + old])}]\n" for old, new in zip("abcdefg", "bcdefgh")
+    )
     with pytest.raises(UsageError) as raised:
         config.load(written(tmp_path, bomb.replace("h: &h", "suite: &h").replace("a: &a", "n: &a")), {"models": ["a"]})
     assert len(str(raised.value)) < 1000

@@ -105,8 +105,7 @@ def test_the_distance_grows_with_the_damage():
     time = np.arange(CLIP) / 16000
     decays = [np.exp(-4 * (time % (0.4 + 0.02 * i))) for i in range(6)]
     clips = [
-        (0.3 * np.sin(2 * np.pi * (110 + 20 * i) * time) * decay).astype(np.float32)
-        for i, decay in enumerate(decays)
+        (0.3 * np.sin(2 * np.pi * (110 + 20 * i) * time) * decay).astype(np.float32) for i, decay in enumerate(decays)
     ]
 
     def embedded(level):
@@ -135,9 +134,7 @@ def test_bad_waveforms(waveform, reason):
 # the registry
 
 
-@pytest.mark.parametrize(
-    "name, meant", [("log_mel_stats", "log-mel-stats"), ("VGGish", "vggish"), ("PANN", "pann")]
-)
+@pytest.mark.parametrize("name, meant", [("log_mel_stats", "log-mel-stats"), ("VGGish", "vggish"), ("PANN", "pann")])
 def test_an_unknown_name_is_answered_with_the_nearest(name, meant):
     with pytest.raises(UsageError, match=f"unknown embedding '{name}'. Did you mean '{meant}'"):
         embedding(name)

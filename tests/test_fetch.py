@@ -223,8 +223,10 @@ def test_the_command(path, monkeypatch, capsys):
     assert left.value.code == 2 and "delete it and fetch it again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("pin, message", [("vae.ckpt=" + "0" * 64, "'vae.ckpt' is none of the files"),
-                                          ("vae-ckpt.ckpt=12", "64 hexadecimal digits")])
+@pytest.mark.parametrize(
+    "pin, message",
+    [("vae.ckpt=" + "0" * 64, "'vae.ckpt' is none of the files"), ("vae-ckpt.ckpt=12", "64 hexadecimal digits")],
+)
 def test_bad_pins_are_named(pin, message, capsys):
     with pytest.raises(SystemExit) as left:
         module.main(["synctrack", "--sha256", pin])

@@ -40,13 +40,18 @@ def test_unknown_models_and_options_are_answered():
         generator.make("noise", suite=suite, options={"device": "cuda"})
 
 
-@pytest.mark.parametrize("value, problem", [
-    ("absent_package:make", "absent_package:make cannot be imported"), ("math:sqrt", "does not take these options"),
-    ("test_generator:breaks", "cannot be made .FileNotFoundError: weights.pt"),
-    ("test_generator:half", "without sample_rate"), ("test_generator:leaves", "cannot be made .SystemExit: no weights"),
-    ("builtins:dict", "does not take these options"),
-    ("test_generator:rambles", r"cannot be made .RuntimeError: line one \[31m of a xxx+\.\.\.\)$"),
-])
+@pytest.mark.parametrize(
+    "value, problem",
+    [
+        ("absent_package:make", "absent_package:make cannot be imported"),
+        ("math:sqrt", "does not take these options"),
+        ("test_generator:breaks", "cannot be made .FileNotFoundError: weights.pt"),
+        ("test_generator:half", "without sample_rate"),
+        ("test_generator:leaves", "cannot be made .SystemExit: no weights"),
+        ("builtins:dict", "does not take these options"),
+        ("test_generator:rambles", r"cannot be made .RuntimeError: line one \[31m of a xxx+\.\.\.\)$"),
+    ],
+)
 def test_a_strangers_faults_are_named(value, problem, monkeypatch):
     point = EntryPoint("theirs", value, generator.GROUP)
     monkeypatch.setattr(generator, "installed", lambda: {"theirs": point})
@@ -78,23 +83,38 @@ def with_field(*, weights, device, suite, field, value):
     return made
 
 
-@pytest.mark.parametrize("field, value", [
-    ("sample_rate", np.int64(44100)), ("sample_rate", 44100.0), ("stems", ["bass", "drums"]), ("tasks", ["total"]),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("sample_rate", np.int64(44100)),
+        ("sample_rate", 44100.0),
+        ("stems", ["bass", "drums"]),
+        ("tasks", ["total"]),
+    ],
+)
 def test_harmless_types_are_taken(field, value, monkeypatch):
     assert getattr(make_with(field, value, monkeypatch), field) == value
 
 
-@pytest.mark.parametrize("field, value, said", [
-    ("name", 3, "its name is 3, not a text"), ("name", "", "its name is '', not a text"),
-    ("sample_rate", "44100", "its sample_rate is '44100', not a positive whole number of Hz"),
-    ("sample_rate", 44100.5, "its sample_rate is 44100.5"), ("sample_rate", 0, "its sample_rate is 0"),
-    ("sample_rate", float("nan"), "its sample_rate is nan"), ("sample_rate", float("inf"), "its sample_rate is inf"),
-    ("stems", "bass", "its stems is 'bass', not a tuple of names"), ("stems", None, "its stems is None"),
-    ("stems", [1, 2], r"its stems is \[1, 2\]"), ("tasks", None, "its tasks is None, not a set of names"),
-    ("tasks", "total", "its tasks is 'total'"), ("provenance", None, "its provenance is None, not a mapping"),
-    ("generate", None, "its generate is None, not a method"),
-])
+@pytest.mark.parametrize(
+    "field, value, said",
+    [
+        ("name", 3, "its name is 3, not a text"),
+        ("name", "", "its name is '', not a text"),
+        ("sample_rate", "44100", "its sample_rate is '44100', not a positive whole number of Hz"),
+        ("sample_rate", 44100.5, "its sample_rate is 44100.5"),
+        ("sample_rate", 0, "its sample_rate is 0"),
+        ("sample_rate", float("nan"), "its sample_rate is nan"),
+        ("sample_rate", float("inf"), "its sample_rate is inf"),
+        ("stems", "bass", "its stems is 'bass', not a tuple of names"),
+        ("stems", None, "its stems is None"),
+        ("stems", [1, 2], r"its stems is \[1, 2\]"),
+        ("tasks", None, "its tasks is None, not a set of names"),
+        ("tasks", "total", "its tasks is 'total'"),
+        ("provenance", None, "its provenance is None, not a mapping"),
+        ("generate", None, "its generate is None, not a method"),
+    ],
+)
 def test_attributes_of_a_wrong_type_are_named(field, value, said, monkeypatch):
     with pytest.raises(MtbenchError, match=f"model 'theirs': {said}"):
         make_with(field, value, monkeypatch)
@@ -144,7 +164,9 @@ def test_a_generator_takes_thirty_lines_and_one_entry_point():
     files = blocks_of_the_page()
     assert set(files) == {"pyproject.toml", "metronome.py"}
     assert len([line for line in files["metronome.py"].splitlines() if line.strip()]) <= 30
-    assert tomllib.loads(files["pyproject.toml"])["project"]["entry-points"] == {generator.GROUP: {"metronome": "metronome:make"}}
+    assert tomllib.loads(files["pyproject.toml"])["project"]["entry-points"] == {
+        generator.GROUP: {"metronome": "metronome:make"}
+    }
 
 
 def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
@@ -164,8 +186,19 @@ def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
 
     (listed,) = [line.split() for line in mtbench("models").splitlines() if line.split()[:1] == ["metronome"]]
     assert listed == "metronome metronome arrangement, total clicks at 120 BPM".split()
-    run = ["run", "--models", "metronome", "--suite", f"folder:{suite_folder}", "--fps", "100", "--timebase", "true",
-           "--window", "0.15"]
+    run = [
+        "run",
+        "--models",
+        "metronome",
+        "--suite",
+        f"folder:{suite_folder}",
+        "--fps",
+        "100",
+        "--timebase",
+        "true",
+        "--window",
+        "0.15",
+    ]
     mtbench(*run, "-n", "4", "--out", str(tmp_path / "run"))
     table = pd.read_csv(tmp_path / "run" / "scores.csv")
     held = table[(table["model"] == "metronome") & (table["metric"] == "irs") & (table["track"] == "drums")]

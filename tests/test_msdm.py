@@ -26,8 +26,18 @@ from musicldm.training import Shards, TrainConfig
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import write_lightning
 
-SMALL = dict(channels=32, patch_factor=4, resnet_groups=4, multipliers=(1, 1, 2), factors=(4, 2), num_blocks=(1, 1),
-             attentions=(False, True), attention_heads=2, attention_features=8, samples=2048)
+SMALL = dict(
+    channels=32,
+    patch_factor=4,
+    resnet_groups=4,
+    multipliers=(1, 1, 2),
+    factors=(4, 2),
+    num_blocks=(1, 1),
+    attentions=(False, True),
+    attention_heads=2,
+    attention_features=8,
+    samples=2048,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +78,14 @@ def test_defaults_are_the_published_size():
     held = manifest("msdm")["config"]
     assert MSDMConfig() == of_manifest("msdm") and MSDMConfig().downsampling == 8192
     assert held["diffusion_sigma_data"] == SIGMA_DATA and held["diffusion_dynamic_threshold"] == 0.0
-    same = {"patch_blocks": 1, "kernel_multiplier_downsample": 2, "use_nearest_upsample": False, "use_skip_scale": True,
-            "use_attention_bottleneck": True, "use_context_time": True}
+    same = {
+        "patch_blocks": 1,
+        "kernel_multiplier_downsample": 2,
+        "use_nearest_upsample": False,
+        "use_skip_scale": True,
+        "use_attention_bottleneck": True,
+        "use_context_time": True,
+    }
     assert {name: held[name] for name in same} == same  # what is not of the config
 
 
@@ -116,8 +132,15 @@ def test_stems_are_channels_with_weights_of_their_own():
 
 
 def test_other_sizes():
-    network = small(in_channels=2, factors=(3, 2, 2), multipliers=(1, 2, 1, 1), num_blocks=(1, 2, 1),
-                    attentions=(True, False, False), attention_multiplier=1, samples=480)
+    network = small(
+        in_channels=2,
+        factors=(3, 2, 2),
+        multipliers=(1, 2, 1, 1),
+        num_blocks=(1, 2, 1),
+        attentions=(True, False, False),
+        attention_multiplier=1,
+        samples=480,
+    )
     assert network.config.downsampling == 48
     assert network(seeded(1, 2, 2, 96), torch.zeros(2)).shape == (2, 2, 96)
 
@@ -129,21 +152,26 @@ def test_autocast_stays_close_to_float32():
         assert relative_l2(network(x, c_noise).float(), expected) < 0.05
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"num_blocks": (1,)}, r"an entry a level.*num_blocks=\[1\] with 2 factors"),
-    ({"multipliers": (1, 1)}, "multipliers one more"),
-    ({"factors": (4, 0)}, "factors must be at least 1"),
-    ({"attention_heads": 0}, "attention_heads must be at least 1"),
-    ({"channels": 36}, "channels=36 is not a multiple of patch_factor"),
-    ({"resnet_groups": 24}, "32 channels .* are not a multiple of resnet_groups=24"),
-    ({"samples": 100}, "samples=100 is not a multiple of the down-sampling 32")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_blocks": (1,)}, r"an entry a level.*num_blocks=\[1\] with 2 factors"),
+        ({"multipliers": (1, 1)}, "multipliers one more"),
+        ({"factors": (4, 0)}, "factors must be at least 1"),
+        ({"attention_heads": 0}, "attention_heads must be at least 1"),
+        ({"channels": 36}, "channels=36 is not a multiple of patch_factor"),
+        ({"resnet_groups": 24}, "32 channels .* are not a multiple of resnet_groups=24"),
+        ({"samples": 100}, "samples=100 is not a multiple of the down-sampling 32"),
+    ],
+)
 def test_config_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         MSDMConfig(**{**SMALL, **options})
 
 
-@pytest.mark.parametrize("shape, levels", [
-    ((1, 3, 64), 1), ((1, 4, 63), 1), ((1, 4, 0), 1), ((4, 64), 4), ((2, 4, 64), 1)])
+@pytest.mark.parametrize(
+    "shape, levels", [((1, 3, 64), 1), ((1, 4, 63), 1), ((1, 4, 0), 1), ((4, 64), 4), ((2, 4, 64), 1)]
+)
 def test_forward_refuses(shape, levels):
     with pytest.raises(ValueError, match="MSDMUNet: expected"):
         small()(torch.zeros(shape), torch.zeros(levels))
@@ -186,8 +214,18 @@ def test_generation_golden():
 
 def test_inpainting_golden():
     source, mask = 0.3 * seeded(6221, 2, 4, 512), torch.tensor([0.0, 1.0, 0.0, 0.0])[None, :, None]
-    made = last(euler(toy, seeded(6211, 2, 4, 512), karras_schedule(10), stream(6222), s_churn=10.0, known=source,
-                      mask=mask, resamples=2))
+    made = last(
+        euler(
+            toy,
+            seeded(6211, 2, 4, 512),
+            karras_schedule(10),
+            stream(6222),
+            s_churn=10.0,
+            known=source,
+            mask=mask,
+            resamples=2,
+        )
+    )
     assert_golden(golden("msdm_inpaint_n10"), "out", made)
     assert torch.equal(made[:, 1], source[:, 1])
 
@@ -249,8 +287,14 @@ def own(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "own.pt"
     with torch.no_grad():
         network = small()
-    torch.save({"config": asdict(network.config), "state_dict": network.half().state_dict(), "metadata": {
-        "training_data": "mtbench band version 2, seeds 1 to 2", "steps": 3, "minutes": 0.1}}, path)
+    torch.save(
+        {
+            "config": asdict(network.config),
+            "state_dict": network.half().state_dict(),
+            "metadata": {"training_data": "mtbench band version 2, seeds 1 to 2", "steps": 3, "minutes": 0.1},
+        },
+        path,
+    )
     return path
 
 
@@ -270,7 +314,8 @@ def test_it_is_a_generator_that_says_where_it_comes_from(own):
     assert made.stems == STEMS and made.tasks == {"total", "arrangement", "separation"}
     assert made.provenance["trained_on"] == "synthetic songs" and len(made.provenance["weights_sha256"]) == 64
     assert made.provenance["training_steps"] == 3 and made.provenance["parameters"] == sum(
-        p.numel() for p in small().parameters())
+        p.numel() for p in small().parameters()
+    )
     assert "total 100 steps, arrangement 100 steps, separation 150 steps" in made.provenance["sampler"]
 
 
@@ -281,10 +326,14 @@ def test_samples_have_the_suites_duration(own):
         assert wave.dtype == np.float32 and wave.shape == (2205,) and 0 < np.abs(wave).max() <= 1.0
 
 
-@pytest.mark.parametrize("seconds, rate, samples, note", [
-    (0.1, 16000, 2208, "0.1 s by a model trained on 0.09288 s"),
-    (0.2, 22050, 4416, "0.2 s by a model trained on 0.09288 s"),
-    (0.05, 44100, 2048, None)])
+@pytest.mark.parametrize(
+    "seconds, rate, samples, note",
+    [
+        (0.1, 16000, 2208, "0.1 s by a model trained on 0.09288 s"),
+        (0.2, 22050, 4416, "0.2 s by a model trained on 0.09288 s"),
+        (0.05, 44100, 2048, None),
+    ],
+)
 def test_the_network_makes_whole_numbers_of_what_it_shortens(own, seconds, rate, samples, note):
     made, seen = made_of(own, suite_of(seconds, rate)), []
     hook = made._network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
@@ -386,17 +435,26 @@ def test_a_separation_that_diverges_is_refused(own):
         next(made_of(own, steps=20).generate(1, STEMS, given=[song(0, "mixture")]))
 
 
-@pytest.mark.parametrize("given, message", [
-    ([song(0, "bass")], "given holds 1 samples, sample 1 was asked for"),
-    ([None, StemSet("x", {}, 16000)], "holds no stem"),
-    ([None, song(1, *STEMS)], "nothing is left to make"),
-    ([None, song(1, "bass", "mixture")], "holds 'bass'; model 'msdm' can be given"),
-    ([None, StemSet("x", {"vocals": np.zeros(1600, np.float32)}, 16000)], "holds 'vocals'; model 'msdm' can be given"),
-    ([None, song(1, "bass", samples=1599)], r"its bass has the shape \[1599\], not \[1600\]"),
-    ([None, song(1, "bass", samples=1600, rate=44100)], r"its bass has the shape \[1600\], not \[4410\]"),
-    ([None, StemSet("x", {"mixture": np.full(1600, np.nan, np.float32)}, 16000)], "its mixture has samples outside"),
-    ([None, song(1, "bass"), song(2, "mixture")], r"given\[2\] .*a call is given mixtures to separate or stems"),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ([song(0, "bass")], "given holds 1 samples, sample 1 was asked for"),
+        ([None, StemSet("x", {}, 16000)], "holds no stem"),
+        ([None, song(1, *STEMS)], "nothing is left to make"),
+        ([None, song(1, "bass", "mixture")], "holds 'bass'; model 'msdm' can be given"),
+        (
+            [None, StemSet("x", {"vocals": np.zeros(1600, np.float32)}, 16000)],
+            "holds 'vocals'; model 'msdm' can be given",
+        ),
+        ([None, song(1, "bass", samples=1599)], r"its bass has the shape \[1599\], not \[1600\]"),
+        ([None, song(1, "bass", samples=1600, rate=44100)], r"its bass has the shape \[1600\], not \[4410\]"),
+        (
+            [None, StemSet("x", {"mixture": np.full(1600, np.nan, np.float32)}, 16000)],
+            "its mixture has samples outside",
+        ),
+        ([None, song(1, "bass"), song(2, "mixture")], r"given\[2\] .*a call is given mixtures to separate or stems"),
+    ],
+)
 def test_what_cannot_be_kept_is_named(own, given, message):
     with pytest.raises(UsageError, match=message):
         list(made_of(own, steps=LEAST_STEPS).generate(max(len(given) - 1, 1), STEMS, given=given, start=1))
@@ -414,9 +472,14 @@ def test_steps_are_told(own):
     assert told == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-@pytest.mark.parametrize("options, message", [({"steps": 1}, "steps must be at least 2, got 1"),
-                                              ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-                                              ({"precision": "int8"}, "precision must be one of float32, .*got 'int8'")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"steps": 1}, "steps must be at least 2, got 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"precision": "int8"}, "precision must be one of float32, .*got 'int8'"),
+    ],
+)
 def test_bad_options_are_refused(own, options, message):
     with pytest.raises(UsageError, match=f"model 'msdm': {message}"):
         generator.make("msdm", suite=suite_of(), weights=str(own), options=options)
@@ -466,13 +529,24 @@ def broken(change) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda state: state.pop("model.diffusion.net.to_mapping.0.bias"), "the names below model.diffusion.net. are not"),
-    (lambda state: state.update({"model.diffusion.net.to_mapping.0.bias": torch.zeros(3)}), "or not of their shapes"),
-    (lambda state: state.update({"model.more": torch.zeros(3)}), r"1 unexpected \(model.more\)"),
-    (lambda state: [state.pop(f"model.{name}.to_mapping.0.bias") for name in ("unet", "diffusion.net")],
-     r"1 missing \(to_mapping.0.bias\)"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda state: state.pop("model.diffusion.net.to_mapping.0.bias"),
+            "the names below model.diffusion.net. are not",
+        ),
+        (
+            lambda state: state.update({"model.diffusion.net.to_mapping.0.bias": torch.zeros(3)}),
+            "or not of their shapes",
+        ),
+        (lambda state: state.update({"model.more": torch.zeros(3)}), r"1 unexpected \(model.more\)"),
+        (
+            lambda state: [state.pop(f"model.{name}.to_mapping.0.bias") for name in ("unet", "diffusion.net")],
+            r"1 missing \(to_mapping.0.bias\)",
+        ),
+    ],
+)
 def test_a_published_file_must_hold_just_what_is_expected(small_is_published, tmp_path, change, message):
     path = write_lightning(tmp_path / "broken.ckpt", broken(change))
     with pytest.raises(UsageError, match=f"broken.ckpt does not hold the expected weights: .*{message}"):
@@ -533,8 +607,18 @@ def test_waves_for_training_are_at_the_models_rate():
 
 
 def test_training_ends_in_a_checkpoint_that_generates(tmp_path, waves):
-    config = TrainConfig(name="toy", network=SMALL | {"samples": 64}, out=tmp_path / "toy.pt", work=tmp_path, songs=3,
-                         validation=1, steps=2, batch=2, learning_rate=1e-3, precision="32-true")
+    config = TrainConfig(
+        name="toy",
+        network=SMALL | {"samples": 64},
+        out=tmp_path / "toy.pt",
+        work=tmp_path,
+        songs=3,
+        validation=1,
+        steps=2,
+        batch=2,
+        learning_rate=1e-3,
+        precision="32-true",
+    )
     made_before = tmp_path / f"waves-22050-{training._data_key(config)}"
     made_before.mkdir()
     (tmp_path / "000000.npy").rename(made_before / "000000.npy")

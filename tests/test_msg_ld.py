@@ -20,8 +20,15 @@ from musicldm.generator import LatentDiffusion
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 
-SMALL = dict(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,),
-             num_head_channels=16, latent_t=8, latent_f=4)
+SMALL = dict(
+    model_channels=32,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(2,),
+    num_head_channels=16,
+    latent_t=8,
+    latent_f=4,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +42,10 @@ def tiny_network() -> MSGLDUNet:
     return fill(MSGLDUNet(MSGLDConfig(**manifest("msgld_unet_tiny")["config"])))
 
 
-@pytest.mark.parametrize("name, parameters", [
-    ("msgld_unet", 305_165_444), ("msgld_unet_ch192", 686_513_860), ("msgld_unet_tiny", 19_099_940)])
+@pytest.mark.parametrize(
+    "name, parameters",
+    [("msgld_unet", 305_165_444), ("msgld_unet_ch192", 686_513_860), ("msgld_unet_tiny", 19_099_940)],
+)
 def test_names_and_shapes(name, parameters):
     with torch.device("meta"):
         network = MSGLDUNet(MSGLDConfig(**manifest(name)["config"]))
@@ -62,8 +71,9 @@ def test_tiny_golden_without_a_mixture(tiny_network):
 def test_full_golden():
     arrays = golden("msgld_unet_full_b1_s5101")
     network = fill(MSGLDUNet())
-    assert_golden(arrays, "out", network(seeded(5101, 1, 4, 8, 256, 16), torch.tensor([500]),
-                                         seeded(6101, 1, 8, 256, 16)))
+    assert_golden(
+        arrays, "out", network(seeded(5101, 1, 4, 8, 256, 16), torch.tensor([500]), seeded(6101, 1, 8, 256, 16))
+    )
 
 
 @pytest.mark.slow
@@ -97,8 +107,15 @@ def test_stems_are_channels_with_weights_of_their_own():
 
 
 def test_other_sizes():
-    network = small(num_stems=2, in_channels=2, out_channels=2, z_channels=6, channel_mult=(1, 1, 2),
-                    attention_resolutions=(1, 4), latent_t=16)
+    network = small(
+        num_stems=2,
+        in_channels=2,
+        out_channels=2,
+        z_channels=6,
+        channel_mult=(1, 1, 2),
+        attention_resolutions=(1, 4),
+        latent_t=16,
+    )
     assert network(seeded(1, 1, 2, 6, 16, 4), torch.tensor([1]), seeded(2, 1, 6, 16, 4)).shape == (1, 2, 6, 16, 4)
 
 
@@ -111,22 +128,27 @@ def test_autocast_and_channels_last_stay_close_to_float32():
     assert relative_l2(network(x, t), expected) < 2e-6
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"model_channels": 48}, "48 channels.*not a multiple of norm_groups=32"),
-    ({"channel_mult": ()}, "channel_mult"),
-    ({"attention_resolutions": (3,)}, "attention resolution 3"),
-    ({"num_head_channels": 48}, "multiple of num_head_channels=48"),
-    ({"latent_f": 12}, "latent_f=12.*down-sampling 8"),
-    ({"use_spatial_transformer": True}, "use_spatial_transformer must be"),
-    ({"extra_film_condition_dim": 0}, "extra_film_condition_dim must be at least 1 or none"),
-    ({"out_channels": 8}, "same number of stems")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"model_channels": 48}, "48 channels.*not a multiple of norm_groups=32"),
+        ({"channel_mult": ()}, "channel_mult"),
+        ({"attention_resolutions": (3,)}, "attention resolution 3"),
+        ({"num_head_channels": 48}, "multiple of num_head_channels=48"),
+        ({"latent_f": 12}, "latent_f=12.*down-sampling 8"),
+        ({"use_spatial_transformer": True}, "use_spatial_transformer must be"),
+        ({"extra_film_condition_dim": 0}, "extra_film_condition_dim must be at least 1 or none"),
+        ({"out_channels": 8}, "same number of stems"),
+    ],
+)
 def test_config_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         MSGLDConfig(**options)
 
 
-@pytest.mark.parametrize("shape, steps", [((1, 3, 8, 8, 4), 1), ((1, 4, 7, 8, 4), 1), ((1, 4, 8, 7, 4), 1),
-                                          ((2, 4, 8, 8, 4), 1)])
+@pytest.mark.parametrize(
+    "shape, steps", [((1, 3, 8, 8, 4), 1), ((1, 4, 7, 8, 4), 1), ((1, 4, 8, 7, 4), 1), ((2, 4, 8, 8, 4), 1)]
+)
 def test_forward_refuses(shape, steps):
     with pytest.raises(ValueError, match="MSGLDUNet: expected"):
         small()(torch.zeros(shape), torch.zeros(steps))
@@ -154,9 +176,14 @@ def test_the_conditional_networks_size():
     assert added == {"film_emb.weight", "film_emb.bias"} and network.film_emb.weight.shape == (768, 512)
 
 
-@pytest.mark.parametrize("width, embedding, message", [
-    (None, torch.zeros(1, 24), "expected no embedding, got"), (24, None, r"expected embedding \[1, 24\], got none"),
-    (24, torch.zeros(2, 24), r"expected embedding \[1, 24\], got \[2, 24\]")])
+@pytest.mark.parametrize(
+    "width, embedding, message",
+    [
+        (None, torch.zeros(1, 24), "expected no embedding, got"),
+        (24, None, r"expected embedding \[1, 24\], got none"),
+        (24, torch.zeros(2, 24), r"expected embedding \[1, 24\], got \[2, 24\]"),
+    ],
+)
 def test_forward_refuses_another_embedding(width, embedding, message):
     with pytest.raises(ValueError, match=message):
         small(extra_film_condition_dim=width)(torch.zeros(1, 4, 8, 8, 4), torch.zeros(1), embedding=embedding)
@@ -182,8 +209,9 @@ def vae() -> VAE:
 
 def model(network: nn.Module, vae: VAE, batch_size: int = 3, **options) -> LatentDiffusion:
     """On clips of 0.64 s, whose latents have 8 positions in time and 8 in frequency."""
-    return LatentDiffusion("small", network, vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, batch_size,
-                           **{"separates": True, **options})
+    return LatentDiffusion(
+        "small", network, vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, batch_size, **{"separates": True, **options}
+    )
 
 
 def song(i: int, *stems: str, samples: int = 10240, rate: int = 16000) -> StemSet:
@@ -215,7 +243,9 @@ def test_guidance_doubles_the_batch_and_moves_on_in_proportion(vae):
         made[scale] = model(toy, vae, guidance_scale=scale)._latents(6, [1], [], [song(1, "mixture").stems["mixture"]])
         size, seen = toy.seen[0]
         assert size == (1 if scale < 2 else 2)
-        assert torch.equal(seen[0], torch.zeros_like(seen[0])) == (scale != 1.0)  # zeros stand for no mixture, and first
+        assert torch.equal(seen[0], torch.zeros_like(seen[0])) == (
+            scale != 1.0
+        )  # zeros stand for no mixture, and first
     step = made[1.0] - made[0.0]
     assert relative_l2(made[2.0] - made[1.0], step) < 1e-4 and relative_l2(made[3.0] - made[2.0], step) < 1e-4
 
@@ -252,14 +282,30 @@ def test_every_subset_can_be_given_and_comes_back_as_it_is(vae):
         assert all(sample.stems[stem].shape == (10240,) for stem in set(STEMS) - held.stems.keys())
 
 
-@pytest.mark.parametrize("separates, given, message", [
-    (False, [song(0, "mixture")], r"given\[0\] \('song-0'\) holds 'mixture'; model 'small' can be given bass, drums"),
-    (True, [song(0, "bass", "mixture")], "holds 'bass'; model 'small' can be given .*piano, or mixture alone"),
-    (True, [song(0, "mixture"), song(1, "bass")], r"given\[1\] .*a call is given mixtures to separate or stems to keep"),
-    (True, [song(0, "bass"), song(1, "mixture")], r"given\[1\] .*a call is given mixtures to separate or stems to keep"),
-    (True, [song(0, "mixture", samples=99), None], r"its mixture has the shape \[99\], not \[10240\]"),
-    (True, [song(0, "mixture", rate=44100)], "is at 44100 Hz; model 'small' takes 16000 Hz"),
-    (True, [StemSet("x", {}, 16000)], "holds no stem")])
+@pytest.mark.parametrize(
+    "separates, given, message",
+    [
+        (
+            False,
+            [song(0, "mixture")],
+            r"given\[0\] \('song-0'\) holds 'mixture'; model 'small' can be given bass, drums",
+        ),
+        (True, [song(0, "bass", "mixture")], "holds 'bass'; model 'small' can be given .*piano, or mixture alone"),
+        (
+            True,
+            [song(0, "mixture"), song(1, "bass")],
+            r"given\[1\] .*a call is given mixtures to separate or stems to keep",
+        ),
+        (
+            True,
+            [song(0, "bass"), song(1, "mixture")],
+            r"given\[1\] .*a call is given mixtures to separate or stems to keep",
+        ),
+        (True, [song(0, "mixture", samples=99), None], r"its mixture has the shape \[99\], not \[10240\]"),
+        (True, [song(0, "mixture", rate=44100)], "is at 44100 Hz; model 'small' takes 16000 Hz"),
+        (True, [StemSet("x", {}, 16000)], "holds no stem"),
+    ],
+)
 def test_what_cannot_be_separated_is_named(vae, separates, given, message):
     n = sum(held is not None for held in given)
     with pytest.raises(UsageError, match=message):

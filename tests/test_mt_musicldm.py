@@ -40,8 +40,12 @@ def unconditional(tmp_path_factory):
 def conditional(tmp_path_factory):
     """A file with the weights of the published conditional layout at width 32, and a CLAP that is one number."""
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value in MSGLDUNet(
-            MSGLDConfig(model_channels=32, extra_film_condition_dim=512)).state_dict().items()}
+        shapes = {
+            name: value.shape
+            for name, value in MSGLDUNet(MSGLDConfig(model_channels=32, extra_film_condition_dim=512))
+            .state_dict()
+            .items()
+        }
     state = tiny("msgld_unet_tiny")
     for name, shape in shapes.items():
         raw, averaged = f"model.diffusion_model.{name}", "model_ema.diffusion_model" + name.replace(".", "")
@@ -83,7 +87,8 @@ def test_a_prompt_conditions_all_samples(conditional, monkeypatch):
     assert made.provenance["conditioned_on"] == {"prompt": "soft music"} and made.provenance["guidance_scale"] == 3.0
     seen = []
     hook = made._network.register_forward_pre_hook(
-        lambda module, inputs, named: seen.append((inputs[0], named["embedding"])), with_kwargs=True)
+        lambda module, inputs, named: seen.append((inputs[0], named["embedding"])), with_kwargs=True
+    )
     together = made._latents(5, [0, 1])
     hook.remove()
     assert len(seen) == 2
@@ -132,18 +137,37 @@ def test_where_clap_lies(tmp_path):
 def test_names_are_translated():
     qkv = torch.arange(6.0)[:, None]
     block = "audio_branch.layers.0.blocks.1."
-    made = clap.translated({
-        f"{block}attn.qkv.weight": qkv, f"{block}norm1.bias": qkv, f"{block}attn_mask": qkv, "audio_branch.bn0.bias": qkv,
-        "text_projection.2.weight": qkv, "text_branch.pooler.dense.bias": qkv, "audio_transform.sequential.0.bias": qkv,
-        "audio_branch.logmel_extractor.melW": qkv, "audio_branch.patch_embed.proj.bias": qkv,
-        "audio_branch.layers.0.downsample.norm.bias": qkv, f"{block}attn.proj.bias": qkv, f"{block}mlp.fc2.bias": qkv})
+    made = clap.translated(
+        {
+            f"{block}attn.qkv.weight": qkv,
+            f"{block}norm1.bias": qkv,
+            f"{block}attn_mask": qkv,
+            "audio_branch.bn0.bias": qkv,
+            "text_projection.2.weight": qkv,
+            "text_branch.pooler.dense.bias": qkv,
+            "audio_transform.sequential.0.bias": qkv,
+            "audio_branch.logmel_extractor.melW": qkv,
+            "audio_branch.patch_embed.proj.bias": qkv,
+            "audio_branch.layers.0.downsample.norm.bias": qkv,
+            f"{block}attn.proj.bias": qkv,
+            f"{block}mlp.fc2.bias": qkv,
+        }
+    )
     encoder = "audio_model.audio_encoder."
     block = f"{encoder}layers.0.blocks.1."
     assert set(made) == {
-        f"{block}attention.self.query.weight", f"{block}attention.self.key.weight", f"{block}attention.self.value.weight",
-        f"{block}layernorm_before.bias", f"{encoder}batch_norm.bias", "text_projection.linear2.weight",
-        "text_model.pooler.dense.bias", f"{encoder}patch_embed.proj.bias", f"{encoder}layers.0.downsample.norm.bias",
-        f"{block}attention.output.dense.bias", f"{block}output.dense.bias"}
+        f"{block}attention.self.query.weight",
+        f"{block}attention.self.key.weight",
+        f"{block}attention.self.value.weight",
+        f"{block}layernorm_before.bias",
+        f"{encoder}batch_norm.bias",
+        "text_projection.linear2.weight",
+        "text_model.pooler.dense.bias",
+        f"{encoder}patch_embed.proj.bias",
+        f"{encoder}layers.0.downsample.norm.bias",
+        f"{block}attention.output.dense.bias",
+        f"{block}output.dense.bias",
+    }
     assert made[f"{block}attention.self.key.weight"].tolist() == [[2.0], [3.0]]
 
 
@@ -152,20 +176,42 @@ def small_clap(monkeypatch):
     """CLAP of a few channels, its weights those of transformers by their published names."""
     transformers = pytest.importorskip("transformers")
     heads = {"num_attention_heads": [1, 2, 2, 2], "num_hidden_layers": 4}
-    monkeypatch.setattr(clap, "AUDIO", {"depths": [1, 1, 1, 1], "patch_embeds_hidden_size": 8, "hidden_size": 64, **heads})
-    monkeypatch.setattr(clap, "TEXT", {"layer_norm_eps": 1e-5, "vocab_size": 12, "hidden_size": 16,
-                                       "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16})
+    monkeypatch.setattr(
+        clap, "AUDIO", {"depths": [1, 1, 1, 1], "patch_embeds_hidden_size": 8, "hidden_size": 64, **heads}
+    )
+    monkeypatch.setattr(
+        clap,
+        "TEXT",
+        {
+            "layer_norm_eps": 1e-5,
+            "vocab_size": 12,
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+        },
+    )
     torch.manual_seed(0)
     model = transformers.ClapModel(transformers.ClapConfig(audio_config=clap.AUDIO, text_config=clap.TEXT))
     held = {}
     for name, value in model.state_dict().items():
-        for ours, theirs in (("audio_model.audio_encoder.", "audio_branch."), ("text_model.", "text_branch."),
-                             ("projection.linear1.", "projection.0."), ("projection.linear2.", "projection.2."),
-                             ("batch_norm.", "bn0."), ("layernorm_before.", "norm1."), ("layernorm_after.", "norm2.")):
+        for ours, theirs in (
+            ("audio_model.audio_encoder.", "audio_branch."),
+            ("text_model.", "text_branch."),
+            ("projection.linear1.", "projection.0."),
+            ("projection.linear2.", "projection.2."),
+            ("batch_norm.", "bn0."),
+            ("layernorm_before.", "norm1."),
+            ("layernorm_after.", "norm2."),
+        ):
             name = name.replace(ours, theirs)
         if name.startswith("audio_branch."):
-            for ours, theirs in (("attention.self.", "attn."), ("attention.output.dense.", "attn.proj."),
-                                 ("intermediate.dense.", "mlp.fc1."), ("output.dense.", "mlp.fc2.")):
+            for ours, theirs in (
+                ("attention.self.", "attn."),
+                ("attention.output.dense.", "attn.proj."),
+                ("intermediate.dense.", "mlp.fc1."),
+                ("output.dense.", "mlp.fc2."),
+            ):
                 name = name.replace(ours, theirs)
         held[name] = value
     for name in [name for name in held if ".attn.query." in name]:
@@ -184,8 +230,10 @@ def test_clap_embeds_with_the_published_names(small_clap, tmp_path):
     assert relative_l2(made.of_audio(tone, 16000), made.of_audio(silence, 16000)) > 1e-4
     repeated = made.of_audio(np.tile(tone, 10), 16000)  # what is shorter than 10 s is repeated
     assert relative_l2(made.of_audio(tone, 16000), repeated) < 1e-2
-    assert torch.equal(made.of_audio(np.append(np.tile(tone, 10), silence), 16000), repeated) or relative_l2(
-        made.of_audio(np.append(np.tile(tone, 10), silence), 16000), repeated) < 1e-2  # of more, the first 10 s
+    assert (
+        torch.equal(made.of_audio(np.append(np.tile(tone, 10), silence), 16000), repeated)
+        or relative_l2(made.of_audio(np.append(np.tile(tone, 10), silence), 16000), repeated) < 1e-2
+    )  # of more, the first 10 s
 
 
 def test_a_prompt_needs_the_vocabulary(small_clap, tmp_path, monkeypatch):
@@ -204,7 +252,9 @@ def test_a_prompt_needs_the_vocabulary(small_clap, tmp_path, monkeypatch):
 
 def test_another_clap_is_refused(small_clap, tmp_path):
     _, held = small_clap
-    with pytest.raises(UsageError, match=r"clap.pt does not hold the expected CLAP: 1 missing \['logit_scale_a'\], 1 un"):
+    with pytest.raises(
+        UsageError, match=r"clap.pt does not hold the expected CLAP: 1 missing \['logit_scale_a'\], 1 un"
+    ):
         clap.CLAP(tmp_path / "clap.pt", {name.replace("logit_scale_a", "other"): v for name, v in held.items()})
     with pytest.raises(UsageError, match="clap.pt does not hold the expected CLAP: .*size mismatch"):
         clap.CLAP(tmp_path / "clap.pt", held | {"text_branch.pooler.dense.bias": torch.zeros(3)})
@@ -242,16 +292,24 @@ def archive(path, *members: tuple[str, bytes]) -> None:
 
 def test_published_weights_are_unpacked(tmp_path):
     folder = tmp_path / "weights" / "mt-musicldm"
-    with pytest.raises(UsageError, match=f"`python -m musicldm.fetch mt-musicldm`.*uncond_ch=192.*into {folder} and do"):
+    with pytest.raises(
+        UsageError, match=f"`python -m musicldm.fetch mt-musicldm`.*uncond_ch=192.*into {folder} and do"
+    ):
         made_of(weights="published")
     with pytest.raises(UsageError, match="`python -m musicldm.fetch mt-musicldm-clap`"):
         made_of(weights="published", prompt="soft music")
-    (path, url), = fetch.files_of("mt-musicldm").items()
-    assert url == ("https://zenodo.org/records/13947715/files/"
-                   "2024-03-24T19-51-37_3_D_4_stems_slakh_uncond_ch%3D192_3e-05_.tar.gz?download=1")
+    ((path, url),) = fetch.files_of("mt-musicldm").items()
+    assert url == (
+        "https://zenodo.org/records/13947715/files/"
+        "2024-03-24T19-51-37_3_D_4_stems_slakh_uncond_ch%3D192_3e-05_.tar.gz?download=1"
+    )
     name = fetch.ARCHIVED["mt-musicldm"]
-    archive(path, ("run/hparams.yaml", b"a: 1"), (f"run/checkpoints/{name}", b"weights"),
-            ("run/checkpoints/last.ckpt", b"others"))
+    archive(
+        path,
+        ("run/hparams.yaml", b"a: 1"),
+        (f"run/checkpoints/{name}", b"weights"),
+        ("run/checkpoints/last.ckpt", b"others"),
+    )
     fetch.main(["mt-musicldm", "--sha256", f"{path.name}={fetch.sha256(path)}"])  # put there by hand: only unpacked
     assert fetch.trained_model("mt-musicldm") == folder / name and (folder / name).read_bytes() == b"weights"
     assert fetch.noted_sha256(folder / name) == fetch.sha256(folder / name)
@@ -262,7 +320,9 @@ def test_published_weights_are_unpacked(tmp_path):
 def test_archives_that_cannot_be_unpacked(tmp_path):
     path = tmp_path / "some.tar.gz"
     archive(path, ("a/other.ckpt", b"x"), ("a/log.txt", b"y"))
-    with pytest.raises(MtbenchError, match="some.tar.gz holds 0 files last.ckpt; its checkpoints are a/other.ckpt: unpack"):
+    with pytest.raises(
+        MtbenchError, match="some.tar.gz holds 0 files last.ckpt; its checkpoints are a/other.ckpt: unpack"
+    ):
         fetch.unpack(path, "last.ckpt")
     archive(path, ("last.ckpt", b"x" * 100_000))
     path.write_bytes(path.read_bytes()[:-20])

@@ -17,8 +17,19 @@ from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 
 def config(tmp_path, **changes) -> TrainConfig:
-    return TrainConfig(**{"name": "a", "network": {}, "out": tmp_path / "a.pt", "work": tmp_path, "steps": 10, "batch": 4,
-                          "learning_rate": 0.01, "optimizer": "muon", **changes})
+    return TrainConfig(
+        **{
+            "name": "a",
+            "network": {},
+            "out": tmp_path / "a.pt",
+            "work": tmp_path,
+            "steps": 10,
+            "batch": 4,
+            "learning_rate": 0.01,
+            "optimizer": "muon",
+            **changes,
+        }
+    )
 
 
 def test_a_filter_bank_moves_as_torchs_matrix_does():
@@ -63,23 +74,60 @@ def test_what_is_no_matrix_is_refused_by_its_shape(weight):
         Muon([nn.Parameter(weight)], lr=1.0, weight_decay=0.0)
 
 
-SIZES = dict(model_channels=16, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,), num_head_channels=16,
-             latent_t=8, latent_f=4, norm_groups=8)
+SIZES = dict(
+    model_channels=16,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(2,),
+    num_head_channels=16,
+    latent_t=8,
+    latent_f=4,
+    norm_groups=8,
+)
 NETWORKS = {  # and weights of hidden layers, and others of two or more dimensions that are none
-    "synctrack": (lambda: SyncTrackUNet(SyncTrackConfig(**SIZES)),
-                  {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.transformer_blocks.0.attn1.to_out.0.weight"},
-                  {"input_blocks.0.0.weight", "out.2.weight", "time_embed.0.weight", "switcher_transform.2.weight",
-                   "middle_block.0.emb_layers.1.weight"}),
-    "msg-ld": (lambda: MSGLDUNet(MSGLDConfig(**SIZES, extra_film_condition_dim=8)),
-               {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.qkv.weight"},
-               {"input_blocks.0.0.weight", "out.2.weight", "time_embed.0.weight", "film_emb.weight",
-                "middle_block.0.emb_layers.1.weight"}),
-    "msdm": (lambda: MSDMUNet(MSDMConfig(channels=64, multipliers=(1, 1), factors=(4,), num_blocks=(1,), attentions=(True,),
-                                         attention_heads=1, attention_features=8, samples=64 * 16)),
-             {"downsamples.0.downsample.weight", "downsamples.0.transformer.attention.fn.attention.to_out.0.weight"},
-             {"to_mapping.0.weight", "to_in.module_list.0.block.block1.project.weight",
-              "to_out.module_list.0.block.block2.project.weight",
-              "downsamples.0.blocks.0.to_scale_shift.to_scale_shift.1.weight"}),
+    "synctrack": (
+        lambda: SyncTrackUNet(SyncTrackConfig(**SIZES)),
+        {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.transformer_blocks.0.attn1.to_out.0.weight"},
+        {
+            "input_blocks.0.0.weight",
+            "out.2.weight",
+            "time_embed.0.weight",
+            "switcher_transform.2.weight",
+            "middle_block.0.emb_layers.1.weight",
+        },
+    ),
+    "msg-ld": (
+        lambda: MSGLDUNet(MSGLDConfig(**SIZES, extra_film_condition_dim=8)),
+        {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.qkv.weight"},
+        {
+            "input_blocks.0.0.weight",
+            "out.2.weight",
+            "time_embed.0.weight",
+            "film_emb.weight",
+            "middle_block.0.emb_layers.1.weight",
+        },
+    ),
+    "msdm": (
+        lambda: MSDMUNet(
+            MSDMConfig(
+                channels=64,
+                multipliers=(1, 1),
+                factors=(4,),
+                num_blocks=(1,),
+                attentions=(True,),
+                attention_heads=1,
+                attention_features=8,
+                samples=64 * 16,
+            )
+        ),
+        {"downsamples.0.downsample.weight", "downsamples.0.transformer.attention.fn.attention.to_out.0.weight"},
+        {
+            "to_mapping.0.weight",
+            "to_in.module_list.0.block.block1.project.weight",
+            "to_out.module_list.0.block.block2.project.weight",
+            "downsamples.0.blocks.0.to_scale_shift.to_scale_shift.1.weight",
+        },
+    ),
 }
 
 
@@ -88,8 +136,10 @@ def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path
     make, hidden, outer = NETWORKS[name]
     network = make()
     names = {parameter.data_ptr(): name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    adamw, muon = ({names[p.data_ptr()] for group in optimizer.param_groups for p in group["params"]}
-                   for optimizer in training._optimizers(config(tmp_path), network))
+    adamw, muon = (
+        {names[p.data_ptr()] for group in optimizer.param_groups for p in group["params"]}
+        for optimizer in training._optimizers(config(tmp_path), network)
+    )
     assert hidden <= muon and outer <= adamw
     assert adamw | muon == set(names.values()) and not adamw & muon
     assert all(min(dict(network.named_parameters())[name].flatten(1).shape) > 1 for name in muon)  # no gains of norms
@@ -108,8 +158,17 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
 
     def trained(folder, loss) -> nn.Module:
         network = copy.deepcopy(start)
-        asked = config(tmp_path / folder, songs=10, validation=2, steps=60, report_every=20, warm_up=5, ema_decay=0.9,
-                       learning_rate=0.05, precision="32-true")
+        asked = config(
+            tmp_path / folder,
+            songs=10,
+            validation=2,
+            steps=60,
+            report_every=20,
+            warm_up=5,
+            ema_decay=0.9,
+            learning_rate=0.05,
+            precision="32-true",
+        )
         progress = training.train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
         assert progress["step"] == 60 and progress["validation_loss"] < 0.5  # nothing learnt: 1
         return network
@@ -124,6 +183,7 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
 
 def test_a_spike_is_clipped_in_all_weights_alike(tmp_path):
     """One step among many whose gradients are a million times as large leaves the momentum what it would be."""
+
     def trained(spike: float) -> nn.Module:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))

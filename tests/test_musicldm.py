@@ -40,8 +40,6 @@ def test_recipe_weights_are_those_of_the_pack():
     assert gain[:2].tolist() == pytest.approx([0.8941243291, 1.0006535053], rel=1e-6)
 
 
-
-
 def parity_wave(seed: int, samples: int) -> torch.Tensor:
     t = np.arange(samples) / 16_000
     chirp = np.sin(2 * np.pi * (440 * t + 30 * t**2))
@@ -57,8 +55,9 @@ def test_mel_constants():
     assert_golden(arrays, "silence", log_mel(torch.zeros(163_840))[0, :1])
 
 
-@pytest.mark.parametrize("name, seed, samples", [("mel_frontend_s4101", 4101, 163_840),
-                                                 ("mel_short_s4103", 4103, 100_000)])
+@pytest.mark.parametrize(
+    "name, seed, samples", [("mel_frontend_s4101", 4101, 163_840), ("mel_short_s4103", 4103, 100_000)]
+)
 def test_log_mel_golden(name, seed, samples):
     assert_golden(golden(name), "out", log_mel(parity_wave(seed, samples)))
 
@@ -80,8 +79,6 @@ def test_log_mel_gain_is_an_offset():
 def test_log_mel_refuses_bad_audio(wave):
     with pytest.raises(ValueError, match="waveform has"):
         log_mel(wave)
-
-
 
 
 @pytest.mark.parametrize("name, parameters", [("vae", 55_376_873), ("vae_tiny", 3_491_849)])
@@ -125,10 +122,15 @@ def test_vae_other_sizes():
     assert relative_l2(vae.decode(mean[1:]), vae.decode(mean)[1:]) < 1e-5  # rows are independent
 
 
-@pytest.mark.parametrize("options, message", [({"ch": 48}, "48 channels.*multiple of norm_groups=32"),
-                                              ({"dropout": 0.1}, "dropout"),
-                                              ({"attn_resolutions": [16]}, "attn_resolutions"),
-                                              ({"num_res_blocks": 0}, "num_res_blocks")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"ch": 48}, "48 channels.*multiple of norm_groups=32"),
+        ({"dropout": 0.1}, "dropout"),
+        ({"attn_resolutions": [16]}, "attn_resolutions"),
+        ({"num_res_blocks": 0}, "num_res_blocks"),
+    ],
+)
 def test_vae_config_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         VAEConfig(**options)
@@ -140,8 +142,6 @@ def test_vae_refuses_bad_shapes():
         vae.encode(torch.zeros(1, 1, 1022, 64))
     with pytest.raises(ValueError, match="VAE.decode: expected"):
         vae.decode(torch.zeros(1, 4, 8, 8))
-
-
 
 
 @pytest.mark.parametrize("name", ["hifigan_generator", "hifigan_generator_fused", "hifigan_tiny"])
@@ -193,8 +193,6 @@ def test_hifigan_refuses():
         HiFiGAN(HiFiGANConfig(upsample_initial_channel=32))(torch.zeros(1, 32, 64))
     with pytest.raises(RuntimeError, match="Missing key"):
         HiFiGAN.from_state_dict({"conv_pre.weight": torch.zeros(1)}, HiFiGANConfig(upsample_initial_channel=32))
-
-
 
 
 def test_noise_schedule_golden():
@@ -275,8 +273,14 @@ def test_inpainting_keeps_what_is_given():
     known, mask = seeded(3, 1, 2, 4), torch.tensor([1.0, 0.0]).view(1, 2, 1)
     schedule, train = ddim_schedule(5, eta=0.0), noise_schedule()
     seen = []
-    steps = ddim(lambda x, t: seen.append((x, t)) or x, seeded(4, 1, 2, 4), schedule, lambda: torch.ones(1, 2, 4),
-                 known=known, mask=mask)
+    steps = ddim(
+        lambda x, t: seen.append((x, t)) or x,
+        seeded(4, 1, 2, 4),
+        schedule,
+        lambda: torch.ones(1, 2, 4),
+        known=known,
+        mask=mask,
+    )
     assert len(list(steps)) == 5
     for x, t in seen:
         expected = train.add_noise(known, torch.ones(1, 2, 4), t)
@@ -284,8 +288,6 @@ def test_inpainting_keeps_what_is_given():
         assert not torch.allclose(x[:, 1], expected[:, 1])
     with pytest.raises(ValueError, match="known and mask"):
         next(ddim(lambda x, t: x, seeded(4, 1, 2, 4), schedule, lambda: torch.ones(1, 2, 4), known=known))
-
-
 
 
 def asked_of(scale: float) -> tuple[torch.Tensor, list[int]]:
@@ -300,11 +302,15 @@ def asked_of(scale: float) -> tuple[torch.Tensor, list[int]]:
     return guided(denoise, torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0], [1.0]]), scale)(x, t), sizes
 
 
-@pytest.mark.parametrize("scale, expected, sizes", [
-    (0, [15.0, 28.0], [2]),  # e_u: 10 + 5 + 0 and 20 + 7 + 1
-    (1, [18.0, 31.0], [2]),  # e_c: the same + 3
-    (2, [21.0, 34.0], [4]),  # e_u + 2 (e_c - e_u)
-    (0.5, [16.5, 29.5], [4])])
+@pytest.mark.parametrize(
+    "scale, expected, sizes",
+    [
+        (0, [15.0, 28.0], [2]),  # e_u: 10 + 5 + 0 and 20 + 7 + 1
+        (1, [18.0, 31.0], [2]),  # e_c: the same + 3
+        (2, [21.0, 34.0], [4]),  # e_u + 2 (e_c - e_u)
+        (0.5, [16.5, 29.5], [4]),
+    ],
+)
 def test_guidance_by_hand(scale, expected, sizes):
     estimate, asked = asked_of(scale)
     assert estimate[:, 0].tolist() == expected and asked == sizes

@@ -69,19 +69,26 @@ def test_the_first_stage_may_lie_beside_it(state, tmp_path):
     assert relative_l2(model.vocoder(mel), vocoder(mel)) < 1e-6
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda s: s.pop("model_ema.diffusion_modelout2bias"), "1 missing .model_ema.diffusion_modelout2bias."),
-    (lambda s: s.pop("model.diffusion_model.out.2.bias"), "1 missing .model.diffusion_model.out.2.bias."),
-    (lambda s: s.pop("scale_factor"), "1 missing .scale_factor."),
-    (lambda s: s.update({f"cond_stage_model.{i}": torch.zeros(1) for i in range(5)}),
-     "5 unexpected .cond_stage_model.0, cond_stage_model.1, cond_stage_model.2, ...."),
-    (lambda s: s.update({"model.diffusion_model.time_embed.0.bias": torch.zeros(64)}),
-     r"1 of another shape .model.diffusion_model.time_embed.0.bias \[64\] for \[128\]."),
-    (lambda s: s.pop("first_stage_model.encoder.conv_in.bias"), "1 missing .encoder.conv_in.bias."),
-    (lambda s: s.pop("first_stage_model.vocoder.conv_pre.bias"), "1 missing .conv_pre.bias."),
-    (lambda s: [s.pop(name) for name in list(s) if name.startswith("model_ema.")], "no averaged weights"),
-    (lambda s: s.update(betas=torch.linspace(1e-4, 0.02, 1000)), "another noise schedule"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda s: s.pop("model_ema.diffusion_modelout2bias"), "1 missing .model_ema.diffusion_modelout2bias."),
+        (lambda s: s.pop("model.diffusion_model.out.2.bias"), "1 missing .model.diffusion_model.out.2.bias."),
+        (lambda s: s.pop("scale_factor"), "1 missing .scale_factor."),
+        (
+            lambda s: s.update({f"cond_stage_model.{i}": torch.zeros(1) for i in range(5)}),
+            "5 unexpected .cond_stage_model.0, cond_stage_model.1, cond_stage_model.2, ....",
+        ),
+        (
+            lambda s: s.update({"model.diffusion_model.time_embed.0.bias": torch.zeros(64)}),
+            r"1 of another shape .model.diffusion_model.time_embed.0.bias \[64\] for \[128\].",
+        ),
+        (lambda s: s.pop("first_stage_model.encoder.conv_in.bias"), "1 missing .encoder.conv_in.bias."),
+        (lambda s: s.pop("first_stage_model.vocoder.conv_pre.bias"), "1 missing .conv_pre.bias."),
+        (lambda s: [s.pop(name) for name in list(s) if name.startswith("model_ema.")], "no averaged weights"),
+        (lambda s: s.update(betas=torch.linspace(1e-4, 0.02, 1000)), "another noise schedule"),
+    ],
+)
 def test_what_is_wrong_with_a_file_is_named(state, tmp_path, change, message):
     broken = dict(state)
     change(broken)
@@ -92,8 +99,11 @@ def test_what_is_wrong_with_a_file_is_named(state, tmp_path, change, message):
 
 
 def test_buffers_that_sampling_does_not_need_may_be_absent(state, tmp_path):
-    lean = {name: value for name, value in state.items()
-            if not (name.startswith("first_stage_model.loss.") or "." not in name) or name == "scale_factor"}
+    lean = {
+        name: value
+        for name, value in state.items()
+        if not (name.startswith("first_stage_model.loss.") or "." not in name) or name == "scale_factor"
+    }
     assert len(lean) < len(state) - 60
     assert read(write_lightning(tmp_path / "lean.ckpt", lean)).scale_factor == SCALE_FACTOR
 
@@ -167,8 +177,10 @@ def test_neither_is_the_other(tmp_path):
 @pytest.mark.slow
 def test_the_whole_file(tmp_path):
     """2.4 GB, with raw and averaged weights."""
-    state = {name: value.contiguous() for name, value in
-             lightning_state("synctrack_unet", fill(VAE()), fill(HiFiGAN())).items()}
+    state = {
+        name: value.contiguous()
+        for name, value in lightning_state("synctrack_unet", fill(VAE()), fill(HiFiGAN())).items()
+    }
     shapes = {name: (list(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in state.items()}
     assert shapes == {name: (shape, dtype) for name, shape, dtype in manifest("synctrack_lightning")["state_dict"]}
     path = write_lightning(tmp_path / "synctrack_slakh2100_pretrained.ckpt", state)

@@ -29,7 +29,10 @@ class Fake:
 
     def __init__(self, fail_at=None, length=163840, provenance=None, change=lambda waves: waves):
         self.fail_at, self.length, self.change, self.made = fail_at, length, change, []
-        self.provenance = provenance or {"what": "clicks", "where": Path("weights.pt")}  # not plain, as a stranger's may be
+        self.provenance = provenance or {
+            "what": "clicks",
+            "where": Path("weights.pt"),
+        }  # not plain, as a stranger's may be
 
     def generate(self, n, stems, *, given=None, seed=0, start=0):
         for i in range(start, start + n):
@@ -44,13 +47,17 @@ def run(fake, suite_folder, out, monkeypatch, n=4, **more):
     """A run of the fake beside the real controls."""
     real = runner.generator.make
     monkeypatch.setattr(runner.generator, "make", lambda name, **o: fake if name == "fake" else real(name, **o))
-    wanted = config.validate({"models": ["fake"], "suite": f"folder:{suite_folder}", "n": n, "grid": ONE_SETTING} | more, "test")
+    wanted = config.validate(
+        {"models": ["fake"], "suite": f"folder:{suite_folder}", "n": n, "grid": ONE_SETTING} | more, "test"
+    )
     return runner.run(wanted, out, "cpu", no_progress)
 
 
 class no_progress:
     def __init__(self, title, total): ...
-    def __enter__(self): return lambda steps, detail="": None
+    def __enter__(self):
+        return lambda steps, detail="": None
+
     def __exit__(self, *_): ...
 
 
@@ -68,12 +75,16 @@ def test_a_run_leaves_a_whole_folder(suite_folder, tmp_path, monkeypatch):
     assert score(result, model="fake", metric="live", track="all") == 1.0
     assert score(result, model="fake", metric="cbs", track="all") == pytest.approx(1.0)  # four equal stems
     assert score(result, model="fake", metric="cbd_mean", track="all") == 0.0
-    assert score(result, model="heldout", metric="fad", track="mixture") < score(result, model="noise", metric="fad", track="mixture")
+    assert score(result, model="heldout", metric="fad", track="mixture") < score(
+        result, model="noise", metric="fad", track="mixture"
+    )
     read = folder.read_table("scores.csv")
     pd.testing.assert_frame_equal(read, result.scores, check_dtype=False, check_exact=True)
     assert folder.read_record()["models"]["fake"] == {"what": "clicks", "where": "weights.pt"}
     beats = folder.read_table("beats/total/fake.csv")
-    assert np.diff(beats[(beats["sample"] == "00002") & (beats["track"] == "bass")]["time"]).mean() == pytest.approx(0.5, abs=0.01)
+    assert np.diff(beats[(beats["sample"] == "00002") & (beats["track"] == "bass")]["time"]).mean() == pytest.approx(
+        0.5, abs=0.01
+    )
     samples = folder.read_table("samples.csv")
     assert len(samples[(samples["model"] == "fake") & (samples["metric"] == "irs")]) == 4 * 4
     assert soundfile.info(tmp_path / "run/audio/total/fake/bass/00003.wav").subtype == "PCM_16"
@@ -83,7 +94,8 @@ def test_the_steps_of_a_slow_generator_are_shown(suite_folder, tmp_path, monkeyp
     shown = []
 
     class Progress(no_progress):
-        def __enter__(self): return lambda steps, detail="": shown.append(detail) if detail else None
+        def __enter__(self):
+            return lambda steps, detail="": shown.append(detail) if detail else None
 
     fake = Fake()
     fake.on_step = None  # the harness puts its own there
@@ -106,14 +118,18 @@ def test_a_stopped_run_goes_on(suite_folder, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(resumed.scores, whole.scores)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda folder: (folder / "drums/00001.wav").write_bytes((folder / "drums/00001.wav").read_bytes()[:40000]),
-    lambda folder: (folder / "drums/00001.wav").write_bytes(b""),
-    lambda folder: soundfile.write(folder / "drums/00001.wav", np.zeros(163840), 44100),
-    lambda folder: (folder / "conversions/00001.json").unlink(),  # a kill between the last WAV and it
-    lambda folder: (folder / "conversions/00001.json").write_text(""),
-    lambda folder: (folder / "conversions/00001.json").write_text("{}"),
-], ids=["cut", "empty", "another rate", "no record", "empty record", "foreign record"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "drums/00001.wav").write_bytes((folder / "drums/00001.wav").read_bytes()[:40000]),
+        lambda folder: (folder / "drums/00001.wav").write_bytes(b""),
+        lambda folder: soundfile.write(folder / "drums/00001.wav", np.zeros(163840), 44100),
+        lambda folder: (folder / "conversions/00001.json").unlink(),  # a kill between the last WAV and it
+        lambda folder: (folder / "conversions/00001.json").write_text(""),
+        lambda folder: (folder / "conversions/00001.json").write_text("{}"),
+    ],
+    ids=["cut", "empty", "another rate", "no record", "empty record", "foreign record"],
+)
 def test_a_damaged_sample_is_made_again(damage, suite_folder, tmp_path, monkeypatch):
     whole = run(Fake(length=100000), suite_folder, tmp_path / "run", monkeypatch, n=3)
     (tmp_path / "run/audio/total/fake/conversions.csv").unlink()
@@ -149,7 +165,14 @@ def test_other_weights_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch
 
 def test_other_options_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
     def with_level(level):
-        run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1, models=[{"name": "fake", "options": {"level": level}}])
+        run(
+            Fake(),
+            suite_folder,
+            tmp_path / "run",
+            monkeypatch,
+            n=1,
+            models=[{"name": "fake", "options": {"level": level}}],
+        )
 
     with_level(0.1)
     with_level(0.1)
@@ -175,8 +198,13 @@ def test_a_repair_that_is_stopped_leaves_no_sample_of_two_makings(suite_folder, 
 
     monkeypatch.setattr(audio, "write_wav", stopped_at_guitar)
     with pytest.raises(KeyboardInterrupt):
-        run(Fake(change=lambda waves: {stem: wave / 2 for stem, wave in waves.items()}), suite_folder, tmp_path / "run",
-            monkeypatch, n=1)
+        run(
+            Fake(change=lambda waves: {stem: wave / 2 for stem, wave in waves.items()}),
+            suite_folder,
+            tmp_path / "run",
+            monkeypatch,
+            n=1,
+        )
     monkeypatch.setattr(audio, "write_wav", whole)
     again = Fake()
     run(again, suite_folder, tmp_path / "run", monkeypatch, n=1)
@@ -190,7 +218,9 @@ def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
     silent = suite / "heldout" / "piano" / "h0.wav"
     soundfile.write(silent, np.zeros(163840), 16000)
     fake = Fake()
-    with pytest.raises(UsageError, match="holds samples of another run .its suite_version differs.; choose another --out"):
+    with pytest.raises(
+        UsageError, match="holds samples of another run .its suite_version differs.; choose another --out"
+    ):
         run(fake, suite, tmp_path / "run", monkeypatch, n=1)
     run(fake, suite, tmp_path / "other", monkeypatch, n=1)
     assert RunFolder(tmp_path / "other").read_record()["suite_version"] != recorded
@@ -204,8 +234,15 @@ def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
 def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp_path, monkeypatch):
     knot = {}
     knot["knot"] = knot
-    strange = {"steps": np.int64(4), "loss": float("nan"), "scale": np.float32(0.5), "parts": {"b", "a"},
-               "on": (1, True), 3: knot, "object": object()}
+    strange = {
+        "steps": np.int64(4),
+        "loss": float("nan"),
+        "scale": np.float32(0.5),
+        "parts": {"b", "a"},
+        "on": (1, True),
+        3: knot,
+        "object": object(),
+    }
     run(Fake(provenance=strange), suite_folder, tmp_path / "run", monkeypatch, n=1)
     run(Fake(provenance=strange), suite_folder, tmp_path / "run", monkeypatch, n=1)
     held = RunFolder(tmp_path / "run").read_record()["models"]["fake"]
@@ -222,14 +259,20 @@ def test_samples_of_other_code_are_told_of(suite_folder, tmp_path, monkeypatch):
     def told(n):
         result = run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=n)
         record = RunFolder(tmp_path / "run").read_record()
-        return [notice for notice in result.notices if "made by" in notice], record.get("samples_made_by"), record["git_commit"]
+        return (
+            [notice for notice in result.notices if "made by" in notice],
+            record.get("samples_made_by"),
+            record["git_commit"],
+        )
 
     old = code(monkeypatch, "aaa")
     assert told(2) == ([], None, "aaa") and told(2) == ([], None, "aaa")
     new = code(monkeypatch, "bbb")
     notices, made_by, commit = told(3)
-    assert notices == [f"samples made by {old}, not by the code at hand ({new}), are scored as they are (2 of fake, 2 of "
-                       "heldout, 2 of noise): choose another --out to make them anew"]
+    assert notices == [
+        f"samples made by {old}, not by the code at hand ({new}), are scored as they are (2 of fake, 2 of "
+        "heldout, 2 of noise): choose another --out to make them anew"
+    ]
     assert made_by == dict.fromkeys(("fake", "heldout", "noise"), {old: 2, new: 1}) and commit == "bbb"
     assert set(pd.read_csv(tmp_path / "run/audio/total/fake/conversions.csv")["made_by"]) == {old, new}
     shutil.rmtree(tmp_path / "run/audio/total/fake")
@@ -253,7 +296,9 @@ def test_samples_made_before_their_code_was_noted_pass_in_silence(suite_folder, 
 def test_the_package_of_a_model_is_part_of_its_code(monkeypatch):
     theirs = SimpleNamespace(dist=SimpleNamespace(name="their-package", version="1.2"))
     ours = SimpleNamespace(dist=SimpleNamespace(name="mtbench", version="9"))
-    monkeypatch.setattr(runner.generator, "installed", lambda: {"theirs": theirs, "ours": ours, "bare": SimpleNamespace(dist=None)})
+    monkeypatch.setattr(
+        runner.generator, "installed", lambda: {"theirs": theirs, "ours": ours, "bare": SimpleNamespace(dist=None)}
+    )
     own = code(monkeypatch, "aaa")
     made_by = {name: runner._code(config.Model(name=name), "aaa") for name in ("theirs", "ours", "bare", "folder:mine")}
     assert made_by == {"theirs": f"{own}, their-package 1.2", "ours": own, "bare": own, "folder:mine": own}
@@ -269,6 +314,7 @@ def test_a_run_that_fails_wholly_leaves_no_scores_of_another(suite_folder, tmp_p
     fake = Fake()
     fake.generate = breaks
     from mtbench import controls
+
     for control in (controls.Heldout, controls.Noise):
         monkeypatch.setattr(control, "generate", breaks)
     with pytest.raises(MtbenchError, match="no model could be scored: fake failed at sample 1"):
@@ -280,7 +326,9 @@ def test_a_run_that_fails_wholly_leaves_no_scores_of_another(suite_folder, tmp_p
     assert not {"samples.csv", "comparisons.csv"} & {path.name for path in folder.path.iterdir()}
     monkeypatch.undo()
     again = Fake()
-    assert not run(again, suite_folder, tmp_path / "run", monkeypatch, n=1).failed and again.made == []  # nothing was lost
+    assert (
+        not run(again, suite_folder, tmp_path / "run", monkeypatch, n=1).failed and again.made == []
+    )  # nothing was lost
 
 
 def test_what_a_folder_suite_cuts_pads_and_leaves_out_is_told(tmp_path, monkeypatch):
@@ -289,13 +337,21 @@ def test_what_a_folder_suite_cuts_pads_and_leaves_out_is_told(tmp_path, monkeypa
     write_clips(suite / "reference", ["c"], seed=1)
     (suite / "reference/piano/c.wav").unlink()
     write_clips(suite / "heldout", ["d"], seconds=11.0, seed=2)
-    reference = [f"reference of folder:{suite}: 2 of 2 clips have stems shorter than 10.24 s, which are zero-padded",
-                 f"reference of folder:{suite}: 1 incomplete clip is left out: c (no piano)"]
+    reference = [
+        f"reference of folder:{suite}: 2 of 2 clips have stems shorter than 10.24 s, which are zero-padded",
+        f"reference of folder:{suite}: 1 incomplete clip is left out: c (no piano)",
+    ]
     heldout = [f"heldout of folder:{suite}: 1 of 1 clips has stems longer than 10.24 s, which are cut"]
     result = run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
     assert [notice for notice in result.notices if "folder:" in notice] == reference + heldout
-    beside = runner.evaluate(suite / "heldout", f"folder:{suite}", config.Grid(**ONE_SETTING), ["log-mel-stats"],
-                             tmp_path / "eval", no_progress)
+    beside = runner.evaluate(
+        suite / "heldout",
+        f"folder:{suite}",
+        config.Grid(**ONE_SETTING),
+        ["log-mel-stats"],
+        tmp_path / "eval",
+        no_progress,
+    )
     assert [notice for notice in beside.notices if "folder:" in notice] == reference
 
 
@@ -316,13 +372,19 @@ def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypa
     assert score(result, model="fake", metric="live", track="piano") == 0.0
 
 
-@pytest.mark.parametrize("change, problem", [
-    (lambda waves: {"bass": waves["bass"]}, "it has the stems bass, not bass, drums, guitar, piano"),
-    (lambda waves: {**waves, "drums": waves["drums"][None]}, "its drums is float32 [1, 163840], not float [samples]"),
-    (lambda waves: {**waves, "drums": np.zeros(10, np.int16)}, "its drums is int16"),
-    (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "its drums is no array (ValueError: "),
-    (lambda waves: None, "it is a StemSet without named stems"),
-])
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        (lambda waves: {"bass": waves["bass"]}, "it has the stems bass, not bass, drums, guitar, piano"),
+        (
+            lambda waves: {**waves, "drums": waves["drums"][None]},
+            "its drums is float32 [1, 163840], not float [samples]",
+        ),
+        (lambda waves: {**waves, "drums": np.zeros(10, np.int16)}, "its drums is int16"),
+        (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "its drums is no array (ValueError: "),
+        (lambda waves: None, "it is a StemSet without named stems"),
+    ],
+)
 def test_what_a_model_yields_is_checked(suite_folder, tmp_path, monkeypatch, change, problem):
     (failed,) = run(Fake(change=change), suite_folder, tmp_path / "run", monkeypatch, n=1).failed
     assert failed.startswith(f"fake failed at sample 0: {problem}")
@@ -331,11 +393,15 @@ def test_what_a_model_yields_is_checked(suite_folder, tmp_path, monkeypatch, cha
 SILENCE = {stem: np.zeros(9, np.float32) for stem in STEMS}
 
 
-@pytest.mark.parametrize("yielded, problem", [
-    (None, "TypeError: 'NoneType' object is not iterable"), ([{"bass": 1}], "it is a dict, not a StemSet"),
-    ([StemSet("0", SILENCE, "44100")], "its sample rate is '44100', not a positive whole number"),
-    ([StemSet("0", SILENCE, 99999989)], "99999989 Hz cannot be resampled"),
-])
+@pytest.mark.parametrize(
+    "yielded, problem",
+    [
+        (None, "TypeError: 'NoneType' object is not iterable"),
+        ([{"bass": 1}], "it is a dict, not a StemSet"),
+        ([StemSet("0", SILENCE, "44100")], "its sample rate is '44100', not a positive whole number"),
+        ([StemSet("0", SILENCE, 99999989)], "99999989 Hz cannot be resampled"),
+    ],
+)
 def test_what_is_no_sample_is_named(suite_folder, tmp_path, monkeypatch, yielded, problem):
     fake = Fake()
     fake.generate = lambda *arguments, **options: yielded
@@ -343,10 +409,14 @@ def test_what_is_no_sample_is_named(suite_folder, tmp_path, monkeypatch, yielded
     assert failed.startswith(f"fake failed at sample 0: {problem}")
 
 
-@pytest.mark.parametrize("error, said", [
-    (ZeroDivisionError("over\nand out"), "ZeroDivisionError: over"), (SystemExit(3), "SystemExit: 3"),
-    (UsageError("no weights"), "no weights"),
-])
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (ZeroDivisionError("over\nand out"), "ZeroDivisionError: over"),
+        (SystemExit(3), "SystemExit: 3"),
+        (UsageError("no weights"), "no weights"),
+    ],
+)
 def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path, monkeypatch, error, said):
     def breaks(waves, made=iter(range(9))):
         if next(made) == 2:
@@ -361,8 +431,13 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path
     assert set(result.scores["model"]) == {"heldout", "noise"}
     (failure,) = RunFolder(tmp_path / "run").read_table("failures.csv").to_dict("records")
     reason = failure.pop("reason")
-    assert failure == {"task": "total", "given": "", "model": "fake", "sample": "00002",
-                       "suite": f"folder:{suite_folder}"}
+    assert failure == {
+        "task": "total",
+        "given": "",
+        "model": "fake",
+        "sample": "00002",
+        "suite": f"folder:{suite_folder}",
+    }
     assert reason.startswith(said)
     mended = Fake()
     assert run(mended, suite_folder, tmp_path / "run", monkeypatch).failed == []
@@ -376,6 +451,7 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
         return real(loaded, *arguments)
 
     from mtbench import analysis
+
     real = analysis._track
     monkeypatch.setattr(analysis, "_track", no_path)
     monkeypatch.setattr(runner.joblib, "cpu_count", lambda: 1)  # in this process, where the patch is
@@ -450,8 +526,14 @@ def test_a_folder_that_cannot_be_written_is_met_before_anything_is_made(which, s
     with pytest.raises(UsageError, match=f"{file}/?.*: cannot be written .*{remedy}"):
         run(fake, suite_folder, tmp_path / which if which == "run" else tmp_path / "run", monkeypatch, n=1)
     with pytest.raises(UsageError, match=f"{file}/?.*: cannot be written"):
-        runner.evaluate(suite_folder / "reference", None, config.Grid(), [],
-                        file / "below" if which == "run" else tmp_path / "run", no_progress)
+        runner.evaluate(
+            suite_folder / "reference",
+            None,
+            config.Grid(),
+            [],
+            file / "below" if which == "run" else tmp_path / "run",
+            no_progress,
+        )
     assert fake.made == []
 
 
@@ -494,8 +576,7 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     broken = folder / "drums" / "c.wav"
     broken.write_bytes(broken.read_bytes()[:30000])
     soundfile.write(folder / "bass" / "d.wav", np.zeros(4 * 44100), 44100)  # silent, and shorter than its partners
-    result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), ["log-mel-stats"],
-                             tmp_path / "run", no_progress)
+    result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "run", no_progress)
     assert "mine: 1 incomplete clip is left out: b (no piano)" in result.notices
     assert any("clip c not scored" in notice and "truncated" in notice for notice in result.notices)
     scores = result.scores
@@ -535,8 +616,17 @@ def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
         soundfile.write(folder / stem / "long.wav", clicks(120, 12.0), 16000)
     alone = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), [], tmp_path / "alone", no_progress)
     assert score(alone, metric="live", track="bass") == 0.5 and not alone.notices
-    beside = runner.evaluate(folder, f"folder:{suite_folder}", config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "beside", no_progress)
-    assert {"mine: 4 stems longer than the suite's clip were cut", "mine: 4 shorter stems were zero-padded"} <= set(beside.notices)
+    beside = runner.evaluate(
+        folder,
+        f"folder:{suite_folder}",
+        config.Grid(**ONE_SETTING),
+        ["log-mel-stats"],
+        tmp_path / "beside",
+        no_progress,
+    )
+    assert {"mine: 4 stems longer than the suite's clip were cut", "mine: 4 shorter stems were zero-padded"} <= set(
+        beside.notices
+    )
 
 
 def test_eval_does_not_replace_a_run(suite_folder, tmp_path):
@@ -553,8 +643,14 @@ def test_eval_of_nothing_but_broken_files_fails(tmp_path):
 
 
 def test_eval_against_itself_has_no_distance(suite_folder, tmp_path):
-    result = runner.evaluate(suite_folder / "reference", f"folder:{suite_folder}", config.Grid(**ONE_SETTING),
-                             ["log-mel-stats"], tmp_path / "run", no_progress)
+    result = runner.evaluate(
+        suite_folder / "reference",
+        f"folder:{suite_folder}",
+        config.Grid(**ONE_SETTING),
+        ["log-mel-stats"],
+        tmp_path / "run",
+        no_progress,
+    )
     fad = result.scores[result.scores["metric"] == "fad"]
     assert fad["track"].tolist() == ["mixture", *STEMS]
     assert fad["value"].abs().max() < 1e-6
@@ -571,10 +667,18 @@ def test_public_audio_gives_the_golden_scores(shared, tmp_path):
         folder, clips = goldens["aggregate"][name]["all"], goldens["per_clip"][name]
 
         def close(golden, metric, track="all", table=result.scores, **where):
-            held = table[(table["fps"] == fps) & (table["timebase"] == timebase) & (table["metric"] == metric) & (table["track"] == track)]
+            held = table[
+                (table["fps"] == fps)
+                & (table["timebase"] == timebase)
+                & (table["metric"] == metric)
+                & (table["track"] == track)
+            ]
             for column, wanted in where.items():
                 held = held[held[column] == wanted]
-            assert held["value"].item() == pytest.approx(np.nan if golden is None else golden, abs=1e-9, nan_ok=True), (metric, where)
+            assert held["value"].item() == pytest.approx(np.nan if golden is None else golden, abs=1e-9, nan_ok=True), (
+                metric,
+                where,
+            )
 
         close(folder["irs"], "irs")
         for stem, golden in zip(STEMS, folder["irs_per_stem"]):

@@ -71,9 +71,13 @@ def test_undefined_is_left_out_and_counted():
 
 def test_columns_are_the_published_contract():
     samples = scores.sample_table([analysis("a", STEADY, STEADY)], [0.5], SHARED)
-    assert list(scores.score_table(samples, 1).columns) == (
-        "task given model suite reference metric version track fps transition_lambda window timebase embedding "
-        "value se ci_low ci_high n n_scored").split()
+    assert (
+        list(scores.score_table(samples, 1).columns)
+        == (
+            "task given model suite reference metric version track fps transition_lambda window timebase embedding "
+            "value se ci_low ci_high n n_scored"
+        ).split()
+    )
 
 
 def test_broken_clips_have_no_rows_but_count():
@@ -86,18 +90,26 @@ def test_broken_clips_have_no_rows_but_count():
 def test_fad_pools_frames_over_clips_and_refuses_too_few():
     random = np.random.default_rng(0)
     reference = scores.Reference("r:1:abc", {("log-mel-stats", "mixture"): random.standard_normal((40, 32))})
-    half = [analysis(str(i), STEADY, STEADY, part) for i, part in
-            enumerate(np.split(reference.frames["log-mel-stats", "mixture"], 2))]
+    half = [
+        analysis(str(i), STEADY, STEADY, part)
+        for i, part in enumerate(np.split(reference.frames["log-mel-stats", "mixture"], 2))
+    ]
     table, per_clip, notices = scores.fad_table(half, reference, SHARED)
     assert table["value"].item() == pytest.approx(0, abs=1e-9) and not notices  # the reference itself, in two clips
     assert table["reference"].item() == "r:1:abc" and table["n_scored"].item() == 2
-    assert per_clip["sample"].tolist() == ["0", "1"] and per_clip["value"].mean() == pytest.approx(table["value"].item())
+    assert per_clip["sample"].tolist() == ["0", "1"] and per_clip["value"].mean() == pytest.approx(
+        table["value"].item()
+    )
     frames = random.standard_normal((70, 32)) + 0.5  # in clips of unequal length
     clips = [analysis(str(i), STEADY, STEADY, part) for i, part in enumerate(np.split(frames, [20, 25, 60]))]
     value = scores.fad_table(clips, reference, SHARED)[0]["value"].item()
     assert value == pytest.approx(fad(frames, reference.frames["log-mel-stats", "mixture"]), rel=1e-12)
     table, per_clip, notices = scores.fad_table(half[:1], reference, SHARED)
-    assert table[["value", "se", "ci_low", "ci_high"]].isna().all(axis=None) and table["n_scored"].item() == 0 and per_clip.empty
+    assert (
+        table[["value", "se", "ci_low", "ci_high"]].isna().all(axis=None)
+        and table["n_scored"].item() == 0
+        and per_clip.empty
+    )
     assert "33 frames" in notices[0] and "model has 20" in notices[0]
 
 
@@ -106,10 +118,22 @@ def test_paper_tables_never_mix_timebases():
     for model in ("a", "b"):
         for fps, timebase, offset in ((100, "true", 0.0), (150, "published", 0.1)):
             for metric, track, window in (("irs", "all", None), ("cbs", "all", 0.15), ("cbd_mean", "all", None)):
-                rows.append({"model": model, "metric": metric, "track": track, "fps": fps, "transition_lambda": 100.0,
-                             "window": window, "timebase": timebase, "value": 0.2 + offset})
+                rows.append(
+                    {
+                        "model": model,
+                        "metric": metric,
+                        "track": track,
+                        "fps": fps,
+                        "transition_lambda": 100.0,
+                        "window": window,
+                        "timebase": timebase,
+                        "value": 0.2 + offset,
+                    }
+                )
     tables = paper_tables(pd.DataFrame(rows).reindex(columns=scores.SCORE_COLUMNS), NO_COMPARISONS)
-    by_timebase = {("published" if "published" in table.note else "true"): table for table in tables if table.title == "IRS in s"}
+    by_timebase = {
+        ("published" if "published" in table.note else "true"): table for table in tables if table.title == "IRS in s"
+    }
     assert by_timebase["true"].rows.loc["a", "all ↓"] == "0.2000"
     assert by_timebase["published"].rows.loc["a", "all ↓"] == "0.3000"
 
@@ -163,35 +187,72 @@ def test_every_pair_is_compared_under_every_key():
     shuffled = samples.sample(frac=1, random_state=0).sort_values("model", kind="stable")
     pd.testing.assert_frame_equal(
         scores.comparison_table(shuffled).sort_values(scores.COMPARISON_COLUMNS, ignore_index=True),
-        table.sort_values(scores.COMPARISON_COLUMNS, ignore_index=True))
+        table.sort_values(scores.COMPARISON_COLUMNS, ignore_index=True),
+    )
 
 
 def test_arrangements_of_the_same_given_stems_pair_up():
     lates = np.linspace(0.01, 0.05, 8)
     near = lates + 0.001 * np.array([1, 2, 1, 2, 1, 2, 1, 2])
     for task, paired in (("total", False), ("arrangement", True)):
-        table = scores.comparison_table(pd.concat([samples_of("a", lates, task=task), samples_of("b", near, task=task)]))
+        table = scores.comparison_table(
+            pd.concat([samples_of("a", lates, task=task), samples_of("b", near, task=task)])
+        )
         found = value(table, metric="irs", track="drums")
         assert found["paired"] == paired and (found["p"] < 0.05) == paired
 
 
 def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
-    table = pd.DataFrame([{"model": model, "metric": "irs", "task": "total", "track": "all", "value": value} for model, value in
-                          (("a", 0.3), ("b", 0.2), ("c", 0.1), ("d", np.nan))]).reindex(columns=scores.SCORE_COLUMNS)
-    pairs = [("a", "b", 0.1, 0.2), ("a", "c", 0.2, 0.001), ("b", "c", 0.1, 0.3), ("a", "d", np.nan, np.nan),
-             ("c", "noise", -0.2, 0.001)]
-    comparisons = pd.DataFrame([{"metric": "irs", "task": "total", "track": "all", "model_a": a, "model_b": b,
-                                 "difference": difference, "p_adjusted": p} for a, b, difference, p in pairs])
+    table = pd.DataFrame(
+        [
+            {"model": model, "metric": "irs", "task": "total", "track": "all", "value": value}
+            for model, value in (("a", 0.3), ("b", 0.2), ("c", 0.1), ("d", np.nan))
+        ]
+    ).reindex(columns=scores.SCORE_COLUMNS)
+    pairs = [
+        ("a", "b", 0.1, 0.2),
+        ("a", "c", 0.2, 0.001),
+        ("b", "c", 0.1, 0.3),
+        ("a", "d", np.nan, np.nan),
+        ("c", "noise", -0.2, 0.001),
+    ]
+    comparisons = pd.DataFrame(
+        [
+            {
+                "metric": "irs",
+                "task": "total",
+                "track": "all",
+                "model_a": a,
+                "model_b": b,
+                "difference": difference,
+                "p_adjusted": p,
+            }
+            for a, b, difference, p in pairs
+        ]
+    )
     comparisons = comparisons.reindex(columns=scores.COMPARISON_COLUMNS)
     assert scores.rank(table, comparisons).tolist()[:3] == [2, 1, 1] and np.isnan(scores.rank(table, comparisons)[3])
     assert scores.rank(table, comparisons.iloc[:0]).isna().all()  # nothing was compared
-    assert scores.rank(table.assign(metric="live"), comparisons.assign(metric="live")).isna().all()  # neither side is better
+    assert (
+        scores.rank(table.assign(metric="live"), comparisons.assign(metric="live")).isna().all()
+    )  # neither side is better
 
 
 def clips_of(model, values, task="arrangement"):
     """A sample table of CBS: NaN where a clip has none."""
-    rows = [{"task": task, "model": model, "suite": "band", "metric": "cbs", "version": "1", "track": "all", "sample": f"{i:05d}",
-             "value": clip} for i, clip in enumerate(values)]
+    rows = [
+        {
+            "task": task,
+            "model": model,
+            "suite": "band",
+            "metric": "cbs",
+            "version": "1",
+            "track": "all",
+            "sample": f"{i:05d}",
+            "value": clip,
+        }
+        for i, clip in enumerate(values)
+    ]
     texts = dict.fromkeys(("given", "reference", "timebase", "embedding"), "")
     return pd.DataFrame(rows).assign(**texts).reindex(columns=scores.SAMPLE_COLUMNS)
 
@@ -216,10 +277,15 @@ def test_a_rank_is_of_the_clips_that_were_compared():
 
 @pytest.mark.parametrize("task", ["total", "arrangement"])
 def test_who_was_tested_against_nobody_has_no_rank(task):
-    assert [np.isnan(rank) for rank in ranks_of([clips_of("a", [0.2], task), clips_of("b", [0.8], task)]).values()] == [True] * 2
+    assert [np.isnan(rank) for rank in ranks_of([clips_of("a", [0.2], task), clips_of("b", [0.8], task)]).values()] == [
+        True
+    ] * 2
     # c has one clip with a value: nothing says how far such clips lie apart.
-    three = [clips_of("a", [0.2, 0.21, 0.2, 0.21, 0.2, 0.21], task), clips_of("b", [0.8, 0.8, 0.81, 0.81, 0.8, 0.8], task),
-             clips_of("c", [0.9, *[np.nan] * 5], task)]
+    three = [
+        clips_of("a", [0.2, 0.21, 0.2, 0.21, 0.2, 0.21], task),
+        clips_of("b", [0.8, 0.8, 0.81, 0.81, 0.8, 0.8], task),
+        clips_of("c", [0.9, *[np.nan] * 5], task),
+    ]
     found = ranks_of(three)
     assert (found["a"], found["b"]) == (2, 1) and np.isnan(found["c"])
 

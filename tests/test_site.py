@@ -76,15 +76,21 @@ def test_every_link_leads_to_a_file_of_the_site(built):
             if anchor:
                 assert anchor in Page(found.read_text()).ids
     for path in [*built.glob("*.css"), *built.glob("*.js")]:
-        assert not re.search(r"https?:|@import|url\(|fetch\(|innerHTML|insertAdjacentHTML|document\.write|eval\(", path.read_text())
+        assert not re.search(
+            r"https?:|@import|url\(|fetch\(|innerHTML|insertAdjacentHTML|document\.write|eval\(", path.read_text()
+        )
 
 
 def test_texts_from_outside_stay_texts(tmp_path):
     bad = "</script><img src=x onerror=alert(1)>\u2028"
-    run = make_run(tmp_path / "<i>run", {bad: 2.0, "NA": 3.0, "heldout": 1.0}, audio=False, provenance={bad: {bad: bad}})
+    run = make_run(
+        tmp_path / "<i>run", {bad: 2.0, "NA": 3.0, "heldout": 1.0}, audio=False, provenance={bad: {bad: bad}}
+    )
     site.write([run], tmp_path / "site")
     for path in (tmp_path / "site").rglob("*.html"):
-        assert "<img" not in path.read_text() and "<i>run" not in path.read_text() and "<b>memory" not in path.read_text()
+        assert (
+            "<img" not in path.read_text() and "<i>run" not in path.read_text() and "<b>memory" not in path.read_text()
+        )
     text = (tmp_path / "site" / "data" / "board-total-band.js").read_text()
     assert text.isascii() and "<" not in text
     values = json.loads(text.removeprefix("mtbenchBoard(").removesuffix(")\n"))
@@ -95,9 +101,15 @@ def test_texts_from_outside_stay_texts(tmp_path):
 
 def test_names_of_files():
     taken = set()
-    assert [sources.unique("a-b", taken) for _ in range(3)] == ["a-b", "a-b-2", "a-b-3"] and taken == {"a-b", "a-b-2", "a-b-3"}
+    assert [sources.unique("a-b", taken) for _ in range(3)] == ["a-b", "a-b-2", "a-b-3"] and taken == {
+        "a-b",
+        "a-b-2",
+        "a-b-3",
+    }
     assert sources.unique("a-b-2", taken) == "a-b-2-2" and sources.unique("a{}", {"a{}"}, "{} ({})") == "a{} (2)"
-    assert sources.slug("A-b").startswith("a-b-") and sources.slug("A-b") != sources.slug("a-B")  # where case does not count
+    assert sources.slug("A-b").startswith("a-b-") and sources.slug("A-b") != sources.slug(
+        "a-B"
+    )  # where case does not count
     assert sources.slug("../..") != sources.slug("..") and "/" not in sources.slug("../..")
     assert sources.slug(sources.slug("A-b")) != sources.slug("A-b")  # a name that looks like another's slug
 
@@ -124,7 +136,13 @@ def test_ranks_are_those_of_the_comparisons(built):
     live = [column["title"] for column in table["columns"]].index("Live stems")
     assert {score[-1] for score in table["scores"] if score[1] == live} == {None}  # neither side is better
     kinds = {row[0]: row[2] for row in table["rows"]}
-    assert kinds == {"alpha": "measured", "beta": "embedded", "gamma": "measured", "heldout": "control", "noise": "control"}
+    assert kinds == {
+        "alpha": "measured",
+        "beta": "embedded",
+        "gamma": "measured",
+        "heldout": "control",
+        "noise": "control",
+    }
 
 
 def test_without_comparisons_no_rank_is_claimed(tmp_path):
@@ -151,11 +169,19 @@ def test_the_first_view_is_one_setting_of_the_true_timebase(run):
     read = sources.read([run])
     (one,) = board.boards(read.runs, sources.reported(None))
     lines = board.shown(one)
-    assert [line["row"].model for line in lines] == ["heldout", "alpha", "beta", "gamma", "noise"]  # by FAD, lower first
+    assert [line["row"].model for line in lines] == [
+        "heldout",
+        "alpha",
+        "beta",
+        "gamma",
+        "noise",
+    ]  # by FAD, lower first
     titles = [column.title for column in one.columns if "summary" in column.views]
     alpha = dict(zip(titles, lines[1]["cells"]))
     # FAD 2: IRS 2/100 s, CBS 1/3 + 0.15 (the standard window), never the published 2/3 of it.
-    assert alpha["FAD mixture"]["text"] == "2.000" and alpha["IRS"]["text"] == "0.0200" and alpha["CBS"]["text"] == "0.483"
+    assert (
+        alpha["FAD mixture"]["text"] == "2.000" and alpha["IRS"]["text"] == "0.0200" and alpha["CBS"]["text"] == "0.483"
+    )
     assert alpha["FAD mixture"]["ends"][:2] == ["1.800", "2.200"] and alpha["FAD mixture"]["best"]
     assert lines[1]["coverage"] == "4/4"  # of the FAD that rows are in order of; CBS has 3
     # The axis is the competitors': from alpha's 1.8 to gamma's 5.5 and 6% more on each side; noise stands at its edge.
@@ -168,9 +194,16 @@ def test_timebases_share_no_column(built):
     table = table_of(built)
     irs = [column["title"] for column in table["columns"]].index("IRS")
     bases = table["settings"]["timebase"]
-    values = {(bases[score[3]], table["settings"]["fps"][score[4]]): score[8] for score in table["scores"]
-              if score[1] == irs and table["rows"][score[0]][0] == "alpha"}
-    assert values == {("true", 100.0): 0.02, ("true", 150.0): 0.02, ("published", 150.0): pytest.approx(0.02 * 2 / 3, rel=1e-5)}
+    values = {
+        (bases[score[3]], table["settings"]["fps"][score[4]]): score[8]
+        for score in table["scores"]
+        if score[1] == irs and table["rows"][score[0]][0] == "alpha"
+    }
+    assert values == {
+        ("true", 100.0): 0.02,
+        ("true", 150.0): 0.02,
+        ("published", 150.0): pytest.approx(0.02 * 2 / 3, rel=1e-5),
+    }
     for path in built.rglob("*.html"):
         for part in re.findall(r"<table.*?</table>", path.read_text(), re.S):
             heads = re.findall(r"<thead>.*?</thead>", part, re.S)[0]
@@ -185,14 +218,28 @@ def rhythm(*rows: tuple) -> pd.DataFrame:
 
 ODD = {
     "the standard one, wherever it stands": (
-        [("published", 150, 100, 0.15), ("true", 200, 100, 0.15), ("true", 100, 10, 0.15), ("true", 100, 100, 0.05),
-         ("true", 100, 100, 0.15)], ("true", 100, 100, 0.15)),
+        [
+            ("published", 150, 100, 0.15),
+            ("true", 200, 100, 0.15),
+            ("true", 100, 10, 0.15),
+            ("true", 100, 100, 0.05),
+            ("true", 100, 100, 0.15),
+        ],
+        ("true", 100, 100, 0.15),
+    ),
     "no 100 fps: the lower of the two at 50 from it": (
-        [("true", 150, 100, 0.15), ("true", 50, 100, 0.15), ("true", 200, 100, 0.15)], ("true", 50, 100, 0.15)),
-    "the published timebase alone: its own standard": ([("published", 100, 100, 0.15), ("published", 150, 100, 0.15)],
-                                                       ("published", 150, 100, 0.15)),
+        [("true", 150, 100, 0.15), ("true", 50, 100, 0.15), ("true", 200, 100, 0.15)],
+        ("true", 50, 100, 0.15),
+    ),
+    "the published timebase alone: its own standard": (
+        [("published", 100, 100, 0.15), ("published", 150, 100, 0.15)],
+        ("published", 150, 100, 0.15),
+    ),
     "the true timebase, however odd": ([("published", 150, 100, 0.15), ("true", 400, 7, 0.3)], ("true", 400, 7, 0.3)),
-    "no lambda 100": ([("true", 100, 10, 0.15), ("true", 100, 120, 0.15), ("true", 100, 90, 0.15)], ("true", 100, 90, 0.15)),
+    "no lambda 100": (
+        [("true", 100, 10, 0.15), ("true", 100, 120, 0.15), ("true", 100, 90, 0.15)],
+        ("true", 100, 90, 0.15),
+    ),
     "lambda 100 at another fps alone": ([("true", 150, 100, 0.15), ("true", 100, 10, 0.15)], ("true", 100, 10, 0.15)),
     "no window 0.15": ([("true", 100, 100, 0.05), ("true", 100, 100, 0.2)], ("true", 100, 100, 0.2)),
     "two windows as near": ([("true", 100, 100, 0.2), ("true", 100, 100, 0.1)], ("true", 100, 100, 0.1)),
@@ -228,10 +275,16 @@ def test_every_page_shows_the_same_setting(run, tmp_path):
     assert page.count("<caption>150 fps, transition lambda 100, window 0.05 s,") == 2  # in each timebase
     (held,) = sources.read([other]).runs
     assert {sample.setting for sample in listening.choose(held)} == {("true", 150, 100, 0.05)}
-    assert [table["title"] for table in sensitivity.of_run(held)["timebase"]] == ["IRS", "CBS, window 0.05 s", "CBD mean"]
+    assert [table["title"] for table in sensitivity.of_run(held)["timebase"]] == [
+        "IRS",
+        "CBS, window 0.05 s",
+        "CBD mean",
+    ]
     notes = {table.note for table in paper_tables(held.scores, held.comparisons) if table.title == "CBS and CBD"}
-    assert notes == {"fps 150, transition lambda 100, real seconds, CBS window 0.05 s",
-                     "fps 150, transition lambda 100, published timebase, whose second is 1.5 s, CBS window 0.05 s"}
+    assert notes == {
+        "fps 150, transition lambda 100, real seconds, CBS window 0.05 s",
+        "fps 150, transition lambda 100, published timebase, whose second is 1.5 s, CBS window 0.05 s",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -271,8 +324,16 @@ def test_the_sum_of_generated_stems_is_one_column(with_results):
     table = table_of(with_results, "arrangement-slakh2100-test")
     titles, given = [column["title"] for column in table["columns"]], table["settings"]["given"]
     assert [title for title in titles if title.startswith("FAD")] == ["FAD mixture", "FAD generated"]
-    held = {(table["rows"][score[0]][0], given[score[2]]): score[8] for score in table["scores"] if titles[score[1]] == "CBS"}
-    assert held == {("synctrack", "drums"): 0.5259, ("synctrack", "drums+guitar"): 0.5576, ("synctrack", "drums+guitar+piano"): 0.5620}
+    held = {
+        (table["rows"][score[0]][0], given[score[2]]): score[8]
+        for score in table["scores"]
+        if titles[score[1]] == "CBS"
+    }
+    assert held == {
+        ("synctrack", "drums"): 0.5259,
+        ("synctrack", "drums+guitar"): 0.5576,
+        ("synctrack", "drums+guitar+piano"): 0.5620,
+    }
 
 
 def test_results_alone_are_enough(with_results):
@@ -283,10 +344,15 @@ def test_results_alone_are_enough(with_results):
     assert not (with_results / "audio").exists()
 
 
-@pytest.mark.parametrize("name, text, said", [
-    ("published.csv", "a,b\n", "it has no column paper"), ("published.csv", '"', "cannot be read as a table"),
-    ("releases.yaml", "releases: 3", "must be a list"), ("releases.yaml", "releases: [{version: 1}]", "must be a list"),
-])
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("published.csv", "a,b\n", "it has no column paper"),
+        ("published.csv", '"', "cannot be read as a table"),
+        ("releases.yaml", "releases: 3", "must be a list"),
+        ("releases.yaml", "releases: [{version: 1}]", "must be a list"),
+    ],
+)
 def test_damaged_results_are_named(name, text, said, tmp_path):
     make_run(tmp_path / "run", audio=False)
     (tmp_path / name).write_text(text)
@@ -299,13 +365,19 @@ def weights(built: Path) -> dict[str, int]:
     """{page: bytes of all that it shows before a press of Play}; the first page with the heaviest of its tables: the file
     of a table, and that of the heaviest other given stems."""
     shared = sum((built / name).stat().st_size for name in ("site.css", "icon.svg"))
-    most = max(file.stat().st_size + max((other.stat().st_size for other in file.with_suffix("").glob("*.js")), default=0)
-               for file in built.glob("data/board-*.js"))
+    most = max(
+        file.stat().st_size + max((other.stat().st_size for other in file.with_suffix("").glob("*.js")), default=0)
+        for file in built.glob("data/board-*.js")
+    )
     found = {}
     for path in built.rglob("*.html"):
         linked = [path.parent / target for target in Page(path.read_text()).targets if target.endswith((".js", ".png"))]
-        found[str(path.relative_to(built))] = (shared + path.stat().st_size + sum(file.stat().st_size for file in linked)
-                                               + (most if path.name == "index.html" else 0))
+        found[str(path.relative_to(built))] = (
+            shared
+            + path.stat().st_size
+            + sum(file.stat().st_size for file in linked)
+            + (most if path.name == "index.html" else 0)
+        )
     return found
 
 
@@ -341,7 +413,12 @@ def test_each_run_has_a_page_of_its_settings(tmp_path):
     site.write([tmp_path / "in"], tmp_path / "site")
     first = (tmp_path / "site" / "sensitivity.html").read_text()
     other = (tmp_path / "site" / "sensitivity" / "b.html").read_text()
-    assert "Run a</h2>" in first and "Run b</h2>" not in first and 'href="sensitivity/b.html"' in first and 'id="timebase"' in first
+    assert (
+        "Run a</h2>" in first
+        and "Run b</h2>" not in first
+        and 'href="sensitivity/b.html"' in first
+        and 'id="timebase"' in first
+    )
     assert "Run b</h2>" in other and 'href="../sensitivity.html"' in other and 'id="timebase"' not in other
 
 
@@ -349,16 +426,22 @@ def test_a_models_page(built):
     page = (built / "models" / "demo" / "beta.html").read_text()
     assert "ab" * 32 in page and "a small checkpoint trained on synthetic songs" in page and "c0ffee" in page
     assert "00009: no &lt;b&gt;memory&lt;/b&gt;" in page
-    assert ("mtbench run --models beta --suite band -n 4 --seed 7 --fps 100,150 --transition-lambda 100 --window 0.05,0.15 "
-            "--timebase true,published --embedding log-mel-stats") in page
+    assert (
+        "mtbench run --models beta --suite band -n 4 --seed 7 --fps 100,150 --transition-lambda 100 --window 0.05,0.15 "
+        "--timebase true,published --embedding log-mel-stats"
+    ) in page
     # FAD 4: the samples' CBD mean are 0.04, 0.044, 0.048, 0.052; their quartiles by linear interpolation.
-    assert re.search(r"beta</th><td>4/4</td><td>0.040</td><td>0.043</td><td>0.046</td><td>0.049</td><td>0.052</td>", page)
+    assert re.search(
+        r"beta</th><td>4/4</td><td>0.040</td><td>0.043</td><td>0.046</td><td>0.049</td><td>0.052</td>", page
+    )
 
 
 def test_a_run_with_weights_is_reproduced_by_a_config(run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     record = (other / "run.yaml").read_text()
-    (other / "run.yaml").write_text(record.replace("label: null\n    weights: null", "label: null\n    weights: 'a b.pt'", 1))
+    (other / "run.yaml").write_text(
+        record.replace("label: null\n    weights: null", "label: null\n    weights: 'a b.pt'", 1)
+    )
     site.write([other], tmp_path / "site")
     page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
     assert "weights: a b.pt" in page and "mtbench run --config reproduce.yaml" in page
@@ -377,7 +460,11 @@ def test_a_folder_of_audio_is_reproduced_by_its_path(run, tmp_path):
 def test_which_samples_there_are_to_hear(run):
     chosen = [sample for sample in listening.choose(sources.read([run]).runs[0]) if sample.model == "alpha"]
     # CBS grows with the number of the sample, and the last, 3, has none: best 2, worst 0.
-    assert [(sample.id, sample.why) for sample in chosen] == [("00000", ("fixed", "worst")), ("00001", ("fixed",)), ("00002", ("best",))]
+    assert [(sample.id, sample.why) for sample in chosen] == [
+        ("00000", ("fixed", "worst")),
+        ("00001", ("fixed",)),
+        ("00002", ("best",)),
+    ]
     assert chosen[0].kept == 4 and chosen[0].setting == ("true", 100.0, 100.0, 0.15)
     times, down = chosen[0].beats["bass"]
     assert times == pytest.approx([0.1, 0.6, 1.1, 1.6]) and down.tolist() == [True, False, False, False]
@@ -397,7 +484,10 @@ def test_audio_that_was_not_kept_is_not_offered(run, tmp_path):
     for stem in ("bass", "drums", "guitar", "piano"):
         (other / "audio" / "total" / "alpha" / stem / "00002.wav").unlink()
     chosen = [sample for sample in listening.choose(sources.read([other]).runs[0]) if sample.model == "alpha"]
-    assert [(sample.id, sample.why) for sample in chosen] == [("00000", ("fixed", "worst")), ("00001", ("fixed", "best"))]
+    assert [(sample.id, sample.why) for sample in chosen] == [
+        ("00000", ("fixed", "worst")),
+        ("00001", ("fixed", "best")),
+    ]
     assert {sample.kept for sample in chosen} == {3}
 
 
@@ -411,11 +501,20 @@ def test_no_audio_or_beats_from_outside_the_run(absolute, run, tmp_path, monkeyp
     for file in ("scores.csv", "samples.csv"):
         table = pd.read_csv(inside / file, dtype=str, keep_default_na=False)
         table.assign(model=table["model"].replace("alpha", name)).to_csv(inside / file, index=False)
-    assert {sample.model for sample in listening.choose(sources.read([Path("run")]).runs[0])} == {"beta", "gamma", "heldout", "noise"}
+    assert {sample.model for sample in listening.choose(sources.read([Path("run")]).runs[0])} == {
+        "beta",
+        "gamma",
+        "heldout",
+        "noise",
+    }
     (inside / "beats" / "total" / "beta.csv").rename(tmp_path / "beta.csv")
     (inside / "beats" / "total" / "beta.csv").symlink_to(tmp_path / "beta.csv")
     assert {sample.model: bool(sample.beats) for sample in listening.choose(sources.read([Path("run")]).runs[0])} == {
-        "beta": False, "gamma": True, "heldout": True, "noise": True}
+        "beta": False,
+        "gamma": True,
+        "heldout": True,
+        "noise": True,
+    }
 
 
 def test_flac_holds_the_very_samples(run):
@@ -449,14 +548,31 @@ def test_the_click_track_shows_what_the_page_says(tmp_path):
 def test_sensitivity_holds_timebases_side_by_side(run):
     made = sensitivity.of_run(sources.read([run]).runs[0])
     assert [panel["title"] for panel in made["irs"]] == ["True timebase", "Published timebase"]
-    assert made["irs"][0]["labels"] == ["100 / 100", "150 / 100"] and made["irs"][0]["lines"][0].y == pytest.approx([0.02, 0.02])
+    assert made["irs"][0]["labels"] == ["100 / 100", "150 / 100"] and made["irs"][0]["lines"][0].y == pytest.approx(
+        [0.02, 0.02]
+    )
     assert [panel["title"] for panel in made["cbs"]] == [
-        "True timebase, 100 fps, lambda 100", "True timebase, 150 fps, lambda 100", "Published timebase, 150 fps, lambda 100"]
+        "True timebase, 100 fps, lambda 100",
+        "True timebase, 150 fps, lambda 100",
+        "Published timebase, 150 fps, lambda 100",
+    ]
     irs = made["timebase"][0]
-    assert irs["rows"][0] == {"setting": "150 / 100", "model": "alpha", "true": "0.0200", "published": "0.0133", "ratio": "0.667",
-                              "scale": "0.667"}
+    assert irs["rows"][0] == {
+        "setting": "150 / 100",
+        "model": "alpha",
+        "true": "0.0200",
+        "published": "0.0133",
+        "ratio": "0.667",
+        "scale": "0.667",
+    }
     best = [(cell, mark) for cell, mark in made["cbd"][0]["rows"][0]["cells"]]
-    assert best == [("0.020", True), ("0.040", False), ("0.050", False), ("0.010", False), ("0.900", False)]  # controls take no mark
+    assert best == [
+        ("0.020", True),
+        ("0.040", False),
+        ("0.050", False),
+        ("0.010", False),
+        ("0.900", False),
+    ]  # controls take no mark
 
 
 @pytest.mark.parametrize("windows, section", [((0.15,), False), ((0.05, 0.15), True)])
@@ -475,7 +591,13 @@ def test_figures():
     # The axis goes in steps of 2 from 0 to 6, over 8 to 326 units: the median, 3, stands in the middle.
     assert f'cx="{(8 + 326) / 2:.1f}"' in drawn
     assert figures.distributions("none", "", [figures.Sample("a", "me", np.array([np.nan]))]) == ""
-    assert figures._ticks(0.0, 1.0) == [0.0, 0.25, 0.5, 0.75, 1.0] and figures._ticks(0.0, 0.0737) == [0, 0.02, 0.04, 0.06, 0.08]
+    assert figures._ticks(0.0, 1.0) == [0.0, 0.25, 0.5, 0.75, 1.0] and figures._ticks(0.0, 0.0737) == [
+        0,
+        0.02,
+        0.04,
+        0.06,
+        0.08,
+    ]
 
 
 def test_every_table_as_csv_and_json(built, run):
@@ -501,17 +623,27 @@ def test_every_table_as_csv_and_json(built, run):
 def test_a_big_table_is_csv_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(site, "JSON_ROWS", 300)  # the run has 190 scores, 600 of samples
     site.write([make_run(tmp_path / "run", audio=False)], tmp_path / "site")
-    assert {path.name for path in (tmp_path / "site" / "data").glob("s*.*")} == {"scores.csv", "scores.json", "samples-run.csv"}
+    assert {path.name for path in (tmp_path / "site" / "data").glob("s*.*")} == {
+        "scores.csv",
+        "scores.json",
+        "samples-run.csv",
+    }
     assert "no JSON: more than 300 rows" in (tmp_path / "site" / "data.html").read_text()
 
 
 def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
     folder = make_run(tmp_path / "run", {"alpha": 2.0, "beta": 4.0}, audio=False)
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False, dtype=str)
-    bass = (table["metric"] == "irs") & (table["track"] == "bass") & (table["fps"] == "100.0") & (table["model"] == "alpha")
+    bass = (
+        (table["metric"] == "irs")
+        & (table["track"] == "bass")
+        & (table["fps"] == "100.0")
+        & (table["model"] == "alpha")
+    )
     assert bass.sum() == 1
-    tuned = table[bass].assign(metric="tuning", fps="", transition_lambda="", timebase="", value="7.25", ci_low="6",
-                               ci_high="inf")
+    tuned = table[bass].assign(
+        metric="tuning", fps="", transition_lambda="", timebase="", value="7.25", ci_low="6", ci_high="inf"
+    )
     pd.concat([table, tuned]).to_csv(folder / "scores.csv", index=False)
     record = (folder / "run.yaml").read_text()
     (folder / "run.yaml").write_text(record.replace("engine: '3'", "engine: .inf"))
@@ -549,10 +681,12 @@ def test_two_runs_with_one_suite_are_one_table_of_two_runs(tmp_path):
 @pytest.fixture
 def three_lengths(tmp_path) -> Path:
     """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and at one of another suite."""
-    for name, suite, models, weights in (("short", "band", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0}, "ab"),
-                                         ("half", "band/30s", {"alpha": 3.0, "heldout": 1.5}, "ab"),
-                                         ("whole", "band/60s", {"alpha": 5.0, "heldout": 4.0}, "cd"),
-                                         ("slakh", "slakh2100/test/30s", {"beta": 4.0}, "ab")):
+    for name, suite, models, weights in (
+        ("short", "band", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0}, "ab"),
+        ("half", "band/30s", {"alpha": 3.0, "heldout": 1.5}, "ab"),
+        ("whole", "band/60s", {"alpha": 5.0, "heldout": 4.0}, "cd"),
+        ("slakh", "slakh2100/test/30s", {"beta": 4.0}, "ab"),
+    ):
         make_run(tmp_path / "in" / name, models, audio=False, suite=suite, provenance={"weights_sha256": weights * 32})
     return tmp_path / "in"
 
@@ -560,21 +694,37 @@ def three_lengths(tmp_path) -> Path:
 def test_one_model_by_clip_length(three_lengths):
     found = lengths.find(sources.read([three_lengths]).runs)
     assert {(one.suite, one.model): {seconds: run.name for seconds, (run, _) in one.runs.items()} for one in found} == {
-        ("band", "alpha"): {10.24: "short", 30.72: "half"}, ("band", "heldout"): {10.24: "short", 30.72: "half", 61.44: "whole"}}
+        ("band", "alpha"): {10.24: "short", 30.72: "half"},
+        ("band", "heldout"): {10.24: "short", 30.72: "half", 61.44: "whole"},
+    }
     (made,) = lengths.by_suite(found)
     true, published = made["tables"]
     assert true["setting"] == "true seconds · 100 fps · lambda 100 · window 0.15 s"
     assert published["setting"] == "published timebase · 150 fps · lambda 100 · window 0.15 s"
     assert [metric.title + stem for metric, stem in true["columns"]] == [
-        "CBS", "CBD mean", "CBD std", "CBD median", "IRSbass", "IRSdrums", "IRSguitar", "IRSpiano"]
+        "CBS",
+        "CBD mean",
+        "CBD std",
+        "CBD median",
+        "IRSbass",
+        "IRSdrums",
+        "IRSguitar",
+        "IRSpiano",
+    ]
     heldout = dict(true["groups"])["heldout"]
     # FAD 1, 1.5 and 4: CBS 1/(1 + FAD) + 0.15, CBD FAD/100, IRS FAD/100 s, intervals 0.9 and 1.1 times that.
     assert [(seconds, cells[0]["text"], cells[1]["text"], cells[4]["text"]) for seconds, _, cells, _ in heldout] == [
-        ("10.24 s", "0.650", "0.010", "0.0100"), ("30.72 s", "0.550", "0.015", "0.0150"), ("61.44 s", "0.350", "0.040", "0.0400")]
-    assert heldout[2][2][1]["ends"] == ["0.036", "0.044"] and {scored for *_, scored in heldout} == {"3/4"}  # the last has no CBS
+        ("10.24 s", "0.650", "0.010", "0.0100"),
+        ("30.72 s", "0.550", "0.015", "0.0150"),
+        ("61.44 s", "0.350", "0.040", "0.0400"),
+    ]
+    assert heldout[2][2][1]["ends"] == ["0.036", "0.044"] and {scored for *_, scored in heldout} == {
+        "3/4"
+    }  # the last has no CBS
     assert dict(published["groups"])["heldout"][2][2][4]["text"] == "0.0267"  # 2/3 of 0.04
     assert [panel["title"] for panel in made["panels"]] == [
-        f"{model}, {title}" for model in ("alpha", "heldout") for title in ("CBS", "CBD mean", "IRS of all stems")]
+        f"{model}, {title}" for model in ("alpha", "heldout") for title in ("CBS", "CBD mean", "IRS of all stems")
+    ]
     # Sample i has the score times 1 + i/10, and the last no CBS: 0.35, 0.385, 0.42 at FAD 4.
     name, count, ends = made["panels"][3]["rows"][2]
     assert (name, count) == ("61.44 s", "3/4")
@@ -592,7 +742,10 @@ def test_lengths_compare_at_one_setting(three_lengths):
     assert [table["setting"][:21] for table in made["tables"]] == ["true seconds · 100 fp", "published timebase · "]
     assert [(model, len(rows)) for model, rows in made["tables"][0]["groups"]] == [("heldout", 2)]
     table[table["metric"] == "fad"].to_csv(path, index=False)
-    assert lengths.by_suite([one for one in lengths.find(sources.read([three_lengths]).runs) if one.model == "alpha"]) == []
+    assert (
+        lengths.by_suite([one for one in lengths.find(sources.read([three_lengths]).runs) if one.model == "alpha"])
+        == []
+    )
 
 
 def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
@@ -601,13 +754,29 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
     assert "By clip length: band" in page and "By clip length: slakh" not in page
     # Each run then has a page of its own.
     assert {name for name in ("short", "half", "whole", "slakh") if f'href="sensitivity/{name}.html"' in page} == {
-        "short", "half", "whole", "slakh"} and "IRS by decoder setting" not in page
-    assert page.count('<th scope="rowgroup" colspan="10">heldout</th>') == 2 and page.count('<th scope="row">30.72 s ') == 4
+        "short",
+        "half",
+        "whole",
+        "slakh",
+    } and "IRS by decoder setting" not in page
+    assert (
+        page.count('<th scope="rowgroup" colspan="10">heldout</th>') == 2
+        and page.count('<th scope="row">30.72 s ') == 4
+    )
     assert 'aria-label="Distribution of heldout, CBS over samples: 10.24 s, 30.72 s, 61.44 s"' in page
     link = "sensitivity.html#by-length"
-    linked = {path.relative_to(tmp_path / "site" / "models").as_posix() for path in (tmp_path / "site").rglob("models/*/*.html")
-              if link in path.read_text()}
-    assert linked == {"short/alpha.html", "short/heldout.html", "half/alpha.html", "half/heldout.html", "whole/heldout.html"}
+    linked = {
+        path.relative_to(tmp_path / "site" / "models").as_posix()
+        for path in (tmp_path / "site").rglob("models/*/*.html")
+        if link in path.read_text()
+    }
+    assert linked == {
+        "short/alpha.html",
+        "short/heldout.html",
+        "half/alpha.html",
+        "half/heldout.html",
+        "whole/heldout.html",
+    }
     # One length alone: nothing.
     assert "By clip length" not in (built / "sensitivity.html").read_text()
     assert link not in (built / "models" / "demo" / "alpha.html").read_text()
@@ -626,7 +795,12 @@ def test_a_folder_of_audio_is_no_model_of_two_lengths(tmp_path):
         rows = {"x": {"name": "folder:a/x"}, "named": {"name": "folder:a/y", "label": "named"}}
         for entry, (row, more) in zip(record["config"]["models"], rows.items()):
             entry.update(more)
-            record["models"][row] = {"what": "a folder of audio", "clips": 4, "incomplete": 0, "content_sha256": "ab" * 32}
+            record["models"][row] = {
+                "what": "a folder of audio",
+                "clips": 4,
+                "incomplete": 0,
+                "content_sha256": "ab" * 32,
+            }
         (folder / "run.yaml").write_text(yaml.safe_dump(record))
     assert joined(tmp_path / "in") == {"alpha": {"short", "half"}}
 
@@ -646,10 +820,16 @@ def test_other_beats_or_metrics_are_never_joined(three_lengths):
     assert joined(three_lengths) == {}
 
 
-@pytest.mark.parametrize("short, half, whole, found", [
-    ("", "", "", {"short", "half", "whole"}), ("2", "2", "2", {"short", "half", "whole"}), ("2", "3", "2", {"short", "whole"}),
-    ("", "3", "3", {"short", "half", "whole"}), ("2", "", "3", {"short", "half"}),  # one that is not known: as the first that is
-])
+@pytest.mark.parametrize(
+    "short, half, whole, found",
+    [
+        ("", "", "", {"short", "half", "whole"}),
+        ("2", "2", "2", {"short", "half", "whole"}),
+        ("2", "3", "2", {"short", "whole"}),
+        ("", "3", "3", {"short", "half", "whole"}),
+        ("2", "", "3", {"short", "half"}),  # one that is not known: as the first that is
+    ],
+)
 def test_songs_of_another_version_are_never_joined(short, half, whole, found, three_lengths):
     for name, version in (("short", short), ("half", half), ("whole", whole)):
         with (three_lengths / name / "run.yaml").open("a") as record:

@@ -58,10 +58,18 @@ def test_order_shift_and_gain():
     assert moved == pytest.approx([5 * end + 7 for end in stats.interval(held)])
 
 
-@pytest.mark.parametrize("clips, value, se", [
-    ([], np.nan, np.nan), ([np.nan, np.nan], np.nan, np.nan), ([2.0], 2.0, np.nan), ([2.0, np.nan], 2.0, np.nan),
-    ([0.1, 0.1, 0.1], 0.1, 0.0), ([0.0, 0.0], 0.0, 0.0), ([[1.0, 1.0], [2.0, np.nan]], 1.25, np.nan),
-])
+@pytest.mark.parametrize(
+    "clips, value, se",
+    [
+        ([], np.nan, np.nan),
+        ([np.nan, np.nan], np.nan, np.nan),
+        ([2.0], 2.0, np.nan),
+        ([2.0, np.nan], 2.0, np.nan),
+        ([0.1, 0.1, 0.1], 0.1, 0.0),
+        ([0.0, 0.0], 0.0, 0.0),
+        ([[1.0, 1.0], [2.0, np.nan]], 1.25, np.nan),
+    ],
+)
 def test_what_shows_no_spread_has_no_interval(clips, value, se):
     found = stats.resample(np.array(clips, float))
     assert (found.value, found.se) == pytest.approx((value, se), nan_ok=True)
@@ -99,7 +107,8 @@ def test_p_is_near_welchs_where_clips_are_normal():
     random = RANDOM(4)
     a, b = random.standard_normal(100), 2 * random.standard_normal(60) + 0.5
     assert stats.difference(stats.resample(a), stats.resample(b)).p == pytest.approx(
-        ttest_ind(a, b, equal_var=False).pvalue, abs=0.02)
+        ttest_ind(a, b, equal_var=False).pvalue, abs=0.02
+    )
 
 
 def test_pairing_narrows_what_goes_together():
@@ -119,7 +128,9 @@ def test_paired_with_gaps_is_over_what_both_have():
     a, b = skewed(random, 20, 4), skewed(random, 20, 4)
     a[3, 1] = a[5] = b[7, 0] = np.nan
     both = [np.where(np.isnan(a) | np.isnan(b), np.nan, one) for one in (a, b)]
-    assert stats.paired_difference(a, b).value == pytest.approx(stats.resample(both[0]).value - stats.resample(both[1]).value)
+    assert stats.paired_difference(a, b).value == pytest.approx(
+        stats.resample(both[0]).value - stats.resample(both[1]).value
+    )
     equal = np.where(b > np.quantile(b, 0.75), np.nan, b)  # as good on every clip, silent on the hard ones
     assert stats.paired_difference(equal, b).value == 0 and stats.paired_difference(equal, b).p == 1
     nothing = stats.paired_difference([1, 2, np.nan, np.nan], [np.nan, np.nan, 3, 4])

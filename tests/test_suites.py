@@ -94,9 +94,16 @@ def test_unknown_suites_get_a_guess():
         suites.open_suite("folder:/nowhere/at/all")
 
 
-@pytest.mark.parametrize("name, there_are", [
-    ("band/20s", "band (10.24 s), band/30s (30.72 s), band/60s (61.44 s)"),
-    ("slakh2100/train/30", "slakh2100/train (10.24 s), slakh2100/train/30s (30.72 s), slakh2100/train/60s (61.44 s)")])
+@pytest.mark.parametrize(
+    "name, there_are",
+    [
+        ("band/20s", "band (10.24 s), band/30s (30.72 s), band/60s (61.44 s)"),
+        (
+            "slakh2100/train/30",
+            "slakh2100/train (10.24 s), slakh2100/train/30s (30.72 s), slakh2100/train/60s (61.44 s)",
+        ),
+    ],
+)
 def test_a_length_that_is_none_is_answered_with_those_there_are(name, there_are):
     with pytest.raises(UsageError) as error:
         suites.open_suite(name)
@@ -163,7 +170,9 @@ def test_heldout_windows_of_slakh_take_turns(tmp_path, monkeypatch):
     assert [song.id for song in suite.heldout()] == [f"Track0000{name}" for name in order]
     # Four further on, and one more where that is the same track.
     others = ["3-001", "3-001", "4-001", "1-002", "4-002", "1-000", "2-000", "3-000", "1-001"]
-    assert [song.id for song in Heldout(suite, shuffled=True).generate(9, STEMS)] == [f"Track0000{name}" for name in others]
+    assert [song.id for song in Heldout(suite, shuffled=True).generate(9, STEMS)] == [
+        f"Track0000{name}" for name in others
+    ]
     assert [song.id for song in suite.reference()] == ["Track00100-000", "Track00100-001"]  # the published order
 
 
@@ -215,14 +224,18 @@ def swap(one, other):
     other.write_bytes(held)
 
 
-@pytest.mark.parametrize("change", [
-    lambda songs: soundfile.write(songs / "heldout/piano/c.wav", np.zeros(3200), 16000),
-    lambda songs: soundfile.write(songs / "reference/piano/a.wav", np.zeros(3200), 16000),
-    lambda songs: [file.rename(file.with_stem("d")) for file in (songs / "heldout").rglob("c.wav")],
-    lambda songs: (songs / "reference/bass/b.wav").unlink(),
-    lambda songs: [(songs / f"reference/{stem}/b.wav").rename(songs / f"heldout/{stem}/b.wav") for stem in STEMS],
-    lambda songs: swap(songs / "heldout/bass/c.wav", songs / "heldout/guitar/c.wav"),
-], ids=["held-out audio", "reference audio", "a name", "a clip less", "a clip elsewhere", "stems swapped"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda songs: soundfile.write(songs / "heldout/piano/c.wav", np.zeros(3200), 16000),
+        lambda songs: soundfile.write(songs / "reference/piano/a.wav", np.zeros(3200), 16000),
+        lambda songs: [file.rename(file.with_stem("d")) for file in (songs / "heldout").rglob("c.wav")],
+        lambda songs: (songs / "reference/bass/b.wav").unlink(),
+        lambda songs: [(songs / f"reference/{stem}/b.wav").rename(songs / f"heldout/{stem}/b.wav") for stem in STEMS],
+        lambda songs: swap(songs / "heldout/bass/c.wav", songs / "heldout/guitar/c.wav"),
+    ],
+    ids=["held-out audio", "reference audio", "a name", "a clip less", "a clip elsewhere", "stems swapped"],
+)
 def test_another_version_for_other_songs(change, songs):
     version = Folder(songs).version
     change(songs)
@@ -251,9 +264,12 @@ def test_a_folder_says_what_it_cuts_pads_and_leaves_out(tmp_path):
         f"reference of folder:{tmp_path}: 1 of 5 clips has stems longer than 10.24 s, which are cut",
         f"reference of folder:{tmp_path}: 2 of 5 clips have stems shorter than 10.24 s, which are zero-padded",
         f"reference of folder:{tmp_path}: 7 incomplete clips are left out: "
-        + "; ".join(f"x{number} ({lacks})" for number in range(5)) + "; and 2 more",
+        + "; ".join(f"x{number} ({lacks})" for number in range(5))
+        + "; and 2 more",
     ]
     assert list(suite.heldout().notices) == []
     (tmp_path / "heldout/drums/e.wav").unlink()
-    assert Folder(tmp_path).heldout().notices == [f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)"]
+    assert Folder(tmp_path).heldout().notices == [
+        f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)"
+    ]
     assert list(suites.open_suite("band").reference().notices) == []

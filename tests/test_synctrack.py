@@ -10,8 +10,15 @@ from parity import assert_golden, assert_names_and_shapes, fill, golden, manifes
 from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.network import ABLATIONS, SpatialTransformer
 
-SMALL = dict(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,),
-             num_head_channels=16, latent_t=8, latent_f=4)
+SMALL = dict(
+    model_channels=32,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_resolutions=(2,),
+    num_head_channels=16,
+    latent_t=8,
+    latent_f=4,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +88,15 @@ def check_unet(network: SyncTrackUNet, name: str, seed: int, timesteps: list[int
     assert_golden(arrays, "out", out.flatten(0, 1))
 
 
-@pytest.mark.parametrize("name, seed, timesteps", [
-    ("b1_s1111", 1111, [500]), ("b2_s1113", 1113, [981, 41]), ("b3_s1115", 1115, [996, 496, 1]),
-    ("b5_s1117", 1117, [11, 211, 411, 611, 811])])
+@pytest.mark.parametrize(
+    "name, seed, timesteps",
+    [
+        ("b1_s1111", 1111, [500]),
+        ("b2_s1113", 1113, [981, 41]),
+        ("b3_s1115", 1115, [996, 496, 1]),
+        ("b5_s1117", 1117, [11, 211, 411, 611, 811]),
+    ],
+)
 def test_tiny_golden(tiny, name, seed, timesteps):
     check_unet(tiny, f"synctrack_unet_tiny_{name}", seed, timesteps)
 
@@ -98,8 +111,13 @@ def test_full_golden(name, seed, timesteps):
 def check_ddim(network, name, shape, steps, eta, start_seed, noise_seed, **arrangement) -> None:
     arrays = golden(name)
     generator = torch.Generator().manual_seed(noise_seed)
-    trajectory = ddim(network, seeded(start_seed, *shape), ddim_schedule(steps, eta),
-                      lambda: torch.randn(shape, generator=generator), **arrangement)
+    trajectory = ddim(
+        network,
+        seeded(start_seed, *shape),
+        ddim_schedule(steps, eta),
+        lambda: torch.randn(shape, generator=generator),
+        **arrangement,
+    )
     for k, (x, x0) in enumerate(trajectory):
         if any(key.startswith(f"x_after_{k}") for key in arrays):
             assert_golden(arrays, f"x_after_{k}", x)
@@ -119,8 +137,17 @@ def test_ddim_tiny_golden_eta_1(tiny):
 def test_inpainting_tiny_golden(tiny):
     mask = torch.ones(1, 4, 1, 1, 1)
     mask[:, 1] = 0  # `inpaint_tracks` [1]: drums are generated, the others given
-    check_ddim(tiny, "ddim_tiny_inpaint_b1", (1, 4, 8, 256, 16), 4, 1.0, 2107, 2108,
-               known=seeded(2109, 1, 4, 8, 256, 16), mask=mask)
+    check_ddim(
+        tiny,
+        "ddim_tiny_inpaint_b1",
+        (1, 4, 8, 256, 16),
+        4,
+        1.0,
+        2107,
+        2108,
+        known=seeded(2109, 1, 4, 8, 256, 16),
+        mask=mask,
+    )
 
 
 @pytest.mark.slow
@@ -138,7 +165,7 @@ def test_in_the_papers_form_a_sample_does_not_depend_on_its_batch():
     network, x, t = small(), seeded(1, 3, 4, 8, 8, 4), torch.tensor([900, 500, 1])
     together = network(x, t)
     for i in range(3):
-        assert relative_l2(together[i:i + 1], network(x[i:i + 1], t[i:i + 1])) < 2e-6
+        assert relative_l2(together[i : i + 1], network(x[i : i + 1], t[i : i + 1])) < 2e-6
     assert relative_l2(together[[2, 0, 1]], network(x[[2, 0, 1]], t[[2, 0, 1]])) < 2e-6
 
 
@@ -203,10 +230,15 @@ def test_parameters_of_the_ablations_add_up():
     a = 16 + 1_152 + 66_048 + 512 * sum(res_blocks)
     full = 241_314_712
     backbone = full - a - b(attention_blocks) - c(attention_blocks)
-    expected = {"backbone": backbone, "a": backbone + a, "a-b": backbone + a + b(attention_blocks),
-                "a-c": backbone + a + c(attention_blocks),
-                "alternate": backbone + a + b(attention_blocks[0::2]) + c(attention_blocks[1::2]),
-                "reorder": full, "full": full}
+    expected = {
+        "backbone": backbone,
+        "a": backbone + a,
+        "a-b": backbone + a + b(attention_blocks),
+        "a-c": backbone + a + c(attention_blocks),
+        "alternate": backbone + a + b(attention_blocks[0::2]) + c(attention_blocks[1::2]),
+        "reorder": full,
+        "full": full,
+    }
     assert list(ABLATIONS) == list(expected)
     for name, options in ABLATIONS.items():
         with torch.device("meta"):
@@ -217,8 +249,18 @@ def test_parameters_of_the_ablations_add_up():
 PARTS = {"a": ("switcher", "switcher_transform"), "b": ("attn_cross_track", "norm_ct"), "c": ("attn_beat",)}
 
 
-@pytest.mark.parametrize("name, parts", [("backbone", ""), ("a", "a"), ("a-b", "ab"), ("a-c", "ac"),
-                                         ("alternate", "abc"), ("reorder", "abc"), ("full", "abc")])
+@pytest.mark.parametrize(
+    "name, parts",
+    [
+        ("backbone", ""),
+        ("a", "a"),
+        ("a-b", "ab"),
+        ("a-c", "ac"),
+        ("alternate", "abc"),
+        ("reorder", "abc"),
+        ("full", "abc"),
+    ],
+)
 def test_an_ablation_has_its_parts_and_uses_all_it_has(name, parts):
     network, x, t = small(**ABLATIONS[name]), seeded(1, 2, 4, 8, 8, 4), torch.tensor([500, 1])
     modules = {part for key in network.state_dict() for part in key.split(".")}
@@ -244,8 +286,18 @@ def test_the_order_of_the_attentions_across_tracks(name):
             module.register_forward_pre_hook(lambda *_, letter=letter: order.append(letter))
     network(seeded(1, 1, 4, 8, 8, 4), torch.tensor([500]))
     # Six blocks: two of the input, the middle, three of the output.
-    assert "".join(order) == {"backbone": "", "a": "", "a-b": "b" * 6, "a-c": "c" * 6, "alternate": "bcbcbc",
-                              "reorder": "cb" * 6, "full": "bc" * 6}[name]
+    assert (
+        "".join(order)
+        == {
+            "backbone": "",
+            "a": "",
+            "a-b": "b" * 6,
+            "a-c": "c" * 6,
+            "alternate": "bcbcbc",
+            "reorder": "cb" * 6,
+            "full": "bc" * 6,
+        }[name]
+    )
 
 
 def test_the_ablations_are_seven_networks():
@@ -292,8 +344,9 @@ def test_without_the_prior_tracks_are_alike(cross_track):
 
 
 def test_other_numbers_of_tracks_and_channels():
-    network = small(num_tracks=3, in_channels=5, out_channels=5, channel_mult=(1, 1, 2), attention_resolutions=(1, 4),
-                    latent_t=16)
+    network = small(
+        num_tracks=3, in_channels=5, out_channels=5, channel_mult=(1, 1, 2), attention_resolutions=(1, 4), latent_t=16
+    )
     assert network(seeded(1, 2, 3, 5, 16, 4), torch.tensor([1, 2])).shape == (2, 3, 5, 16, 4)
 
 
@@ -306,24 +359,30 @@ def test_autocast_and_channels_last_stay_close_to_float32():
     assert relative_l2(network(x, t), expected) < 2e-6
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"model_channels": 48}, "48 channels.*multiple of norm_groups=32"),
-    ({"channel_mult": ()}, "channel_mult"),
-    ({"attention_resolutions": (3,)}, "attention resolution 3"),
-    ({"num_head_channels": 48}, "multiple of num_head_channels=48"),
-    ({"latent_t": 100}, "latent_t=100.*down-sampling 8"),
-    ({"dims": 3}, "dims must be"),
-    ({"cross_track_keys": "all"}, "cross_track_keys must be"),
-    ({"time_residuals": 3}, "time_residuals must be"),
-    ({"instrument_prior": "no"}, "instrument_prior must be"),
-    ({"cross_track": "both"}, "cross_track must be one of .*global-then-time.*got 'both'")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"model_channels": 48}, "48 channels.*multiple of norm_groups=32"),
+        ({"channel_mult": ()}, "channel_mult"),
+        ({"attention_resolutions": (3,)}, "attention resolution 3"),
+        ({"num_head_channels": 48}, "multiple of num_head_channels=48"),
+        ({"latent_t": 100}, "latent_t=100.*down-sampling 8"),
+        ({"dims": 3}, "dims must be"),
+        ({"cross_track_keys": "all"}, "cross_track_keys must be"),
+        ({"time_residuals": 3}, "time_residuals must be"),
+        ({"instrument_prior": "no"}, "instrument_prior must be"),
+        ({"cross_track": "both"}, "cross_track must be one of .*global-then-time.*got 'both'"),
+    ],
+)
 def test_config_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         SyncTrackConfig(**options)
 
 
-@pytest.mark.parametrize("shape, steps", [((1, 3, 8, 8, 4), 1), ((1, 4, 7, 8, 4), 1), ((1, 4, 8, 7, 4), 1),
-                                          ((4, 8, 8, 4), 4), ((2, 4, 8, 8, 4), 1)])
+@pytest.mark.parametrize(
+    "shape, steps",
+    [((1, 3, 8, 8, 4), 1), ((1, 4, 7, 8, 4), 1), ((1, 4, 8, 7, 4), 1), ((4, 8, 8, 4), 4), ((2, 4, 8, 8, 4), 1)],
+)
 def test_forward_refuses(shape, steps):
     with pytest.raises(ValueError, match="SyncTrackUNet: expected"):
         small()(torch.zeros(shape), torch.zeros(steps))

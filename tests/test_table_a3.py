@@ -39,9 +39,10 @@ def test_the_differences_are_those_that_the_notes_explain(ours):
 @pytest.mark.parametrize("column, wrong", [("parameters", 3_681_281), ("input", (4, 128, 64, 64)), ("output", None)])
 def test_a_planted_wrong_row_is_reported(ours, column, wrong):
     i = [row.index for row in PAPER].index("4-11")
-    rows = [*PAPER[:i], PAPER[i]._replace(**{column: wrong}), *PAPER[i + 1:]]
-    assert [(row.index, *unexplained(row, mine)) for row, mine in zip(rows, ours) if unexplained(row, mine)] \
-        == [("4-11", column)]
+    rows = [*PAPER[:i], PAPER[i]._replace(**{column: wrong}), *PAPER[i + 1 :]]
+    assert [(row.index, *unexplained(row, mine)) for row, mine in zip(rows, ours) if unexplained(row, mine)] == [
+        ("4-11", column)
+    ]
     assert closing(rows, ours).startswith("33 of 34 rows")
     console = Console(width=200, file=io.StringIO())
     console.print(table(rows, ours))
@@ -69,7 +70,7 @@ def test_the_command(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         table_a3.main()
     assert stop.value.code == 1
-    planted, = (line for line in capsys.readouterr().out.splitlines() if "≠" in line)
+    (planted,) = (line for line in capsys.readouterr().out.splitlines() if "≠" in line)
     assert planted.split()[-4:] == ["9,225", "9,224", "≠", "parameters"]
 
 

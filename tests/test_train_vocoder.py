@@ -12,8 +12,14 @@ from lightning_fabric import Fabric
 
 from mtbench.errors import UsageError
 from mtbench.suites import band
-from musicldm.discriminators import (PERIODS, Discriminators, PeriodDiscriminator, adversarial_loss, discriminator_loss,
-                                     feature_loss)
+from musicldm.discriminators import (
+    PERIODS,
+    Discriminators,
+    PeriodDiscriminator,
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
+)
 from musicldm.generator import load_vocoder, sha256
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, log_mel
@@ -21,8 +27,13 @@ from musicldm.train_vocoder import Adversary, crops, mel_loss, stft_loss, synthe
 from musicldm.training import Shards, TrainConfig
 from musicldm.vae import VAE, VAEConfig
 
-SMALL = HiFiGANConfig(upsample_initial_channel=16, upsample_rates=(10, 16), upsample_kernel_sizes=(20, 32),
-                      resblock_kernel_sizes=(3,), resblock_dilation_sizes=((1, 3),))
+SMALL = HiFiGANConfig(
+    upsample_initial_channel=16,
+    upsample_rates=(10, 16),
+    upsample_kernel_sizes=(20, 32),
+    resblock_kernel_sizes=(3,),
+    resblock_dilation_sizes=((1, 3),),
+)
 SMALL_VAE = VAEConfig(ch=4, ch_mult=(1, 1, 1, 1, 1), num_res_blocks=1, norm_groups=2)
 
 
@@ -32,13 +43,22 @@ def noise(rows: int, samples: int, seed: int = 0) -> torch.Tensor:
 
 def test_the_discriminators_have_the_published_sizes():
     """Weights, a gain and a bias a channel; spectral norm, on the first scale, has no gains."""
+
     def expected(width: float) -> tuple[int, int]:
         n = [round(width * c) for c in (32, 128, 512, 1024)]
         period = [(1, n[0], 5), (n[0], n[1], 5), (n[1], n[2], 5), (n[2], n[3], 5), (n[3], n[3], 5), (n[3], 1, 3)]
         n = [round(width * c) for c in (128, 256, 512, 1024)]
         few, many = max(4 * width, 1), 16 * width  # groups
-        scale = [(1, n[0], 15), (n[0] / few, n[0], 41), (n[0] / many, n[1], 41), (n[1] / many, n[2], 41),
-                 (n[2] / many, n[3], 41), (n[3] / many, n[3], 41), (n[3], n[3], 5), (n[3], 1, 3)]
+        scale = [
+            (1, n[0], 15),
+            (n[0] / few, n[0], 41),
+            (n[0] / many, n[1], 41),
+            (n[1] / many, n[2], 41),
+            (n[2] / many, n[3], 41),
+            (n[3] / many, n[3], 41),
+            (n[3], n[3], 5),
+            (n[3], 1, 3),
+        ]
         count = lambda convs, gains: sum(out * (fan * kernel + 1 + gains) for fan, out, kernel in convs)  # noqa: E731
         return 5 * count(period, 1), 2 * count(scale, 1) + count(scale, 0)
 
@@ -61,7 +81,8 @@ def test_what_the_discriminators_return():
         length = math.ceil(8160 / period)
         lengths = [length := math.ceil(length / 3) for _ in range(4)] + 2 * [math.ceil(8160 / period / 81)]
         assert [tuple(layer.shape) for layer in layers] == [
-            (2 * period, channels, n) for channels, n in zip((4, 16, 64, 128, 128, 1), lengths)]
+            (2 * period, channels, n) for channels, n in zip((4, 16, 64, 128, 128, 1), lengths)
+        ]
     for scale, layers in enumerate(judged[5:]):
         length = (8160, 4081, 2041)[scale]  # the mean over 4 samples, every 2, with 2 zeros at both ends
         assert [layer.shape[1] for layer in layers] == [16, 16, 32, 64, 128, 128, 128, 1]
@@ -117,8 +138,13 @@ def test_crops_of_mels_and_waves_lie_at_one_place(tmp_path):
     np.save(tmp_path / "000000.npy", np.rint(32768 * waves.numpy()).astype(np.int16))
     (tmp_path / "mels").mkdir()
     np.save(tmp_path / "mels" / "000000.npy", log_mel(waves).numpy().astype(np.float16))
-    mel, wave = crops(Shards(tmp_path / "mels", 3), Shards(tmp_path, 3), torch.tensor([0, 2, 1, 2]), 20,
-                      torch.Generator().manual_seed(1))
+    mel, wave = crops(
+        Shards(tmp_path / "mels", 3),
+        Shards(tmp_path, 3),
+        torch.tensor([0, 2, 1, 2]),
+        20,
+        torch.Generator().manual_seed(1),
+    )
     assert mel.shape == (4, 64, 20) and wave.shape == (4, 20 * HOP) and mel.dtype == wave.dtype == torch.float32
     own = log_mel(wave, 20).transpose(1, 2)
     assert (own - mel)[:, :, 4:-4].abs().max() < 0.05  # frames whose window lies within the crop; 16-bit rounding
@@ -129,17 +155,41 @@ def config(work: Path, **changes) -> TrainConfig:
     """A config whose songs lie in the cache of its work folder: three decaying tones and their log-mels."""
     folders = [work / f"{kind}-band{band.VERSION}-1000000" for kind in ("waves", "mels")]
     time = np.arange(163_840) / 16_000
-    waves = np.stack([[0.5 * np.sin(2 * np.pi * 110 * 2**(song + stem / 4) * time) * np.exp(-(time % 0.5) / 0.1)
-                       for stem in range(4)] for song in range(3)]).astype(np.float32)
+    waves = np.stack(
+        [
+            [
+                0.5 * np.sin(2 * np.pi * 110 * 2 ** (song + stem / 4) * time) * np.exp(-(time % 0.5) / 0.1)
+                for stem in range(4)
+            ]
+            for song in range(3)
+        ]
+    ).astype(np.float32)
     cached = np.rint(32768 * waves).astype(np.int16), log_mel(torch.from_numpy(waves)).half().numpy()
     for folder, values in zip(folders, cached):
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "000000.npy", values)
-    return TrainConfig(**{
-        "name": "vocoder", "network": vars(SMALL), "out": work / "checkpoints" / "vocoder.pt", "work": work, "songs": 3,
-        "validation": 1, "steps": 8, "batch": 2, "learning_rate": 2e-3, "betas": (0.8, 0.99), "warm_up": 2,
-        "ema_decay": 0.5, "report_every": 2, "crop": 10, "discriminator_width": 1 / 32, "adversarial_from": 3,
-        "stft_weight": 10.0, **changes})
+    return TrainConfig(
+        **{
+            "name": "vocoder",
+            "network": vars(SMALL),
+            "out": work / "checkpoints" / "vocoder.pt",
+            "work": work,
+            "songs": 3,
+            "validation": 1,
+            "steps": 8,
+            "batch": 2,
+            "learning_rate": 2e-3,
+            "betas": (0.8, 0.99),
+            "warm_up": 2,
+            "ema_decay": 0.5,
+            "report_every": 2,
+            "crop": 10,
+            "discriminator_width": 1 / 32,
+            "adversarial_from": 3,
+            "stft_weight": 10.0,
+            **changes,
+        }
+    )
 
 
 def logged(work: Path) -> list[dict[str, float]]:
@@ -171,8 +221,10 @@ def test_a_tiny_training_learns_the_spectrum_and_exports(tmp_path):
     mel = log_mel(noise(1, 4000), 25).transpose(1, 2)
     with torch.no_grad():
         made, expected = plain(mel), trained(mel)
-    assert all(torch.equal(value.half(), checkpoint["state_dict"][name])
-               for name, value in trained.folded().state_dict().items())
+    assert all(
+        torch.equal(value.half(), checkpoint["state_dict"][name])
+        for name, value in trained.folded().state_dict().items()
+    )
     assert torch.linalg.norm(made - expected) < 2e-2 * torch.linalg.norm(expected)  # the layers cancel to a soft wave
     assert torch.equal(load_vocoder(asked.out)(mel), made)
 
@@ -273,14 +325,17 @@ def test_the_generator_keeps_float32_where_precision_is_mixed():
     assert mixed.shape == (2, 4000) and torch.equal(mixed, vocoder(mel)[:, 0])
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"crop": 6}, "crop: 6 frames; the vocoder learns from 7 to 1024"),
-    ({"crop": 1025}, "crop: 1025 frames"),
-    ({"discriminator_width": 0.3}, "discriminator_width: .* whole number"),
-    ({"network": {"upsample_rates": [5, 4]}}, "network: .*upsample_rates and upsample_kernel_sizes differ"),
-    ({"network": {"num_mels": 80}}, "network: the log-mels have 64 bands and a hop of 160 samples, not 80 and 160"),
-    ({"network": {"channels": 3}}, "network: .*channels"),
-])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"crop": 6}, "crop: 6 frames; the vocoder learns from 7 to 1024"),
+        ({"crop": 1025}, "crop: 1025 frames"),
+        ({"discriminator_width": 0.3}, "discriminator_width: .* whole number"),
+        ({"network": {"upsample_rates": [5, 4]}}, "network: .*upsample_rates and upsample_kernel_sizes differ"),
+        ({"network": {"num_mels": 80}}, "network: the log-mels have 64 bands and a hop of 160 samples, not 80 and 160"),
+        ({"network": {"channels": 3}}, "network: .*channels"),
+    ],
+)
 def test_wrong_configs_are_refused(tmp_path, changes, message):
     with pytest.raises(UsageError, match=f"vocoder: {message}"):
         train_vocoder(config(tmp_path, **changes))

@@ -58,10 +58,26 @@ def squared_error(network: nn.Module, songs: torch.Tensor, generator: torch.Gene
 
 
 def config(work: Path, **changes) -> TrainConfig:
-    return TrainConfig(**{
-        "name": "line", "network": {}, "out": work / "checkpoints" / "line.pt", "work": work, "songs": 10,
-        "first_seed": 1_000_000, "validation": 2, "steps": 300, "batch": 4, "learning_rate": 0.1, "warm_up": 10,
-        "weight_decay": 0.0, "ema_decay": 0.9, "report_every": 25, "precision": "32-true", **changes})
+    return TrainConfig(
+        **{
+            "name": "line",
+            "network": {},
+            "out": work / "checkpoints" / "line.pt",
+            "work": work,
+            "songs": 10,
+            "first_seed": 1_000_000,
+            "validation": 2,
+            "steps": 300,
+            "batch": 4,
+            "learning_rate": 0.1,
+            "warm_up": 10,
+            "weight_decay": 0.0,
+            "ema_decay": 0.9,
+            "report_every": 25,
+            "precision": "32-true",
+            **changes,
+        }
+    )
 
 
 def trained(network: nn.Module, asked: TrainConfig, loss=squared_error, scorer=None) -> dict:
@@ -100,15 +116,27 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     resumed = Line()
     trained(resumed, config(tmp_path / "b"))
     assert torch.equal(resumed.slope, through.slope)
-    losses = [[(row["step"], row["train_loss"], row["validation_loss"]) for row in rows(tmp_path / folder / "line" / "loss.csv")]
-              for folder in "ab"]
+    losses = [
+        [
+            (row["step"], row["train_loss"], row["validation_loss"])
+            for row in rows(tmp_path / folder / "line" / "loss.csv")
+        ]
+        for folder in "ab"
+    ]
     assert losses[0] == losses[1]
     assert b"\r" not in b"".join((tmp_path / folder / "line" / "loss.csv").read_bytes() for folder in "ab")
 
 
-@pytest.mark.parametrize("change, named", [
-    ({"optimizer": "muon"}, "optimizer"), ({"parameterization": "v", "seed": 1}, "seed, parameterization"),
-    ({"vae": "other.pt"}, "vae"), ({"width": 3}, "matrix"), ({"state": {}}, "config")])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"optimizer": "muon"}, "optimizer"),
+        ({"parameterization": "v", "seed": 1}, "seed, parameterization"),
+        ({"vae": "other.pt"}, "vae"),
+        ({"width": 3}, "matrix"),
+        ({"state": {}}, "config"),
+    ],
+)
 def test_a_state_of_another_training_is_named(change, named, tmp_path):
     class Matrix(Line):
         def __init__(self, width: int = 2):
@@ -123,7 +151,9 @@ def test_a_state_of_another_training_is_named(change, named, tmp_path):
     if "state" in change:
         torch.save(change.pop("state"), path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=rf"state\.pt: not a state of the training that line asks for \(.*{named}.*delete the file"):
+    with pytest.raises(
+        UsageError, match=rf"state\.pt: not a state of the training that line asks for \(.*{named}.*delete the file"
+    ):
         trained(Matrix(change.pop("width", 2)), config(tmp_path, steps=50, **change))
     assert path.read_bytes() == before
 
@@ -202,7 +232,9 @@ def test_the_learning_rate_rises_and_falls_or_stays(tmp_path):
     assert training._rate(cosine, 0, 0.0) == pytest.approx(0.1)
     assert training._rate(cosine, 50, 0.0) == pytest.approx(0.5)
     assert training._rate(cosine, 75, 0.0) == pytest.approx(0.5 - 0.5 * math.sqrt(0.5))
-    assert training._rate(config(tmp_path, steps=100, minutes=1, warm_up=1), 0, 30.0) == pytest.approx(0.5)  # half of the time
+    assert training._rate(config(tmp_path, steps=100, minutes=1, warm_up=1), 0, 30.0) == pytest.approx(
+        0.5
+    )  # half of the time
     assert training._rate(config(tmp_path, steps=100, schedule="constant"), 99, 0.0) == 1.0
 
 
@@ -255,7 +287,10 @@ def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
 def test_loss_of_the_velocity():
     """Data are zero, so that v = sqrt(a_t) noise and x_t = sqrt(1 - a_t) noise."""
     a = noise_schedule().alphas_cumprod
-    loss, songs = diffusion_loss(torch.zeros(3, 2, 4, 8, 16, 4), 1.0, parameterization="v"), torch.zeros(64, dtype=torch.long)
+    loss, songs = (
+        diffusion_loss(torch.zeros(3, 2, 4, 8, 16, 4), 1.0, parameterization="v"),
+        torch.zeros(64, dtype=torch.long),
+    )
 
     def value(network) -> float:
         return float(loss(network, songs, torch.Generator().manual_seed(0)))
@@ -313,8 +348,10 @@ def test_scores_of_songs_that_are_the_songs(tmp_path):
     clicks = np.zeros(16000 * 6, np.float32)
     clicks[::8000] = 0.9
     noise = [(0.2 * rng.standard_normal(len(clicks))).astype(np.float32) for _ in range(8)]
-    songs = [StemSet(str(i), {"bass": noise[i], "drums": np.convolve(clicks, np.ones(20), "same").clip(-1, 1)}, 16000)
-             for i in range(8)]
+    songs = [
+        StemSet(str(i), {"bass": noise[i], "drums": np.convolve(clicks, np.ones(20), "same").clip(-1, 1)}, 16000)
+        for i in range(8)
+    ]
     scorer = Scorer(lambda network, n: iter(songs[:n]), songs, 8)
     scores = scorer(nn.Identity(), tmp_path / "samples")
     assert scores["fad_mixture"] == pytest.approx(0.0, abs=1e-4) and scores["fad_drums"] == pytest.approx(0.0, abs=1e-4)
@@ -325,8 +362,14 @@ def test_scores_of_songs_that_are_the_songs(tmp_path):
 
 
 def test_the_configs_of_the_repository_build_their_networks():
-    kinds = {"vae": VAEConfig, "vocoder": HiFiGANConfig, "msg": MSGLDConfig, "mt": MSGLDConfig, "msdm": MSDMConfig,
-             "synctrack": SyncTrackConfig}
+    kinds = {
+        "vae": VAEConfig,
+        "vocoder": HiFiGANConfig,
+        "msg": MSGLDConfig,
+        "mt": MSGLDConfig,
+        "msdm": MSDMConfig,
+        "synctrack": SyncTrackConfig,
+    }
     for path in sorted(CONFIGS.glob("train-*.yaml")):
         asked = read_config(path)
         assert asked.name == path.stem.removeprefix("train-")
@@ -384,14 +427,34 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
         training_songs(config(tmp_path, suite="band/30s"))
 
 
-TINY = {"model_channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "attention_resolutions": [2], "num_head_channels": 8,
-        "latent_t": 64, "latent_f": 4, "norm_groups": 4}
+TINY = {
+    "model_channels": 8,
+    "channel_mult": [1, 2],
+    "num_res_blocks": 1,
+    "attention_resolutions": [2],
+    "num_head_channels": 8,
+    "latent_t": 64,
+    "latent_f": 4,
+    "norm_groups": 4,
+}
 TINY_VAE = {"ch": 8, "ch_mult": [1, 1, 1, 1, 1], "num_res_blocks": 1, "norm_groups": 4}
 
 
 def tiny_config(work: Path, name: str, **changes) -> TrainConfig:
-    return config(work, **{"name": name, "songs": 3, "validation": 1, "steps": 2, "batch": 2, "report_every": 1,
-                           "precision": "bf16-mixed", "out": work / name / f"{name}.pt"} | changes)
+    return config(
+        work,
+        **{
+            "name": name,
+            "songs": 3,
+            "validation": 1,
+            "steps": 2,
+            "batch": 2,
+            "report_every": 1,
+            "precision": "bf16-mixed",
+            "out": work / name / f"{name}.pt",
+        }
+        | changes,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -403,18 +466,30 @@ def tiny_vae(tmp_path_factory) -> Path:
     return asked.out
 
 
-@pytest.mark.parametrize("name, train_one, changes, tasks", [
-    ("synctrack", synctrack.train.train, {}, {"total", "arrangement"}),
-    ("synctrack", synctrack.train.train, {"parameterization": "v", "optimizer": "muon"}, {"total", "arrangement"}),
-    ("msg-ld", msg_ld.train.train, {"without_mixture": 0.5, "parameterization": "v"}, {"total", "arrangement", "separation"}),
-    ("mt-musicldm", msg_ld.train.train, {}, {"total", "arrangement"}),
-])
+@pytest.mark.parametrize(
+    "name, train_one, changes, tasks",
+    [
+        ("synctrack", synctrack.train.train, {}, {"total", "arrangement"}),
+        ("synctrack", synctrack.train.train, {"parameterization": "v", "optimizer": "muon"}, {"total", "arrangement"}),
+        (
+            "msg-ld",
+            msg_ld.train.train,
+            {"without_mixture": 0.5, "parameterization": "v"},
+            {"total", "arrangement", "separation"},
+        ),
+        ("mt-musicldm", msg_ld.train.train, {}, {"total", "arrangement"}),
+    ],
+)
 def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny_vae):
     work = tiny_vae.parent
-    asked = tiny_config(work, f"{name}-{len(changes)}", network=TINY, vae=tiny_vae, out=work / f"{name}-{len(changes)}.pt", **changes)
+    asked = tiny_config(
+        work, f"{name}-{len(changes)}", network=TINY, vae=tiny_vae, out=work / f"{name}-{len(changes)}.pt", **changes
+    )
     train_one(asked)
     held = torch.load(asked.out, weights_only=True)
-    assert held["parameterization"] == changes.get("parameterization", "eps") and held["mixture"] == ("separation" in tasks)
+    assert held["parameterization"] == changes.get("parameterization", "eps") and held["mixture"] == (
+        "separation" in tasks
+    )
     latents = training.training_latents(asked, load_vae(tiny_vae), torch.device("cpu"))
     mean, std = latents[range(3)].float().unbind(1)
     drawn = mean + std * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
@@ -426,17 +501,28 @@ def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny
     assert sample.stems["drums"].shape == (163_840,)
 
 
-@pytest.mark.parametrize("train_one, changes, message", [
-    (synctrack.train.train, {"network": {"modl_channels": 8}}, "network: .*modl_channels"),
-    (synctrack.train.train, {"network": TINY, "without_mixture": 0.5}, "without_mixture belongs to MSG-LD"),
-    (synctrack.train.train, {"network": TINY}, "needs `vae`"),
-    (synctrack.train.train, {"network": TINY | {"in_channels": 4, "out_channels": 4}, "vae": "vae"}, "takes no latents"),
-    (msg_ld.train.train, {"network": {"model_channels": 7}}, "network: .*model_channels"),
-    (msg_ld.train.train, {"network": TINY | {"z_channels": 4}, "vae": "vae"}, r"takes no latents .*\[4, 8, 64, 4\]"),
-    (train_vae, {"network": {"chanels": 8}}, "network: .*chanels"),
-    (train_vae, {"network": TINY_VAE, "crop": 2048}, "crop: 2048 frames; the VAE learns from up to 1024"),
-    (train_vae, {"network": TINY_VAE, "crop": 66}, "crop: 66 frames; .* multiple of its down-sampling 16"),
-])
+@pytest.mark.parametrize(
+    "train_one, changes, message",
+    [
+        (synctrack.train.train, {"network": {"modl_channels": 8}}, "network: .*modl_channels"),
+        (synctrack.train.train, {"network": TINY, "without_mixture": 0.5}, "without_mixture belongs to MSG-LD"),
+        (synctrack.train.train, {"network": TINY}, "needs `vae`"),
+        (
+            synctrack.train.train,
+            {"network": TINY | {"in_channels": 4, "out_channels": 4}, "vae": "vae"},
+            "takes no latents",
+        ),
+        (msg_ld.train.train, {"network": {"model_channels": 7}}, "network: .*model_channels"),
+        (
+            msg_ld.train.train,
+            {"network": TINY | {"z_channels": 4}, "vae": "vae"},
+            r"takes no latents .*\[4, 8, 64, 4\]",
+        ),
+        (train_vae, {"network": {"chanels": 8}}, "network: .*chanels"),
+        (train_vae, {"network": TINY_VAE, "crop": 2048}, "crop: 2048 frames; the VAE learns from up to 1024"),
+        (train_vae, {"network": TINY_VAE, "crop": 66}, "crop: 66 frames; .* multiple of its down-sampling 16"),
+    ],
+)
 def test_what_does_not_fit_is_named_before_it_costs_anything(train_one, changes, message, tiny_vae, monkeypatch):
     monkeypatch.setattr(training, "training_songs", lambda config: pytest.fail("songs were rendered"))
     if "vae" in changes:

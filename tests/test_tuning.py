@@ -25,7 +25,10 @@ def test_neither_gain_nor_rate_matters():
     assert half == pytest.approx(20, abs=0.5)
 
 
-@pytest.mark.parametrize("wave", [np.zeros(40000), np.ones(100), np.random.default_rng(0).standard_normal(80000)],
-                         ids=["silence", "too short", "noise"])
+@pytest.mark.parametrize(
+    "wave",
+    [np.zeros(40000), np.ones(100), np.random.default_rng(0).standard_normal(80000)],
+    ids=["silence", "too short", "noise"],
+)
 def test_what_has_no_tuning(wave):
     assert np.isnan(tuning(wave, RATE))

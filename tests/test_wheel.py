@@ -14,7 +14,11 @@ FOLDERS = {"mtbench": "mtbench", "adapters": "", "configs": "mtbench/configs", "
 
 
 def held(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +44,17 @@ def test_the_wheel_holds_every_file(unpacked, source, target):
 
 
 def test_it_works_away_from_the_repository(unpacked, tmp_path):
-    script = ("import mtbench, msg_ld; from mtbench.suites import open_suite; from mtbench.config import load; "
-              "print(mtbench.__file__); print(open_suite('band').reference()[0].id, load('band.yaml', {}).n)")
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(unpacked)},
-                          capture_output=True, text=True)
+    script = (
+        "import mtbench, msg_ld; from mtbench.suites import open_suite; from mtbench.config import load; "
+        "print(mtbench.__file__); print(open_suite('band').reference()[0].id, load('band.yaml', {}).n)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     where, told = done.stdout.splitlines()
     assert Path(where).is_relative_to(unpacked) and told == "band-2-0 32"

@@ -29,8 +29,10 @@ PUBLISHED = MSDMConfig()
 PUBLISHED_STEPS = {"total": 150, "arrangement": 256, "separation": 150}
 STEPS = {"total": 100, "arrangement": 100, "separation": 150}  # of normal data, 50 steps lose 1.2 dB, 100 lose 0.7
 LEAST_STEPS = 52  # of separation: with fewer, an error of a stem that the others share in grows from step to step
-PUBLISHED_FILE = ("glorious-star-335/epoch=729-valid_loss=0.014.ckpt of the tar at "
-                  "https://drive.google.com/file/d/1mfozibogvNrUaeS283OBz26MWNeZv-OO/view")
+PUBLISHED_FILE = (
+    "glorious-star-335/epoch=729-valid_loss=0.014.ckpt of the tar at "
+    "https://drive.google.com/file/d/1mfozibogvNrUaeS283OBz26MWNeZv-OO/view"
+)
 
 
 class MSDM:
@@ -46,8 +48,17 @@ class MSDM:
 
     name, sample_rate, stems = "msdm", SAMPLE_RATE, STEMS
 
-    def __init__(self, network: MSDMUNet, provenance: Mapping[str, Any], device: str, steps: Mapping[str, int],
-                 batch_size: int, samples: int, rate: int, precision: str = "float32"):
+    def __init__(
+        self,
+        network: MSDMUNet,
+        provenance: Mapping[str, Any],
+        device: str,
+        steps: Mapping[str, int],
+        batch_size: int,
+        samples: int,
+        rate: int,
+        precision: str = "float32",
+    ):
         self._network, self._device, self._batch_size = network.eval().to(device), device, batch_size
         self._steps, self._clip, self._precision = dict(steps), (samples, rate), precision
         can_separate = self._steps["separation"] >= LEAST_STEPS
@@ -55,16 +66,19 @@ class MSDM:
         factor = network.config.downsampling
         self._length = max(network.config.samples, -(-self._samples_at(SAMPLE_RATE) // factor) * factor)
         self.on_step: Callable[[int, int], None] = lambda done, steps: None
-        self.provenance = {**provenance, "sampler": "Euler with churn, " + ", ".join(
-            f"{task} {count} steps" for task, count in self._steps.items())}
+        self.provenance = {
+            **provenance,
+            "sampler": "Euler with churn, " + ", ".join(f"{task} {count} steps" for task, count in self._steps.items()),
+        }
         if precision != "float32":
             self.provenance["precision"] = precision
         if self._length > network.config.samples:
             trained = network.config.samples / SAMPLE_RATE
             self.provenance["duration"] = f"{samples / rate:g} s by a model trained on {trained:.4g} s"
 
-    def generate(self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0,
-                 start: int = 0) -> Iterator[StemSet]:
+    def generate(
+        self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
+    ) -> Iterator[StemSet]:
         """Samples start ... start + n - 1; sample i is the same in any batch, up to float rounding.
 
         given[i] holds the stems of sample i to keep, or one stem `mixture` to separate; all of a call hold the one or
@@ -74,8 +88,9 @@ class MSDM:
         check_asked(stems, given, start + n)
         task = "total" if given is None or not n else task_of(given[start])
         if task == "separation" and self._steps[task] < LEAST_STEPS:
-            raise UsageError(f"model 'msdm': separation in {self._steps[task]} steps diverges; it takes {LEAST_STEPS} "
-                             "or more")
+            raise UsageError(
+                f"model 'msdm': separation in {self._steps[task]} steps diverges; it takes {LEAST_STEPS} or more"
+            )
         for first in range(start, start + n, self._batch_size):
             numbers = range(first, min(first + self._batch_size, start + n))
             held = [given[i] for i in numbers] if given is not None else []
@@ -86,8 +101,10 @@ class MSDM:
                 made, rate = dict(zip(STEMS, waves)), SAMPLE_RATE
                 if kept:
                     rate = kept[b].sample_rate
-                    made = {stem: audio.resample(made[stem], SAMPLE_RATE, rate)[:self._samples_at(rate)]
-                            for stem in set(stems) - kept[b].stems.keys()} | dict(kept[b].stems)
+                    made = {
+                        stem: audio.resample(made[stem], SAMPLE_RATE, rate)[: self._samples_at(rate)]
+                        for stem in set(stems) - kept[b].stems.keys()
+                    } | dict(kept[b].stems)
                 yield StemSet(f"{numbers[b]:05d}", {stem: made[stem] for stem in stems}, rate)
 
     def _samples_at(self, rate: int) -> int:
@@ -111,7 +128,7 @@ class MSDM:
             walk = euler(denoise, noise(), karras_schedule(steps), noise)
         for done, x in enumerate(walk, 1):
             self.on_step(done, steps)
-        return x[..., :self._samples_at(SAMPLE_RATE)].clamp(-1.0, 1.0).cpu()
+        return x[..., : self._samples_at(SAMPLE_RATE)].clamp(-1.0, 1.0).cpu()
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> Tensor:
         def network(*arguments: Tensor) -> Tensor:
@@ -127,17 +144,22 @@ class MSDM:
         for b, song in enumerate(held):
             for stem, wave in song.stems.items():
                 known[b, STEMS.index(stem)] = self._padded(wave, song.sample_rate)
-                mask[b, STEMS.index(stem), :self._samples_at(SAMPLE_RATE)] = 1.0
+                mask[b, STEMS.index(stem), : self._samples_at(SAMPLE_RATE)] = 1.0
         return {"known": known.to(self._device), "mask": mask.to(self._device)}
 
     def _padded(self, wave: np.ndarray, rate: int) -> Tensor:
         """float32 [L] at 22,050 Hz, with zeros at the end."""
-        wave = audio.resample(np.asarray(wave, np.float32), rate, SAMPLE_RATE)[:self._length]
+        wave = audio.resample(np.asarray(wave, np.float32), rate, SAMPLE_RATE)[: self._length]
         return torch.from_numpy(np.pad(wave, (0, self._length - len(wave))))
 
 
 def make(
-    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
+    *,
+    weights: str | None,
+    device: str,
+    suite: Any,
+    steps: int | None = None,
+    batch_size: int | None = None,
     precision: str = "float32",
 ) -> MSDM:
     """The generator of a checkpoint.
@@ -166,17 +188,26 @@ def make(
         raise UsageError(f"model 'msdm': steps must be at least 2, got {steps}")
     if precision not in PRECISIONS:
         raise UsageError(f"model 'msdm': precision must be one of {', '.join(PRECISIONS)}, got '{precision}'")
-    provenance = {"weights": "/".join(path.parts[-3:]), "weights_sha256": checked_sha256(path), **origin,
-                  "form": "published", "parameters": sum(p.numel() for p in network.parameters())}
+    provenance = {
+        "weights": "/".join(path.parts[-3:]),
+        "weights_sha256": checked_sha256(path),
+        **origin,
+        "form": "published",
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
     return MSDM(network, provenance, device, counts, batch_size, suite.n_samples, suite.sample_rate, precision)
 
 
 def _of_lightning(path: Path, state: Mapping[str, Tensor]) -> MSDMUNet:
     """The network of a published file, in which every tensor has two names. Without averaged weights, as published."""
-    own, other = ({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-                  for prefix in (UNET, ALIAS))
+    own, other = (
+        {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        for prefix in (UNET, ALIAS)
+    )
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in other.items()}:
-        raise UsageError(f"{path} does not hold the expected weights: the names below {ALIAS} are not those below "
-                         f"{UNET}, or not of their shapes")
+        raise UsageError(
+            f"{path} does not hold the expected weights: the names below {ALIAS} are not those below "
+            f"{UNET}, or not of their shapes"
+        )
     more = {name: value for name, value in state.items() if not name.startswith((UNET, ALIAS))}
     return published.filled(path, partial(MSDMUNet, PUBLISHED), own | more)

@@ -48,24 +48,38 @@ class MSDMConfig:
             values = tuple(getattr(self, name))
             object.__setattr__(self, name, values)
             if len(values) != levels + (name == "multipliers") or not levels:
-                raise ValueError("MSDMConfig: factors, num_blocks and attentions have an entry a level, multipliers "
-                                 f"one more, got {name}={list(values)} with {levels} factors")
+                raise ValueError(
+                    "MSDMConfig: factors, num_blocks and attentions have an entry a level, multipliers "
+                    f"one more, got {name}={list(values)} with {levels} factors"
+                )
             if min(values) < 1 and name != "attentions":
                 raise ValueError(f"MSDMConfig: {name} must be at least 1, got {list(values)}")
-        for name in ("in_channels", "channels", "patch_factor", "resnet_groups", "attention_heads",
-                     "attention_features", "attention_multiplier"):
+        for name in (
+            "in_channels",
+            "channels",
+            "patch_factor",
+            "resnet_groups",
+            "attention_heads",
+            "attention_features",
+            "attention_multiplier",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"MSDMConfig: {name} must be at least 1, got {getattr(self, name)}")
         if self.channels % (self.patch_factor * self.in_channels):
-            raise ValueError(f"MSDMConfig: channels={self.channels} is not a multiple of patch_factor * in_channels = "
-                             f"{self.patch_factor * self.in_channels}")
+            raise ValueError(
+                f"MSDMConfig: channels={self.channels} is not a multiple of patch_factor * in_channels = "
+                f"{self.patch_factor * self.in_channels}"
+            )
         for multiplier in self.multipliers[1:]:
             if self.channels * multiplier % self.resnet_groups:
-                raise ValueError(f"MSDMConfig: {self.channels * multiplier} channels (channels={self.channels} times "
-                                 f"{multiplier}) are not a multiple of resnet_groups={self.resnet_groups}")
+                raise ValueError(
+                    f"MSDMConfig: {self.channels * multiplier} channels (channels={self.channels} times "
+                    f"{multiplier}) are not a multiple of resnet_groups={self.resnet_groups}"
+                )
         if self.samples < 1 or self.samples % self.downsampling:
-            raise ValueError(f"MSDMConfig: samples={self.samples} is not a multiple of the down-sampling "
-                             f"{self.downsampling}")
+            raise ValueError(
+                f"MSDMConfig: samples={self.samples} is not a multiple of the down-sampling {self.downsampling}"
+            )
 
     @property
     def downsampling(self) -> int:
@@ -156,8 +170,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [B, C, L]
         tokens = self.norm(x.transpose(1, 2))  # [B, L, C]
-        q, k, v = (y.unflatten(2, (self.heads, -1)).transpose(1, 2).contiguous()  # [B, H, L, features]
-                   for y in (self.to_q(tokens), *self.to_kv(tokens).chunk(2, dim=2)))
+        q, k, v = (
+            y.unflatten(2, (self.heads, -1)).transpose(1, 2).contiguous()  # [B, H, L, features]
+            for y in (self.to_q(tokens), *self.to_kv(tokens).chunk(2, dim=2))
+        )
         out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return self.attention["to_out"](out).transpose(1, 2)
 
@@ -169,8 +185,12 @@ class Transformer(nn.Module):
         attention = Attention(channels, config.attention_heads, config.attention_features)
         self.attention = nn.ModuleDict({"fn": attention})
         self.feed_forward = nn.Sequential(
-            ChannelNorm(channels), nn.Conv1d(channels, inner, 1, bias=False), nn.GELU(),
-            ChannelNorm(inner), nn.Conv1d(inner, channels, 1, bias=False))
+            ChannelNorm(channels),
+            nn.Conv1d(channels, inner, 1, bias=False),
+            nn.GELU(),
+            ChannelNorm(inner),
+            nn.Conv1d(inner, channels, 1, bias=False),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention["fn"](x)
@@ -180,12 +200,18 @@ class Transformer(nn.Module):
 class DownLevel(nn.Module):
     def __init__(self, level: int, config: MSDMConfig):
         super().__init__()
-        in_channels, channels = (config.channels * multiplier for multiplier in config.multipliers[level:level + 2])
+        in_channels, channels = (config.channels * multiplier for multiplier in config.multipliers[level : level + 2])
         factor, mapping = config.factors[level], 4 * config.channels
-        self.downsample = nn.Conv1d(in_channels, channels, KERNEL_MULTIPLIER * factor + 1, stride=factor,
-                                    padding=KERNEL_MULTIPLIER * factor // 2)
-        self.blocks = nn.ModuleList(ResBlock(channels, channels, mapping, config.resnet_groups)
-                                    for _ in range(config.num_blocks[level]))
+        self.downsample = nn.Conv1d(
+            in_channels,
+            channels,
+            KERNEL_MULTIPLIER * factor + 1,
+            stride=factor,
+            padding=KERNEL_MULTIPLIER * factor // 2,
+        )
+        self.blocks = nn.ModuleList(
+            ResBlock(channels, channels, mapping, config.resnet_groups) for _ in range(config.num_blocks[level])
+        )
         self.transformer = Transformer(channels, config) if config.attentions[level] else None
 
     def forward(self, x: Tensor, mapping: Tensor) -> list[Tensor]:
@@ -214,14 +240,21 @@ class Bottleneck(nn.Module):
 class UpLevel(nn.Module):
     def __init__(self, level: int, config: MSDMConfig):
         super().__init__()
-        out_channels, channels = (config.channels * multiplier for multiplier in config.multipliers[level:level + 2])
+        out_channels, channels = (config.channels * multiplier for multiplier in config.multipliers[level : level + 2])
         factor, mapping = config.factors[level], 4 * config.channels
         skips = config.num_blocks[level] + config.attentions[level]
-        self.blocks = nn.ModuleList(ResBlock(2 * channels, channels, mapping, config.resnet_groups)
-                                    for _ in range(skips))
+        self.blocks = nn.ModuleList(
+            ResBlock(2 * channels, channels, mapping, config.resnet_groups) for _ in range(skips)
+        )
         self.transformer = Transformer(channels, config) if config.attentions[level] else None
-        self.upsample = nn.ConvTranspose1d(channels, out_channels, 2 * factor, stride=factor,
-                                           padding=factor // 2 + factor % 2, output_padding=factor % 2)
+        self.upsample = nn.ConvTranspose1d(
+            channels,
+            out_channels,
+            2 * factor,
+            stride=factor,
+            padding=factor // 2 + factor % 2,
+            output_padding=factor % 2,
+        )
 
     def forward(self, x: Tensor, skips: list[Tensor], mapping: Tensor) -> Tensor:
         for block, skip in zip(self.blocks, reversed(skips)):
@@ -237,7 +270,8 @@ class MSDMUNet(nn.Module):
         inner, levels = width // config.patch_factor, range(len(config.factors))
         self.to_mapping = nn.Sequential(nn.Linear(mapping, mapping), nn.GELU(), nn.Linear(mapping, mapping), nn.GELU())
         self.to_time = nn.Sequential(
-            nn.Sequential(Fourier(width // 2), nn.Linear(2 * (width // 2) + 1, mapping)), nn.GELU())
+            nn.Sequential(Fourier(width // 2), nn.Linear(2 * (width // 2) + 1, mapping)), nn.GELU()
+        )
         self.to_in = _listed(ResBlock(stems, inner, mapping, groups=stems))
         self.downsamples = nn.ModuleList(DownLevel(level, config) for level in levels)
         self.bottleneck = Bottleneck(config)
@@ -257,8 +291,9 @@ class MSDMUNet(nn.Module):
         """
         stems, factor, patch = self.config.in_channels, self.config.downsampling, self.config.patch_factor
         if x.ndim != 3 or x.shape[1] != stems or not x.shape[2] or x.shape[2] % factor:
-            raise ValueError(f"MSDMUNet: expected waves [B, {stems}, L] with L a multiple of {factor}, "
-                             f"got {list(x.shape)}")
+            raise ValueError(
+                f"MSDMUNet: expected waves [B, {stems}, L] with L a multiple of {factor}, got {list(x.shape)}"
+            )
         if c_noise.shape != x.shape[:1]:
             raise ValueError(f"MSDMUNet: expected one noise level a sample, [{len(x)}], got {list(c_noise.shape)}")
         mapping = self.mapping(c_noise)

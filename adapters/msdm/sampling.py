@@ -44,8 +44,17 @@ def karras_schedule(steps: int, sigma_min: float = 1e-4, sigma_max: float = 20.0
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
-def euler(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, *, s_churn: float = 20.0,
-          known: Tensor | None = None, mask: Tensor | None = None, resamples: int = 1) -> Iterator[Tensor]:
+def euler(
+    denoise: Denoise,
+    x: Tensor,
+    sigmas: Tensor,
+    noise: Noise,
+    *,
+    s_churn: float = 20.0,
+    known: Tensor | None = None,
+    mask: Tensor | None = None,
+    resamples: int = 1,
+) -> Iterator[Tensor]:
     """Euler's method with noise added before every step (`churn`): generation and arrangement as released.
 
     Arrangement: `known` holds waves, `mask` (1 = given, 0 = generate; both of x's shape, or broadcast) says which
@@ -69,8 +78,17 @@ def euler(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, *, s_churn:
         yield x if known is None else mask * known + (1 - mask) * x
 
 
-def separate(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, mixture: Tensor, *, s_churn: float = 20.0,
-             resamples: int = 2, dependent: int = 0) -> Iterator[Tensor]:
+def separate(
+    denoise: Denoise,
+    x: Tensor,
+    sigmas: Tensor,
+    noise: Noise,
+    mixture: Tensor,
+    *,
+    s_churn: float = 20.0,
+    resamples: int = 2,
+    dependent: int = 0,
+) -> Iterator[Tensor]:
     """The stems of a mixture [B, 1, L], with its likelihood taken for a Dirac delta (Mariani et al. 2023).
 
     The stem `dependent` is what the others leave of the mixture, so that what is yielded sums up to it.
@@ -81,7 +99,7 @@ def separate(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise, mixture:
             raised = sigma * (1 + gamma)
             x = _with_rest(x + (raised**2 - sigma**2).sqrt() * noise(), mixture, dependent)
             score = (x - denoise(x, raised)) / raised
-            x = x + (score - score[:, dependent:dependent + 1]) * (following - raised)
+            x = x + (score - score[:, dependent : dependent + 1]) * (following - raised)
             if repetition + 1 < resamples:
                 x = x + (sigma**2 - following**2).sqrt() * noise()
         yield _with_rest(x, mixture, dependent)

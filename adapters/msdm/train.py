@@ -71,7 +71,7 @@ def stretches(waves: Shards, songs: Tensor, samples: int, generator: torch.Gener
     """A stretch of each song, float32 [B, S, samples], the same of all its stems; after a short song's end, zeros."""
     latest = max(waves.shape[2] - samples, 0)
     starts = torch.randint(latest + 1, (len(songs),), generator=generator, device=generator.device).tolist()
-    cut = np.stack([waves.song(i)[:, start:start + samples] for i, start in zip(songs.tolist(), starts)])
+    cut = np.stack([waves.song(i)[:, start : start + samples] for i, start in zip(songs.tolist(), starts)])
     x = torch.from_numpy(audio.to_float(cut)).to(generator.device)
     return F.pad(x, (0, samples - x.shape[2]))
 

@@ -32,9 +32,16 @@ EMPTY = (0, 2)  # RoBERTa's tokens of the empty text: its start and its end
 TOKENS = 512  # at most
 AUDIO = {"depths": [2, 2, 12, 2], "patch_embeds_hidden_size": 128, "hidden_size": 1024}  # HTSAT-base
 TEXT = {"layer_norm_eps": 1e-5}  # RoBERTa-base
-UNUSED = ("audio_branch.spectrogram_extractor.", "audio_branch.logmel_extractor.", "audio_branch.tscam_conv.",
-          "audio_branch.head.", "audio_transform.", "text_transform.", "text_branch.embeddings.position_ids",
-          "text_branch.embeddings.token_type_ids")
+UNUSED = (
+    "audio_branch.spectrogram_extractor.",
+    "audio_branch.logmel_extractor.",
+    "audio_branch.tscam_conv.",
+    "audio_branch.head.",
+    "audio_transform.",
+    "text_transform.",
+    "text_branch.embeddings.position_ids",
+    "text_branch.embeddings.token_type_ids",
+)
 RENAMED = (  # a pattern of the published names, and what stands in its place in those of transformers
     (r"^text_branch\.", "text_model."),
     (r"^(audio|text)_projection\.0\.", r"\1_projection.linear1."),
@@ -60,8 +67,10 @@ class CLAP:
         try:
             from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
         except ImportError as error:
-            raise UsageError('conditioning on CLAP needs the package transformers: pip install -e ".[clap]" in '
-                             f"mtbench's folder ({error})") from None
+            raise UsageError(
+                'conditioning on CLAP needs the package transformers: pip install -e ".[clap]" in '
+                f"mtbench's folder ({error})"
+            ) from None
         self._path = path
         self._model = ClapModel(ClapConfig(audio_config=AUDIO, text_config=TEXT, projection_dim=512)).eval()
         try:
@@ -70,10 +79,13 @@ class CLAP:
             raise UsageError(f"{path} does not hold the expected CLAP: {' '.join(str(error).split())[:200]}") from None
         missing = [name for name in missing if not name.endswith(("position_ids", "token_type_ids"))]  # constants
         if missing or unexpected:
-            raise UsageError(f"{path} does not hold the expected CLAP: {len(missing)} missing {missing[:3]}, "
-                             f"{len(unexpected)} unexpected {unexpected[:3]}")
-        self._mels = ClapFeatureExtractor(sampling_rate=RATE, frequency_min=50, frequency_max=14000,
-                                          truncation="rand_trunc", padding="repeatpad")
+            raise UsageError(
+                f"{path} does not hold the expected CLAP: {len(missing)} missing {missing[:3]}, "
+                f"{len(unexpected)} unexpected {unexpected[:3]}"
+            )
+        self._mels = ClapFeatureExtractor(
+            sampling_rate=RATE, frequency_min=50, frequency_max=14000, truncation="rand_trunc", padding="repeatpad"
+        )
 
     def of_audio(self, samples: np.ndarray, rate: int) -> Tensor:
         """The embedding of float32 [n] at `rate` Hz: of its first 10 s (of some 10 s as published, which chance
@@ -100,8 +112,10 @@ class CLAP:
         except (OSError, ValueError):
             found = 0
         if found != self._model.config.text_config.vocab_size:  # without files transformers makes one of a few tokens
-            raise UsageError("a prompt needs RoBERTa's vocabulary: put vocab.json and merges.txt of "
-                             f"https://huggingface.co/FacebookAI/roberta-base into {folder}")
+            raise UsageError(
+                "a prompt needs RoBERTa's vocabulary: put vocab.json and merges.txt of "
+                f"https://huggingface.co/FacebookAI/roberta-base into {folder}"
+            )
         return self._of_tokens(tokenizer(text, truncation=True, max_length=TOKENS)["input_ids"])
 
     def _of_tokens(self, tokens: tuple[int, ...] | list[int]) -> Tensor:
@@ -114,7 +128,9 @@ class CLAP:
 def weights_of(path: Path, held: Mapping[str, Any]) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
     """The file that has the CLAP of the checkpoint `held`, which was read from `path`; its published weights; and its
     SHA-256 if it is another file: `clap-ckpt.pt` beside the checkpoint or as fetched. Raises UsageError for none."""
-    carried = {name.removeprefix(CARRIED): value for name, value in held["state_dict"].items() if name.startswith(CARRIED)}
+    carried = {
+        name.removeprefix(CARRIED): value for name, value in held["state_dict"].items() if name.startswith(CARRIED)
+    }
     if carried:
         return path, carried, {}
     for place in (path.parent / FILE, weights_folder() / "clap" / FILE):
@@ -122,8 +138,10 @@ def weights_of(path: Path, held: Mapping[str, Any]) -> tuple[Path, dict[str, Ten
             other = published.load(place)
             state = {name.removeprefix("module."): value for name, value in other.get("state_dict", other).items()}
             return place, state, {"clap_sha256": checked_sha256(place)}
-    raise UsageError(f"{path} does not carry its CLAP, and there is no {FILE} beside it: fetch it with `python -m "
-                     f"musicldm.fetch clap`, or put it there")
+    raise UsageError(
+        f"{path} does not carry its CLAP, and there is no {FILE} beside it: fetch it with `python -m "
+        f"musicldm.fetch clap`, or put it there"
+    )
 
 
 def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -134,8 +152,10 @@ def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         parts = {name: value}
         if name.startswith("audio_branch.") and ".attn.qkv." in name:
-            parts = {name.replace(".qkv.", f".{part}."): rows
-                     for part, rows in zip(("query", "key", "value"), value.chunk(3))}
+            parts = {
+                name.replace(".qkv.", f".{part}."): rows
+                for part, rows in zip(("query", "key", "value"), value.chunk(3))
+            }
         for part, rows in parts.items():
             for pattern, replacement in RENAMED:
                 part = re.sub(pattern, replacement, part)

@@ -23,8 +23,15 @@ EMBEDDED, EMBEDDED_MT = CHECKPOINTS / "band.pt", CHECKPOINTS / "mt-musicldm-band
 
 
 def make(
-    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
-    guidance_scale: float = 1.0, precision: str = "float32", compile: bool = False,
+    *,
+    weights: str | None,
+    device: str,
+    suite: Any,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    guidance_scale: float = 1.0,
+    precision: str = "float32",
+    compile: bool = False,
 ) -> LatentDiffusion:
     """The generator of a checkpoint of MSG-LD.
 
@@ -45,16 +52,34 @@ def make(
             raise UsageError(f"{path} was trained with CLAP: it is a checkpoint of model 'mt-musicldm'")
 
     return from_checkpoint(
-        "msg-ld", path, trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
-        lightning=_lightning, form=lambda config: "published", separates=_with_mixtures, condition=condition,
-        guidance_scale=guidance_scale, device=device, suite=suite, steps=steps, batch_size=batch_size,
-        precision=precision, compile=compile,
+        "msg-ld",
+        path,
+        trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
+        lightning=_lightning,
+        form=lambda config: "published",
+        separates=_with_mixtures,
+        condition=condition,
+        guidance_scale=guidance_scale,
+        device=device,
+        suite=suite,
+        steps=steps,
+        batch_size=batch_size,
+        precision=precision,
+        compile=compile,
     )
 
 
 def make_mt_musicldm(
-    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
-    prompt: str | None = None, audio: str | None = None, guidance_scale: float = 2.0, precision: str = "float32",
+    *,
+    weights: str | None,
+    device: str,
+    suite: Any,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    prompt: str | None = None,
+    audio: str | None = None,
+    guidance_scale: float = 2.0,
+    precision: str = "float32",
     compile: bool = False,
 ) -> LatentDiffusion:
     """The generator of a checkpoint of MT-MusicLDM.
@@ -79,15 +104,27 @@ def make_mt_musicldm(
             raise UsageError(f"{path} was trained with mixtures: it is a checkpoint of model 'msg-ld'")
         if config.extra_film_condition_dim is None:
             if conditional:
-                raise UsageError(f"{path} was trained without CLAP: model 'mt-musicldm' takes prompt or audio with a "
-                                 "conditional checkpoint alone")
+                raise UsageError(
+                    f"{path} was trained without CLAP: model 'mt-musicldm' takes prompt or audio with a "
+                    "conditional checkpoint alone"
+                )
             return None
         return _clap_embeddings(path, held, prompt, audio)
 
     return from_checkpoint(
-        "mt-musicldm", path, trained=lambda config: MSGLDUNet(MSGLDConfig(**config)), lightning=_lightning,
-        form=lambda config: "published", condition=condition, guidance_scale=guidance_scale if conditional else 0.0,
-        device=device, suite=suite, steps=steps, batch_size=batch_size, precision=precision, compile=compile,
+        "mt-musicldm",
+        path,
+        trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
+        lightning=_lightning,
+        form=lambda config: "published",
+        condition=condition,
+        guidance_scale=guidance_scale if conditional else 0.0,
+        device=device,
+        suite=suite,
+        steps=steps,
+        batch_size=batch_size,
+        precision=precision,
+        compile=compile,
     )
 
 

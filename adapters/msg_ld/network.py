@@ -42,13 +42,16 @@ class MSGLDConfig(UNetConfig):
             if getattr(self, name) != only:
                 raise ValueError(f"MSGLDConfig: {name} must be {only!r}, got {getattr(self, name)!r}")
         if not self.in_channels == self.out_channels == self.num_stems:
-            raise ValueError("MSGLDConfig: in_channels, out_channels and num_stems are the same number of stems, got "
-                             f"{self.in_channels}, {self.out_channels}, {self.num_stems}")
+            raise ValueError(
+                "MSGLDConfig: in_channels, out_channels and num_stems are the same number of stems, got "
+                f"{self.in_channels}, {self.out_channels}, {self.num_stems}"
+            )
         if self.z_channels < 1:
             raise ValueError(f"MSGLDConfig: z_channels must be at least 1, got {self.z_channels}")
         if self.extra_film_condition_dim is not None and self.extra_film_condition_dim < 1:
-            raise ValueError("MSGLDConfig: extra_film_condition_dim must be at least 1 or none, got "
-                             f"{self.extra_film_condition_dim}")
+            raise ValueError(
+                f"MSGLDConfig: extra_film_condition_dim must be at least 1 or none, got {self.extra_film_condition_dim}"
+            )
 
 
 class AttentionBlock(nn.Module):
@@ -82,7 +85,8 @@ class MSGLDUNet(nn.Module):
             self.film_emb = nn.Linear(config.extra_film_condition_dim, emb)
             emb *= 2  # the blocks take both, the time first
         self.input_blocks, self.middle_block, self.output_blocks, self.out = blocks(
-            config, 3, emb, lambda channels: AttentionBlock(channels, config.num_head_channels, config.norm_groups))
+            config, 3, emb, lambda channels: AttentionBlock(channels, config.num_head_channels, config.norm_groups)
+        )
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:
         """The mixture latent [B, D, F, T] pooled with the network: [B, 1, D, f, t] before every input block and after the last."""
@@ -92,8 +96,9 @@ class MSGLDUNet(nn.Module):
             levels.append(F.avg_pool3d(levels[-1], (1, 2, 2)) if down else levels[-1])
         return levels
 
-    def forward(self, latents: Tensor, timesteps: Tensor, mixture: Tensor | None = None,
-                embedding: Tensor | None = None) -> Tensor:
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, mixture: Tensor | None = None, embedding: Tensor | None = None
+    ) -> Tensor:
         """The noise in `latents`, or their velocity, as the network was trained.
 
         latents: [B, S, D, T, F], stems in the order bass, drums, guitar, piano, scaled by the checkpoint's scale
@@ -103,18 +108,27 @@ class MSGLDUNet(nn.Module):
         Raises ValueError for another shape, or T, F that the down-sampling does not divide.
         """
         config = self.config
-        if latents.ndim != 5 or latents.shape[1:3] != (config.in_channels, config.z_channels) \
-                or any(n % config.downsampling for n in latents.shape[3:]):
-            raise ValueError(f"MSGLDUNet: expected latents [B, {config.in_channels}, {config.z_channels}, T, F] "
-                             f"with T and F multiples of {config.downsampling}, got {list(latents.shape)}")
+        if (
+            latents.ndim != 5
+            or latents.shape[1:3] != (config.in_channels, config.z_channels)
+            or any(n % config.downsampling for n in latents.shape[3:])
+        ):
+            raise ValueError(
+                f"MSGLDUNet: expected latents [B, {config.in_channels}, {config.z_channels}, T, F] "
+                f"with T and F multiples of {config.downsampling}, got {list(latents.shape)}"
+            )
         if timesteps.shape != latents.shape[:1]:
-            raise ValueError(f"MSGLDUNet: expected one timestep a sample, [{len(latents)}], got {list(timesteps.shape)}")
+            raise ValueError(
+                f"MSGLDUNet: expected one timestep a sample, [{len(latents)}], got {list(timesteps.shape)}"
+            )
         if mixture is not None and mixture.shape != latents[:, 0].shape:
             raise ValueError(f"MSGLDUNet: expected mixture {list(latents[:, 0].shape)}, got {list(mixture.shape)}")
         E = config.extra_film_condition_dim
         if (None if embedding is None else embedding.shape) != (None if E is None else (len(latents), E)):
-            raise ValueError(f"MSGLDUNet: expected {'no embedding' if E is None else f'embedding [{len(latents)}, {E}]'}"
-                             f", got {'none' if embedding is None else list(embedding.shape)}")
+            raise ValueError(
+                f"MSGLDUNet: expected {'no embedding' if E is None else f'embedding [{len(latents)}, {E}]'}"
+                f", got {'none' if embedding is None else list(embedding.shape)}"
+            )
         with torch.autocast(timesteps.device.type, enabled=False):
             emb = self.time_embed(timestep_embedding(timesteps, config.model_channels))  # [B, 4W]
             if embedding is not None:

@@ -7,6 +7,16 @@ from musicldm.mel import log_mel
 from musicldm.vae import VAE, VAEConfig
 
 __all__ = [
-    "DDIMSchedule", "HiFiGAN", "HiFiGANConfig", "NoiseSchedule", "VAE", "VAEConfig",
-    "ddim", "ddim_schedule", "griffin_lim", "log_mel", "noise_per_sample", "noise_schedule",
+    "DDIMSchedule",
+    "HiFiGAN",
+    "HiFiGANConfig",
+    "NoiseSchedule",
+    "VAE",
+    "VAEConfig",
+    "ddim",
+    "ddim_schedule",
+    "griffin_lim",
+    "log_mel",
+    "noise_per_sample",
+    "noise_schedule",
 ]

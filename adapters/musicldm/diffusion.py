@@ -88,8 +88,10 @@ def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
     if int(timesteps[-1]) >= TRAIN_STEPS:
         divisors = [d for d in range(2, 501) if TRAIN_STEPS % d == 0]
         nearest = min(divisors, key=lambda d: abs(d - steps))
-        raise ValueError(f"DDIM with {steps} steps would need timestep {TRAIN_STEPS}, but the schedule ends at "
-                         f"{TRAIN_STEPS - 1}; use a divisor of 1000 such as {nearest}")
+        raise ValueError(
+            f"DDIM with {steps} steps would need timestep {TRAIN_STEPS}, but the schedule ends at "
+            f"{TRAIN_STEPS - 1}; use a divisor of 1000 such as {nearest}"
+        )
     alphas_cumprod = noise_schedule().alphas_cumprod.double()
     a = alphas_cumprod[timesteps]
     a_prev = torch.cat([alphas_cumprod[:1], a[:-1]])
@@ -119,14 +121,16 @@ def noise_per_sample(seed: int, samples: Sequence[int], shape: Sequence[int]) ->
     return lambda: torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 
-def guided(denoise: Callable[[Tensor, Tensor, Tensor], Tensor], condition: Tensor, nothing: Tensor,
-           scale: float) -> Callable[[Tensor, Tensor], Tensor]:
+def guided(
+    denoise: Callable[[Tensor, Tensor, Tensor], Tensor], condition: Tensor, nothing: Tensor, scale: float
+) -> Callable[[Tensor, Tensor], Tensor]:
     """Classifier-free guidance (Ho and Salimans 2021): the estimate e_u + scale (e_c - e_u) as a function of x and t.
 
     denoise(x, timesteps, condition) predicts the noise; condition [B, ...] is what the samples follow, `nothing`
     [B, ...] what stands for none (e_c and e_u). At scale 1 the first alone is asked, at 0 the second; else both in one
     call on a doubled batch, [unconditional; conditional] as published.
     """
+
     def estimate(x: Tensor, timesteps: Tensor) -> Tensor:
         if scale in (0, 1):
             return denoise(x, timesteps, condition if scale else nothing)
@@ -137,8 +141,15 @@ def guided(denoise: Callable[[Tensor, Tensor, Tensor], Tensor], condition: Tenso
     return estimate
 
 
-def ddim(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, schedule: DDIMSchedule, noise: Callable[[], Tensor],
-         *, known: Tensor | None = None, mask: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def ddim(
+    denoise: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    schedule: DDIMSchedule,
+    noise: Callable[[], Tensor],
+    *,
+    known: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Walk from noise to latents, yielding (x_{i-1}, estimate of x_0) after each of the steps, S in all.
 
     denoise(x, timesteps) predicts the noise in x at int64 timesteps [B]; x [B, ...] starts as standard normal noise;

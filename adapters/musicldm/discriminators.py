@@ -32,8 +32,9 @@ class Discriminators(nn.Module):
         if width <= 0 or 32 * width % 1:
             raise ValueError(f"Discriminators: width {width} does not leave a whole number of 32 channels")
         self.periods = nn.ModuleList(PeriodDiscriminator(period, width) for period in PERIODS)
-        self.scales = nn.ModuleList(ScaleDiscriminator(width, spectral_norm if i == 0 else weight_norm)
-                                    for i in range(SCALES))
+        self.scales = nn.ModuleList(
+            ScaleDiscriminator(width, spectral_norm if i == 0 else weight_norm) for i in range(SCALES)
+        )
 
     def forward(self, waves: Tensor) -> Judged:
         """waves: float [rows, 1, samples]."""
@@ -51,8 +52,10 @@ class PeriodDiscriminator(nn.Module):
         super().__init__()
         self.period = period
         channels = [1, *(round(width * n) for n in (32, 128, 512, 1024, 1024))]
-        self.convs = nn.ModuleList(weight_norm(nn.Conv1d(before, after, 5, stride=3 if i < 4 else 1, padding=2))
-                                   for i, (before, after) in enumerate(zip(channels, channels[1:])))
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv1d(before, after, 5, stride=3 if i < 4 else 1, padding=2))
+            for i, (before, after) in enumerate(zip(channels, channels[1:]))
+        )
         self.conv_post = weight_norm(nn.Conv1d(channels[-1], 1, 3, padding=1))
 
     def forward(self, waves: Tensor) -> list[Tensor]:
@@ -69,9 +72,18 @@ class ScaleDiscriminator(nn.Module):
         kernels, strides, groups = (15, 41, 41, 41, 41, 41, 5), (1, 2, 2, 4, 4, 1, 1), (1, 4, 16, 16, 16, 16, 1)
         # Narrower, there are fewer groups, not smaller ones: groups of one or two channels are slow on every device.
         self.convs = nn.ModuleList(
-            norm(nn.Conv1d(before, after, kernel, stride=stride, padding=kernel // 2,
-                           groups=math.gcd(max(round(width * group), 1), before)))
-            for before, after, kernel, stride, group in zip(channels, channels[1:], kernels, strides, groups))
+            norm(
+                nn.Conv1d(
+                    before,
+                    after,
+                    kernel,
+                    stride=stride,
+                    padding=kernel // 2,
+                    groups=math.gcd(max(round(width * group), 1), before),
+                )
+            )
+            for before, after, kernel, stride, group in zip(channels, channels[1:], kernels, strides, groups)
+        )
         self.conv_post = norm(nn.Conv1d(channels[-1], 1, 3, padding=1))
 
     def forward(self, waves: Tensor) -> list[Tensor]:
@@ -88,8 +100,10 @@ def _layers(x: Tensor, convs: nn.ModuleList, conv_post: nn.Module) -> list[Tenso
 
 def discriminator_loss(real: Judged, fake: Judged) -> Tensor:
     """Squared distance of a song's scores from 1 and of a made wave's from 0, summed over discriminators."""
-    return sum((1 - of_real[-1].float()).square().mean() + of_fake[-1].float().square().mean()
-               for of_real, of_fake in zip(real, fake))
+    return sum(
+        (1 - of_real[-1].float()).square().mean() + of_fake[-1].float().square().mean()
+        for of_real, of_fake in zip(real, fake)
+    )
 
 
 def adversarial_loss(fake: Judged) -> Tensor:
@@ -99,5 +113,8 @@ def adversarial_loss(fake: Judged) -> Tensor:
 
 def feature_loss(real: Judged, fake: Judged) -> Tensor:
     """Mean absolute difference of every layer, scores included as published, summed over layers and discriminators."""
-    return sum((of_real.float() - of_fake.float()).abs().mean()
-               for reals, fakes in zip(real, fake) for of_real, of_fake in zip(reals, fakes))
+    return sum(
+        (of_real.float() - of_fake.float()).abs().mean()
+        for reals, fakes in zip(real, fake)
+        for of_real, of_fake in zip(reals, fakes)
+    )

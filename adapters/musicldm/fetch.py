@@ -35,7 +35,10 @@ from mtbench.errors import MtbenchError, UsageError
 
 RECORDS = {  # weights: the record on Zenodo, and its files, the model first
     "synctrack": (18797721, ("synctrack_slakh2100_pretrained.ckpt", "vae-ckpt.ckpt", "hifigan-ckpt.ckpt")),
-    "synctrack-training": (18797721, ("musicldm-ckpt.ckpt", "vae-ckpt.ckpt")),  # what training the paper's way starts from
+    "synctrack-training": (
+        18797721,
+        ("musicldm-ckpt.ckpt", "vae-ckpt.ckpt"),
+    ),  # what training the paper's way starts from
     "musicldm": (10643148, ("vae-ckpt.ckpt", "hifigan-ckpt.ckpt")),
     "mt-musicldm": (13947715, ("2024-03-24T19-51-37_3_D_4_stems_slakh_uncond_ch=192_3e-05_.tar.gz",)),
     "mt-musicldm-clap": (13947715, ("2024-03-25T00-55-31_3_D_4_stems_slakh_with_CALP_ch=192_3e-05_.tar.gz",)),
@@ -60,8 +63,10 @@ def weights_folder() -> Path:
 def files_of(weights: str) -> dict[Path, str]:
     """{where it is kept: where it comes from} of the files of `weights`."""
     record, names = RECORDS[weights]
-    return {weights_folder() / weights / name: f"https://zenodo.org/records/{record}/files/{quote(name)}?download=1"
-            for name in names}
+    return {
+        weights_folder() / weights / name: f"https://zenodo.org/records/{record}/files/{quote(name)}?download=1"
+        for name in names
+    }
 
 
 def trained_model(weights: str) -> Path:
@@ -70,9 +75,11 @@ def trained_model(weights: str) -> Path:
     path = path.with_name(ARCHIVED.get(weights, path.name))
     if not path.exists():
         record, names = RECORDS[weights]
-        raise UsageError(f"no published weights of '{weights}' here: fetch them with `python -m musicldm.fetch "
-                         f"{weights}`, or put {', '.join(names)} of https://zenodo.org/records/{record} into "
-                         f"{path.parent}" + (f" and do the same, which unpacks {path.name}" if weights in ARCHIVED else ""))
+        raise UsageError(
+            f"no published weights of '{weights}' here: fetch them with `python -m musicldm.fetch "
+            f"{weights}`, or put {', '.join(names)} of https://zenodo.org/records/{record} into "
+            f"{path.parent}" + (f" and do the same, which unpacks {path.name}" if weights in ARCHIVED else "")
+        )
     return path
 
 
@@ -94,7 +101,11 @@ def noted_sha256(path: Path) -> str | None:
 
 
 def fetch(
-    url: str, path: Path, *, pinned: str | None = None, advance: Advance = lambda done, total: None,
+    url: str,
+    path: Path,
+    *,
+    pinned: str | None = None,
+    advance: Advance = lambda done, total: None,
     pauses: Sequence[float] = PAUSES,
 ) -> str:
     """Bring the file at `url` to `path` unless it is there, and return its SHA-256, which is noted beside it.
@@ -137,8 +148,10 @@ def unpack(archive: Path, name: str) -> Path:
             found = [member for member in files if PurePosixPath(member.name).name == name]
             if len(found) != 1:
                 others = [member.name for member in files if member.name.endswith((".ckpt", ".pt"))]
-                raise MtbenchError(f"{archive} holds {len(found)} files {name}; its checkpoints are "
-                                   f"{', '.join(others) or 'none'}: unpack one with tar and name it as the model's weights")
+                raise MtbenchError(
+                    f"{archive} holds {len(found)} files {name}; its checkpoints are "
+                    f"{', '.join(others) or 'none'}: unpack one with tar and name it as the model's weights"
+                )
             with tar.extractfile(found[0]) as source, part.open("wb") as file:
                 shutil.copyfileobj(source, file, BLOCK)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -153,8 +166,10 @@ def _note(path: Path) -> Path:
 
 
 def _another(path: Path, found: str, expected: str, source: str) -> UsageError:
-    return UsageError(f"{path} has the SHA-256 {found}, not {expected} ({source}): delete it and fetch it again, or, "
-                      "if this file is the right one, correct that SHA-256")
+    return UsageError(
+        f"{path} has the SHA-256 {found}, not {expected} ({source}): delete it and fetch it again, or, "
+        "if this file is the right one, correct that SHA-256"
+    )
 
 
 class _Lost(Exception):
@@ -171,8 +186,10 @@ def _download(url: str, part: Path, validator: Path, advance: Advance, pauses: S
             if have > most:
                 most, left = have, list(pauses)
             if not left:
-                raise MtbenchError(f"{url}: {lost}. The same command goes on after the {have} bytes that came; or put "
-                                   f"the file at {part.with_suffix('')} yourself") from None
+                raise MtbenchError(
+                    f"{url}: {lost}. The same command goes on after the {have} bytes that came; or put "
+                    f"the file at {part.with_suffix('')} yourself"
+                ) from None
             time.sleep(left.pop(0))
 
 
@@ -249,10 +266,13 @@ def _pins(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m musicldm.fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m musicldm.fetch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  python -m musicldm.fetch synctrack\n"
-               "  MTBENCH_WEIGHTS=/data/weights python -m musicldm.fetch musicldm\n"
-               "  python -m musicldm.fetch synctrack --sha256 vae-ckpt.ckpt=<64 hexadecimal digits>")
+        "  MTBENCH_WEIGHTS=/data/weights python -m musicldm.fetch musicldm\n"
+        "  python -m musicldm.fetch synctrack --sha256 vae-ckpt.ckpt=<64 hexadecimal digits>",
+    )
     files = "; ".join(f"{weights}: {', '.join(names)}" for weights, (_, names) in RECORDS.items())
     parser.add_argument("weights", choices=RECORDS, help=files)
     parser.add_argument("--sha256", metavar="NAME=HEX", action="append", default=[], help="what a file must have")
@@ -264,8 +284,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             for path, url in files_of(asked.weights).items():
                 task = progress.add_task(path.name, total=None)
-                digest = fetch(url, path, pinned=pins.get(path.name),
-                               advance=lambda done, total: progress.update(task, completed=done, total=total))
+                digest = fetch(
+                    url,
+                    path,
+                    pinned=pins.get(path.name),
+                    advance=lambda done, total: progress.update(task, completed=done, total=total),
+                )
                 progress.console.print(f"{path}\n  SHA-256 {digest}", markup=False)
                 if asked.weights in ARCHIVED:
                     progress.console.print(f"unpacked: {unpack(path, ARCHIVED[asked.weights])}", markup=False)

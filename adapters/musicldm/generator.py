@@ -54,11 +54,28 @@ class LatentDiffusion:
 
     sample_rate, stems = SAMPLE_RATE, STEMS
 
-    def __init__(self, name: str, network: nn.Module, vae: VAE, scale_factor: float, latent_shape: Sequence[int],
-                 provenance: Mapping[str, Any], device: str, steps: int, batch_size: int, *,
-                 vocoder: HiFiGAN | None = None, samples: int | None = None, mixes_samples: bool = False,
-                 separates: bool = False, embeddings: Tensor | None = None, parameterization: Parameterization = "eps",
-                 guidance_scale: float = 1.0, precision: str = "float32", compile: bool = False):
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        vae: VAE,
+        scale_factor: float,
+        latent_shape: Sequence[int],
+        provenance: Mapping[str, Any],
+        device: str,
+        steps: int,
+        batch_size: int,
+        *,
+        vocoder: HiFiGAN | None = None,
+        samples: int | None = None,
+        mixes_samples: bool = False,
+        separates: bool = False,
+        embeddings: Tensor | None = None,
+        parameterization: Parameterization = "eps",
+        guidance_scale: float = 1.0,
+        precision: str = "float32",
+        compile: bool = False,
+    ):
         self.tasks = frozenset({"total", "arrangement", "separation"} if separates else {"total", "arrangement"})
         self._embeddings = None if embeddings is None else embeddings.to(device)
         self._guidance_scale, self._parameterization = guidance_scale, parameterization
@@ -75,8 +92,11 @@ class LatentDiffusion:
         self._samples = samples or self._frames * HOP
         self._levels, self._schedule = noise_schedule(), ddim_schedule(steps)
         self.on_step: Callable[[int, int], None] = lambda done, steps: None
-        self.provenance = {**provenance, "sampler": f"DDIM, {len(self._schedule.timesteps)} steps, eta 1",
-                           "vocoder": "HiFi-GAN" if vocoder else "Griffin-Lim"}
+        self.provenance = {
+            **provenance,
+            "sampler": f"DDIM, {len(self._schedule.timesteps)} steps, eta 1",
+            "vocoder": "HiFi-GAN" if vocoder else "Griffin-Lim",
+        }
         if mixes_samples:
             self.provenance["batch_size"] = batch_size
         if separates or embeddings is not None:
@@ -84,8 +104,9 @@ class LatentDiffusion:
         if precision != "float32":
             self.provenance["precision"] = precision
 
-    def generate(self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0,
-                 start: int = 0) -> Iterator[StemSet]:
+    def generate(
+        self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
+    ) -> Iterator[StemSet]:
         """Samples start ... start + n - 1; sample i is the same in any batch, up to float rounding, unless the network
         mixes samples.
 
@@ -106,8 +127,10 @@ class LatentDiffusion:
                 places = [i if i in asked else i % len(given) for i in numbers]
                 held = [given[i] for i in places]
                 task = task or task_of(held[0])
-                checked = [self._checked(song, i, task, stems if number in asked else ())
-                           for number, i, song in zip(numbers, places, held)]
+                checked = [
+                    self._checked(song, i, task, stems if number in asked else ())
+                    for number, i, song in zip(numbers, places, held)
+                ]
                 if task == "separation":
                     mixtures = [waves["mixture"] for waves in checked]
                 else:
@@ -126,14 +149,20 @@ class LatentDiffusion:
 
     def _checked(self, held: StemSet, number: int, task: str, stems: Sequence[str]) -> Mapping[str, np.ndarray]:
         if held.sample_rate != SAMPLE_RATE:
-            raise UsageError(f"given[{number}] ('{held.id}') is at {held.sample_rate} Hz; model '{self.name}' takes "
-                             f"{SAMPLE_RATE} Hz")
+            raise UsageError(
+                f"given[{number}] ('{held.id}') is at {held.sample_rate} Hz; model '{self.name}' takes {SAMPLE_RATE} Hz"
+            )
         check_given(self.name, self.tasks, held, number, task, self._samples, stems)
         return held.stems
 
     @torch.inference_mode()
-    def _latents(self, seed: int, numbers: Sequence[int], kept: Sequence[Mapping[str, np.ndarray]] = (),
-                 mixtures: Sequence[np.ndarray] = ()) -> Tensor:
+    def _latents(
+        self,
+        seed: int,
+        numbers: Sequence[int],
+        kept: Sequence[Mapping[str, np.ndarray]] = (),
+        mixtures: Sequence[np.ndarray] = (),
+    ) -> Tensor:
         """Scaled latents [B, track, C, T, F]; kept[b] holds the stems of sample b to keep, mixtures[b] what to part."""
         draw = noise_per_sample(seed, numbers, self._shape)
         noise = lambda: draw().to(self._device)  # noqa: E731
@@ -144,8 +173,12 @@ class LatentDiffusion:
             denoise = guided(self._estimated_noise, m, torch.zeros_like(m), self._guidance_scale)
         elif self._embeddings is not None:
             nothing, condition = (row.expand(len(numbers), -1) for row in self._embeddings)
-            denoise = guided(lambda x, timesteps, embedding: self._estimated_noise(x, timesteps, embedding=embedding),
-                             condition, nothing, self._guidance_scale)
+            denoise = guided(
+                lambda x, timesteps, embedding: self._estimated_noise(x, timesteps, embedding=embedding),
+                condition,
+                nothing,
+                self._guidance_scale,
+            )
         else:
             denoise = self._estimated_noise
         steps = ddim(denoise, noise(), self._schedule, noise, known=known, mask=mask)
@@ -185,12 +218,21 @@ class LatentDiffusion:
 
 
 def from_checkpoint(
-    name: str, path: Path, *, trained: Callable[[Mapping[str, Any]], nn.Module],
-    lightning: Callable[[Mapping[str, Tensor]], nn.Module], form: Callable[[Any], str],
+    name: str,
+    path: Path,
+    *,
+    trained: Callable[[Mapping[str, Any]], nn.Module],
+    lightning: Callable[[Mapping[str, Tensor]], nn.Module],
+    form: Callable[[Any], str],
     mixes_samples: Callable[[Any], bool] = lambda config: False,
     separates: Callable[[Mapping[str, Any]], bool] = lambda held: False,
     condition: Callable[[Mapping[str, Any], Any], tuple[Tensor, dict[str, Any]] | None] = lambda held, config: None,
-    guidance_scale: float = 1.0, device: str, suite: Any, steps: int | None, batch_size: int | None, precision: str,
+    guidance_scale: float = 1.0,
+    device: str,
+    suite: Any,
+    steps: int | None,
+    batch_size: int | None,
+    precision: str,
     compile: bool,
 ) -> LatentDiffusion:
     """A generator from a checkpoint that mtbench's training wrote, or from a published Lightning file.
@@ -214,8 +256,10 @@ def from_checkpoint(
         network, origin = trained_network(name, path, held, trained)
         parameterization = held.get("parameterization", "eps")
         if parameterization not in get_args(Parameterization):
-            raise UsageError(f"{path}: its network predicts '{parameterization}', which model '{name}' cannot sample with; it "
-                             f"knows {' and '.join(get_args(Parameterization))}")
+            raise UsageError(
+                f"{path}: its network predicts '{parameterization}', which model '{name}' cannot sample with; it "
+                f"knows {' and '.join(get_args(Parameterization))}"
+            )
         if not isinstance(held.get("scale_factor"), (int, float, Tensor)):
             raise UsageError(f"{path} is no checkpoint of model '{name}' (it has no scale_factor)")
         scale_factor = float(held["scale_factor"])
@@ -239,18 +283,37 @@ def from_checkpoint(
     T = -(-samples // (HOP * factor * config.downsampling)) * config.downsampling
     shape = (len(STEMS), vae.config.embed_dim, T, N_MELS // factor)
     provenance = {
-        "weights": "/".join(path.parts[-3:]), **{f"{what}_sha256": value for what, value in digests.items()}, **origin,
-        "form": form(config), "parameters": sum(p.numel() for p in network.parameters()),
+        "weights": "/".join(path.parts[-3:]),
+        **{f"{what}_sha256": value for what, value in digests.items()},
+        **origin,
+        "form": form(config),
+        "parameters": sum(p.numel() for p in network.parameters()),
     }
     embeddings, told = condition(held, config) or (None, {})
     provenance |= told
     seconds, trained_seconds = samples / SAMPLE_RATE, config.latent_t * factor * HOP / SAMPLE_RATE
     if seconds != trained_seconds:
         provenance["duration"] = f"{seconds:g} s by a model trained on {trained_seconds:g} s"
-    return LatentDiffusion(name, network, vae, scale_factor, shape, provenance, device, steps, batch_size,
-                           vocoder=vocoder, samples=samples, mixes_samples=mixes, separates=separates(held),
-                           embeddings=embeddings, parameterization=parameterization, guidance_scale=guidance_scale,
-                           precision=precision, compile=compile)
+    return LatentDiffusion(
+        name,
+        network,
+        vae,
+        scale_factor,
+        shape,
+        provenance,
+        device,
+        steps,
+        batch_size,
+        vocoder=vocoder,
+        samples=samples,
+        mixes_samples=mixes,
+        separates=separates(held),
+        embeddings=embeddings,
+        parameterization=parameterization,
+        guidance_scale=guidance_scale,
+        precision=precision,
+        compile=compile,
+    )
 
 
 def task_of(held: StemSet) -> str:
@@ -281,8 +344,9 @@ def check_given(
     if not held.stems:
         raise UsageError(f"{where} holds no stem")
     if "separation" in tasks and task_of(held) != task:
-        raise UsageError(f"{where} holds {', '.join(held.stems)}: a call is given mixtures to separate or stems to "
-                         "keep, not both")
+        raise UsageError(
+            f"{where} holds {', '.join(held.stems)}: a call is given mixtures to separate or stems to keep, not both"
+        )
     allowed = ("mixture",) if task == "separation" and "separation" in tasks else STEMS
     if strange := [stem for stem in held.stems if stem not in allowed]:
         others = ", or mixture alone" if "separation" in tasks else ""
@@ -322,8 +386,10 @@ def trained_network(
         network = published.filled(path, lambda: make(held["config"]), held["state_dict"])
         metadata, data = held["metadata"], held["metadata"]["training_data"]
         return network, {
-            "trained_on": "synthetic songs" if data.startswith("mtbench band") else data, "training_data": data,
-            "training_steps": metadata["steps"], "training_minutes": metadata["minutes"],
+            "trained_on": "synthetic songs" if data.startswith("mtbench band") else data,
+            "training_data": data,
+            "training_steps": metadata["steps"],
+            "training_minutes": metadata["minutes"],
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is no checkpoint of model '{name}' ({error})") from error
@@ -341,8 +407,10 @@ def _first_stage(path: Path, vae_sha256: str | None) -> tuple[VAE, HiFiGAN | Non
             return load_vae(vae), load_vocoder(vocoder), {"vae": vae_sha256, "vocoder": checked_sha256(vocoder)}
     if found:
         return load_vae(found[0][0]), None, {"vae": vae_sha256}
-    raise UsageError(f"{path} was trained on the latents of a VAE with the SHA-256 {vae_sha256}, which is neither the "
-                     f"embedded one nor in {folders[0]} as {published.VAE_FILE} nor among the fetched weights")
+    raise UsageError(
+        f"{path} was trained on the latents of a VAE with the SHA-256 {vae_sha256}, which is neither the "
+        f"embedded one nor in {folders[0]} as {published.VAE_FILE} nor among the fetched weights"
+    )
 
 
 @contextmanager

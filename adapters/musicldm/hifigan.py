@@ -37,8 +37,10 @@ class HiFiGANConfig:
         if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
             raise ValueError("HiFiGANConfig: resblock_kernel_sizes and resblock_dilation_sizes differ in length")
         if self.upsample_initial_channel % 2 ** len(self.upsample_rates):
-            raise ValueError(f"HiFiGANConfig: {self.upsample_initial_channel} channels cannot be halved "
-                             f"{len(self.upsample_rates)} times")
+            raise ValueError(
+                f"HiFiGANConfig: {self.upsample_initial_channel} channels cannot be halved "
+                f"{len(self.upsample_rates)} times"
+            )
         hop = 1
         for rate in self.upsample_rates:
             hop *= rate
@@ -51,8 +53,18 @@ class Conv(nn.Module):
     over all axes but the first (Salimans and Kingma 2016). It starts as torch's own convolutions do, like the
     published one, whose N(0, 0.01) weight norm overwrites."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, weight_norm: bool, *,
-                 stride: int = 1, dilation: int = 1, padding: int = 0, transposed: bool = False):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        weight_norm: bool,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: int = 0,
+        transposed: bool = False,
+    ):
         super().__init__()
         shape = (in_channels, out_channels, kernel) if transposed else (out_channels, in_channels, kernel)
         bound = 1.0 / math.sqrt(shape[1] * kernel)
@@ -83,7 +95,9 @@ class ResBlock(nn.Module):
         super().__init__()
 
         def conv(dilation: int) -> Conv:
-            return Conv(channels, channels, kernel, weight_norm, dilation=dilation, padding=dilation * (kernel - 1) // 2)
+            return Conv(
+                channels, channels, kernel, weight_norm, dilation=dilation, padding=dilation * (kernel - 1) // 2
+            )
 
         self.convs1 = nn.ModuleList(conv(dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
@@ -103,8 +117,17 @@ class HiFiGAN(nn.Module):
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes):
-            self.ups.append(Conv(channels, channels // 2, kernel, weight_norm, stride=rate,
-                                 padding=(kernel - rate) // 2, transposed=True))
+            self.ups.append(
+                Conv(
+                    channels,
+                    channels // 2,
+                    kernel,
+                    weight_norm,
+                    stride=rate,
+                    padding=(kernel - rate) // 2,
+                    transposed=True,
+                )
+            )
             channels //= 2
             for size, dilations in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes):
                 self.resblocks.append(ResBlock(channels, size, dilations, weight_norm))
@@ -121,15 +144,18 @@ class HiFiGAN(nn.Module):
         x = self.conv_pre(log_mel)
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, 0.1))
-            x = sum(block(x) for block in self.resblocks[i * kernels:(i + 1) * kernels]) / kernels
+            x = sum(block(x) for block in self.resblocks[i * kernels : (i + 1) * kernels]) / kernels
         return torch.tanh(self.conv_post(F.leaky_relu(x, 0.01)))  # 0.01 is the published slope here, not 0.1
 
     @torch.no_grad()
     def folded(self) -> HiFiGAN:
         """The same vocoder with plain weights, which saves computing them at every call."""
         plain = HiFiGAN(self.config, weight_norm=False)
-        state = {f"{name}.weight": module.effective_weight()
-                 for name, module in self.named_modules() if isinstance(module, Conv)}
+        state = {
+            f"{name}.weight": module.effective_weight()
+            for name, module in self.named_modules()
+            if isinstance(module, Conv)
+        }
         state |= {name: value for name, value in self.state_dict().items() if name.endswith(".bias")}
         plain.load_state_dict(state)
         return plain.train(self.training)

@@ -21,8 +21,12 @@ class Muon(torch.optim.Muon):
             if weight.ndim < 2 or not weight.is_contiguous():
                 raise ValueError(f"Muon takes contiguous weights of two or more dimensions, got {list(weight.shape)}")
         # The matrices share the weights' memory: what changes the ones changes the others.
-        super().__init__([weight.detach().flatten(1) for weight in self._weights], lr=lr, weight_decay=weight_decay,
-                         adjust_lr_fn="match_rms_adamw")
+        super().__init__(
+            [weight.detach().flatten(1) for weight in self._weights],
+            lr=lr,
+            weight_decay=weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         (group,) = self.param_groups

@@ -24,8 +24,12 @@ from mtbench.errors import MtbenchError, UsageError
 from mtbench.suites import STEMS
 from musicldm.mel import log_mel
 
-SCORES = {"fad_mixture": "FAD, mixture (lower is better)", "irs": "IRS (s, lower is better)",
-          "cbs": "CBS, 0.15 s (higher is better)", "cbd_mean": "CBD, mean (lower is better)"}
+SCORES = {
+    "fad_mixture": "FAD, mixture (lower is better)",
+    "irs": "IRS (s, lower is better)",
+    "cbs": "CBS, 0.15 s (higher is better)",
+    "cbd_mean": "CBD, mean (lower is better)",
+}
 
 
 def main() -> None:
@@ -41,7 +45,8 @@ def main() -> None:
         samples = sorted((options.training / "samples").glob("*"))
         if samples:
             mels_with_beats({f"step {int(folder.name):,}": folder for folder in (samples[0], samples[-1])}).savefig(
-                out / "samples.png", dpi=110)
+                out / "samples.png", dpi=110
+            )
             print(out / "samples.png")
     except MtbenchError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -52,7 +57,9 @@ def curves(training: Path) -> Figure:
     """The losses by step and, where the training scored its samples, the scores."""
     losses = _table(training / "loss.csv")
     scored = (training / "scores.csv").exists()
-    figure, panels = plt.subplots(1, 5 if scored else 1, figsize=(15 if scored else 4, 3.2), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(
+        1, 5 if scored else 1, figsize=(15 if scored else 4, 3.2), layout="constrained", squeeze=False
+    )
     first, *others = panels[0]
     first.plot(losses["step"], losses["train_loss"], color="C0", alpha=0.5, label="training")
     first.plot(losses["step"], losses["validation_loss"], color="C1", label="validation, averaged weights")
@@ -78,8 +85,15 @@ def curves(training: Path) -> Figure:
 
 def mels_with_beats(folders: dict[str, Path]) -> Figure:
     """A column a folder of stems: the first clip's log-mel spectrograms with the beats found in each stem."""
-    figure, grid = plt.subplots(len(STEMS), len(folders), figsize=(6.5 * len(folders), 7), layout="constrained",
-                                sharex=True, sharey=True, squeeze=False)
+    figure, grid = plt.subplots(
+        len(STEMS),
+        len(folders),
+        figsize=(6.5 * len(folders), 7),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     for column, (title, folder) in zip(grid.T, folders.items()):
         column[0].set_title(title)
         for axes, stem in zip(column, STEMS):
@@ -97,8 +111,16 @@ def draw_stem(axes: Axes, wave: np.ndarray, rate: int) -> None:
     """A log-mel spectrogram and, as lines, the beats (fps 100, transition lambda 100, true time base)."""
     mel = log_mel(torch.from_numpy(wave)[None])[0].numpy().T
     seconds = len(wave) / rate
-    axes.imshow(mel, origin="lower", aspect="auto", extent=(0, seconds, 0, len(mel)), cmap="magma", vmin=-10, vmax=1,
-                interpolation="nearest")
+    axes.imshow(
+        mel,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, len(mel)),
+        cmap="magma",
+        vmin=-10,
+        vmax=1,
+        interpolation="nearest",
+    )
     axes.vlines(beats.track(to_pcm16(wave), sample_rate=rate), 0, len(mel), color="cyan", linewidth=0.8, alpha=0.8)
 
 

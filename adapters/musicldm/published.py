@@ -28,9 +28,19 @@ from musicldm.vae import VAE, VAEConfig
 UNET, EMA, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
 VAE_FILE, VOCODER_FILE = "vae-ckpt.ckpt", "hifigan-ckpt.ckpt"
 UNUSED = {  # what sampling does not need, in the files of some Lightning versions and not of others
-    "logvar", "betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
-    "log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance",
-    "posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2",
+    "logvar",
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+    "posterior_variance",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
 }
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -81,8 +91,10 @@ def load(path: Path) -> dict[str, Any]:
             held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # torch raises what its unpickler meets
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-        raise UsageError(f"{path} cannot be read as a checkpoint: it is none, is damaged, or holds objects that come "
-                         f"to life only by running code ({reason})") from error
+        raise UsageError(
+            f"{path} cannot be read as a checkpoint: it is none, is damaged, or holds objects that come "
+            f"to life only by running code ({reason})"
+        ) from error
     if not isinstance(held, dict):
         raise UsageError(f"{path} cannot be read as a checkpoint (it holds {type(held).__name__}, not a dict)")
     return held
@@ -92,8 +104,13 @@ def is_lightning(held: Mapping[str, Any]) -> bool:
     return any(name.startswith(UNET) for name in held.get("state_dict", ()))
 
 
-def read(path: Path, held: Mapping[str, Any], network: Callable[[Mapping[str, Tensor]], nn.Module],
-         vae: VAEConfig = VAEConfig(), vocoder: HiFiGANConfig = HiFiGANConfig()) -> Published:
+def read(
+    path: Path,
+    held: Mapping[str, Any],
+    network: Callable[[Mapping[str, Tensor]], nn.Module],
+    vae: VAEConfig = VAEConfig(),
+    vocoder: HiFiGANConfig = HiFiGANConfig(),
+) -> Published:
     """The model in a Lightning file that `load` has read.
 
     network makes the U-Net for the shapes of its state dict, which it is given. Every name and shape must be just as
@@ -106,8 +123,10 @@ def read(path: Path, held: Mapping[str, Any], network: Callable[[Mapping[str, Te
     with torch.device("meta"):
         unet = network(_below(UNET, state))
     averaged = {name for name, parameter in unet.named_parameters() if parameter.requires_grad}
-    key = {name: EMA + f"diffusion_model.{name}".replace(".", "") if name in averaged else UNET + name
-           for name in unet.state_dict()}
+    key = {
+        name: EMA + f"diffusion_model.{name}".replace(".", "") if name in averaged else UNET + name
+        for name in unet.state_dict()
+    }
     shapes = {UNET + name: value.shape for name, value in unet.state_dict().items()}
     shapes |= {key[name]: value.shape for name, value in unet.state_dict().items()}
     shapes |= dict.fromkeys((EMA + "decay", EMA + "num_updates", "scale_factor"), torch.Size())
@@ -162,20 +181,28 @@ def _check(path: Path, state: Mapping[str, Tensor], shapes: Mapping[str, torch.S
     faults = {
         "missing": [name for name in shapes if name not in state],
         "unexpected": [name for name in state if name not in shapes],
-        "of another shape": [f"{name} {list(state[name].shape)} for {list(shapes[name])}" for name in shapes
-                             if name in state and state[name].shape != shapes[name]],
+        "of another shape": [
+            f"{name} {list(state[name].shape)} for {list(shapes[name])}"
+            for name in shapes
+            if name in state and state[name].shape != shapes[name]
+        ],
     }
     if any(faults.values()):
-        told = [f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-                for fault, names in faults.items() if names]
+        told = [
+            f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for fault, names in faults.items()
+            if names
+        ]
         raise UsageError(f"{path} does not hold the expected weights: {'; '.join(told)}")
 
 
 def _beside(path: Path, name: str) -> Path:
     beside = path.parent / name
     if not beside.exists():
-        raise UsageError(f"{path} lacks the VAE or the vocoder, and there is no {name} beside it: put it there "
-                         f"(`python -m musicldm.fetch musicldm` fetches both files)")
+        raise UsageError(
+            f"{path} lacks the VAE or the vocoder, and there is no {name} beside it: put it there "
+            f"(`python -m musicldm.fetch musicldm` fetches both files)"
+        )
     return beside
 
 

@@ -38,7 +38,9 @@ class Scorer:
             for stem, samples in pcm.items():
                 (folder / stem).mkdir(parents=True, exist_ok=True)
                 audio.write_wav(folder / stem / f"{made.id}.wav", samples, made.sample_rate)
-            sets.append(StemSet(made.id, {stem: audio.to_float(samples) for stem, samples in pcm.items()}, made.sample_rate))
+            sets.append(
+                StemSet(made.id, {stem: audio.to_float(samples) for stem, samples in pcm.items()}, made.sample_rate)
+            )
         frames = self._embedded(sets)
         return {f"fad_{track}": fad(frames[track], held) for track, held in self._frames.items()} | rhythm(sets)
 
@@ -53,7 +55,7 @@ def rhythm(sets: Sequence[StemSet]) -> dict[str, float]:
     stems = list(sets[0].stems)
     waves = [made.stems[stem] for made in sets for stem in stems]
     found = [beats.decode(activation)[0] for activation in beats.activations(waves, sets[0].sample_rate)]
-    tracked = [dict(zip(stems, found[i:i + len(stems)])) for i in range(0, len(found), len(stems))]
+    tracked = [dict(zip(stems, found[i : i + len(stems)])) for i in range(0, len(found), len(stems))]
     duration = len(waves[0]) / sets[0].sample_rate
     return {
         "irs": folder_irs({stem: [irs(times[stem]) for times in tracked] for stem in stems}),
@@ -61,4 +63,3 @@ def rhythm(sets: Sequence[StemSet]) -> dict[str, float]:
         "cbd_mean": mean_of_defined([cbd(times).mean for times in tracked]),
         "drums_with_beats": float(np.mean([len(times["drums"]) > 0 for times in tracked])),
     }
-

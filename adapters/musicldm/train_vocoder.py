@@ -26,8 +26,18 @@ from musicldm.discriminators import Discriminators, adversarial_loss, discrimina
 from musicldm.generator import load_vae, load_vocoder, sha256
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, N_MELS, log_mel
-from musicldm.training import (Shards, TrainConfig, command, export, launch, sized, train, training_mels,
-                               training_reconstructions, training_waves)
+from musicldm.training import (
+    Shards,
+    TrainConfig,
+    command,
+    export,
+    launch,
+    sized,
+    train,
+    training_mels,
+    training_reconstructions,
+    training_waves,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -43,11 +53,14 @@ def train_vocoder(config: TrainConfig) -> None:
     vae = load_vae(config.vae) if config.vae else None
     fabric = launch(config)
     with fabric.rank_zero_first():
-        mels = training_reconstructions(config, vae, fabric.device) if vae else training_mels(config)  # [songs, S, T, F]
+        mels = (
+            training_reconstructions(config, vae, fabric.device) if vae else training_mels(config)
+        )  # [songs, S, T, F]
         waves = training_waves(config)  # [songs, S, samples]
     if not SHORTEST <= config.crop <= mels.shape[2]:
-        raise UsageError(f"{config.name}: crop: {config.crop} frames; the vocoder learns from {SHORTEST} to "
-                         f"{mels.shape[2]}")
+        raise UsageError(
+            f"{config.name}: crop: {config.crop} frames; the vocoder learns from {SHORTEST} to {mels.shape[2]}"
+        )
     adversary = Adversary(fabric, config)
 
     def loss(vocoder: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,8 +80,10 @@ def train_vocoder(config: TrainConfig) -> None:
 def _vocoder(config: TrainConfig) -> HiFiGAN:
     asked = sized(config, HiFiGANConfig)
     if (asked.num_mels, asked.hop_size) != (N_MELS, HOP):
-        raise UsageError(f"{config.name}: network: the log-mels have {N_MELS} bands and a hop of {HOP} samples, not "
-                         f"{asked.num_mels} and {asked.hop_size}")
+        raise UsageError(
+            f"{config.name}: network: the log-mels have {N_MELS} bands and a hop of {HOP} samples, not "
+            f"{asked.num_mels} and {asked.hop_size}"
+        )
     if not config.initial_weights:
         return HiFiGAN(asked)
     held = load_vocoder(config.initial_weights)
@@ -91,8 +106,12 @@ class Adversary:
             self._discriminators = Discriminators(config.discriminator_width)
         except ValueError as error:
             raise UsageError(f"{config.name}: discriminator_width: {error}") from None
-        optimizer = torch.optim.AdamW(self._discriminators.parameters(), lr=config.learning_rate, betas=config.betas,
-                                      weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self._discriminators.parameters(),
+            lr=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+        )
         self._objective, self._optimizer = fabric.setup(_Objective(self._discriminators), optimizer)
         self._steps = 0
         self._pairs: list[tuple[Tensor, Tensor]] = []
@@ -141,8 +160,11 @@ class Adversary:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        return {"discriminators": self._discriminators.state_dict(), "optimizer": self._optimizer.state_dict(),
-                "steps": self._steps}
+        return {
+            "discriminators": self._discriminators.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "steps": self._steps,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._discriminators.load_state_dict(state["discriminators"])
@@ -168,13 +190,17 @@ def crops(mels: Shards, waves: Shards, songs: Tensor, frames: int, generator: to
 
     The log-mels are cut from the whole clip's: those of a cut wave would be reflections at both ends.
     """
-    stems, starts = (torch.randint(stop, (len(songs),), generator=generator, device=generator.device).tolist()
-                     for stop in (mels.shape[1], mels.shape[2] - frames + 1))
+    stems, starts = (
+        torch.randint(stop, (len(songs),), generator=generator, device=generator.device).tolist()
+        for stop in (mels.shape[1], mels.shape[2] - frames + 1)
+    )
     places = list(zip(songs.tolist(), stems, starts))
-    mel = np.stack([mels.song(i)[stem, start:start + frames] for i, stem, start in places])
-    wave = np.stack([waves.song(i)[stem, start * HOP:(start + frames) * HOP] for i, stem, start in places])
-    return (torch.from_numpy(mel).to(generator.device).float().transpose(1, 2),
-            torch.from_numpy(to_float(wave)).to(generator.device))
+    mel = np.stack([mels.song(i)[stem, start : start + frames] for i, stem, start in places])
+    wave = np.stack([waves.song(i)[stem, start * HOP : (start + frames) * HOP] for i, stem, start in places])
+    return (
+        torch.from_numpy(mel).to(generator.device).float().transpose(1, 2),
+        torch.from_numpy(to_float(wave)).to(generator.device),
+    )
 
 
 def synthesised(vocoder: nn.Module, mel: Tensor) -> Tensor:
@@ -183,7 +209,7 @@ def synthesised(vocoder: nn.Module, mel: Tensor) -> Tensor:
     In float32 always: the rounding of bfloat16 is a noise at -50 dB, louder than the treble of a bass.
     """
     with torch.autocast(mel.device.type, enabled=False):
-        return vocoder(mel)[:, 0, :HOP * mel.shape[2]]
+        return vocoder(mel)[:, 0, : HOP * mel.shape[2]]
 
 
 def mel_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -204,8 +230,10 @@ def stft_loss(real: Tensor, fake: Tensor) -> Tensor:
         total = torch.zeros((), device=real.device)
         for fft, hop, length in STFT_SIZES:
             window = torch.hann_window(length, device=real.device)
-            X, Y = (torch.stft(waves, fft, hop, length, window, return_complex=True).abs().clamp(min=STFT_FLOOR)
-                    for waves in (real, fake))
+            X, Y = (
+                torch.stft(waves, fft, hop, length, window, return_complex=True).abs().clamp(min=STFT_FLOOR)
+                for waves in (real, fake)
+            )
             norm = torch.linalg.vector_norm
             convergence = 2 * norm(X - Y) / (norm(X) + norm(Y))
             total = total + convergence + (X.log() - Y.log()).abs().mean()

@@ -52,8 +52,10 @@ Sized = TypeVar("Sized")
 SHARD = 250  # songs in a file of the caches
 
 # What is no hidden layer of a network: what reads its input, makes its output or embeds the timestep.
-OUTER = re.compile(r"^(input_blocks\.0|out|to_in|to_out|time_embed|to_mapping|encoder\.conv_in|decoder\.conv_out|conv_pre|"
-                   r"conv_post)\.|\b(emb_layers|film_emb|switcher_transform|to_scale_shift)\.")
+OUTER = re.compile(
+    r"^(input_blocks\.0|out|to_in|to_out|time_embed|to_mapping|encoder\.conv_in|decoder\.conv_out|conv_pre|"
+    r"conv_post)\.|\b(emb_layers|film_emb|switcher_transform|to_scale_shift)\."
+)
 
 # loss(network, songs, generator): the loss of the songs with these numbers, its randomness drawn from the generator.
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
@@ -137,9 +139,22 @@ class TrainConfig(BaseModel):
     @property
     def what_is_learnt(self) -> dict[str, Any]:
         """All that a training must go on with: not where its files lie, how long it is to last, and on what it runs."""
-        return self.model_dump(mode="json", exclude={
-            "out", "work", "steps", "minutes", "threads", "devices", "precision", "compile", "report_every", "score_every",
-            "score_songs"})
+        return self.model_dump(
+            mode="json",
+            exclude={
+                "out",
+                "work",
+                "steps",
+                "minutes",
+                "threads",
+                "devices",
+                "precision",
+                "compile",
+                "report_every",
+                "score_every",
+                "score_songs",
+            },
+        )
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -178,19 +193,25 @@ def training_songs(config: TrainConfig) -> Sequence[StemSet]:
     if config.suite != "band":
         suite = open_suite(config.suite)
         if suite.n_samples != N_SAMPLES:
-            raise UsageError(f"{config.name}: suite '{config.suite}' has clips of {suite.n_samples / suite.sample_rate:g} s; "
-                             "trainings take 10.24 s")
+            raise UsageError(
+                f"{config.name}: suite '{config.suite}' has clips of {suite.n_samples / suite.sample_rate:g} s; "
+                "trainings take 10.24 s"
+            )
         songs = suite.reference()
         count = len(songs) if config.songs is None else config.songs
         if not config.validation < count <= len(songs):
-            raise UsageError(f"{config.name}: suite '{config.suite}' holds {len(songs)} songs; songs: {config.songs} with "
-                             f"validation: {config.validation} do not fit")
+            raise UsageError(
+                f"{config.name}: suite '{config.suite}' holds {len(songs)} songs; songs: {config.songs} with "
+                f"validation: {config.validation} do not fit"
+            )
         return Songs(range(count), songs.__getitem__)
     allowed = band.seeds("train")
     count = config.songs or 0
     if config.first_seed not in allowed or config.first_seed + count - 1 not in allowed or count <= config.validation:
-        raise UsageError(f"{config.name}: `band` needs more songs than its validation ({config.validation}), with seeds "
-                         f"from {allowed[0]} to {allowed[-1]}; got songs: {config.songs}, first_seed: {config.first_seed}")
+        raise UsageError(
+            f"{config.name}: `band` needs more songs than its validation ({config.validation}), with seeds "
+            f"from {allowed[0]} to {allowed[-1]}; got songs: {config.songs}, first_seed: {config.first_seed}"
+        )
     return Songs(range(config.first_seed, config.first_seed + count), _band_song)
 
 
@@ -337,8 +358,13 @@ def scale_factor_of(latents: Shards) -> float:
     return 1.0 / float((mean.var() + std.square().mean()).sqrt())
 
 
-def diffusion_loss(latents: Shards, scale_factor: float, mixtures: Shards | None = None, without_mixture: float = 0.0,
-                   parameterization: Parameterization = "eps") -> Loss:
+def diffusion_loss(
+    latents: Shards,
+    scale_factor: float,
+    mixtures: Shards | None = None,
+    without_mixture: float = 0.0,
+    parameterization: Parameterization = "eps",
+) -> Loss:
     """The mean squared error of the noise (Ho et al. 2020) or the velocity, on scaled posterior samples.
 
     Timesteps are spread evenly over a batch (one in each B-th of the schedule), which lowers the loss's variance.
@@ -354,7 +380,11 @@ def diffusion_loss(latents: Shards, scale_factor: float, mixtures: Shards | None
     def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
         device, B = generator.device, len(songs)
         x0 = sampled(latents, songs, generator)
-        t = (evenly_spread(B, generator) * TRAIN_STEPS).long().clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator, device=device)]
+        t = (
+            (evenly_spread(B, generator) * TRAIN_STEPS)
+            .long()
+            .clamp(max=TRAIN_STEPS - 1)[torch.randperm(B, generator=generator, device=device)]
+        )
         noise = torch.randn(x0.shape, generator=generator, device=device)
         given = []
         if mixtures is not None:
@@ -404,9 +434,17 @@ def launch(config: TrainConfig) -> Fabric:
     return fabric
 
 
-def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, songs: int,
-          scorer: Scorer | None = None, *, validation_loss: Loss | None = None,
-          opponent: Opponent | None = None) -> dict[str, Any]:
+def train(
+    fabric: Fabric,
+    config: TrainConfig,
+    network: nn.Module,
+    loss: Loss,
+    songs: int,
+    scorer: Scorer | None = None,
+    *,
+    validation_loss: Loss | None = None,
+    opponent: Opponent | None = None,
+) -> dict[str, Any]:
     """Train `network` on the first songs but the validation's, going on from the last state in the work folder.
 
     scorer: of the first process; the others wait for it. validation_loss: what is measured on the validation's songs,
@@ -416,7 +454,9 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
     loss is no longer a number.
     """
     if config.batch % fabric.world_size:
-        raise UsageError(f"{config.name}: a batch of {config.batch} cannot be shared out to {fabric.world_size} processes")
+        raise UsageError(
+            f"{config.name}: a batch of {config.batch} cannot be shared out to {fabric.world_size} processes"
+        )
     config.folder.mkdir(parents=True, exist_ok=True)
     network.to(fabric.device)
     ema = copy.deepcopy(network).requires_grad_(False)
@@ -440,17 +480,23 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
                 opponent.load_state_dict(stored["opponent"])
         except (KeyError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UsageError(f"{path}: not a state of the training that {config.name} asks for ({reason}); "
-                             "put the config back, delete the file, or take another name") from error
+            raise UsageError(
+                f"{path}: not a state of the training that {config.name} asks for ({reason}); "
+                "put the config back, delete the file, or take another name"
+            ) from error
         fabric.print(f"{config.name}: going on from step {progress['step']}")
     if fabric.is_global_zero:
         _forget_after(config.folder, progress["step"])
 
     def save() -> None:
         if fabric.is_global_zero:
-            everything = {"config": config.what_is_learnt, "progress": progress,
-                          "network": network.state_dict(), "ema": ema.state_dict(),
-                          "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+            everything = {
+                "config": config.what_is_learnt,
+                "progress": progress,
+                "network": network.state_dict(),
+                "ema": ema.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            }
             if opponent:
                 everything["opponent"] = opponent.state_dict()
             torch.save(everything, config.folder / "state.partial.pt")
@@ -489,7 +535,7 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             # The songs are the same in every process, each of which takes its own of them.
             draw = generator_of("cpu", config.seed, step, part)
             drawn = torch.randint(songs - config.validation, (per_process * fabric.world_size,), generator=draw)
-            mine = drawn[fabric.global_rank::fabric.world_size]
+            mine = drawn[fabric.global_rank :: fabric.world_size]
             # From 1 on: numbers that end in 0 give the stream that the songs were drawn from.
             noise = generator_of(fabric.device, config.seed, step, part, 1 + fabric.global_rank)
             with fabric.no_backward_sync(objective, enabled=part + 1 < config.accumulate), _attention(fabric.device):
@@ -513,8 +559,10 @@ def train(fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, s
             progress["train_loss"] = float(fabric.all_reduce(torch.stack(recent).mean(), reduce_op="mean"))
             recent.clear()
             if not math.isfinite(progress["train_loss"]):
-                raise MtbenchError(f"{config.name}: the loss became {progress['train_loss']} before step {progress['step']}; "
-                                   "try a lower learning_rate")
+                raise MtbenchError(
+                    f"{config.name}: the loss became {progress['train_loss']} before step {progress['step']}; "
+                    "try a lower learning_rate"
+                )
             progress["validation_loss"] = _validate(fabric, config, ema, validation_loss or loss, validation)
             _log(fabric, config, progress, opponent.losses() if opponent else {})
             save()
@@ -564,18 +612,29 @@ def _validate(fabric: Fabric, config: TrainConfig, ema: nn.Module, loss: Loss, s
 
 def _log(fabric: Fabric, config: TrainConfig, progress: dict[str, Any], more: dict[str, float]) -> None:
     if fabric.is_global_zero:
-        _append(config.folder / "loss.csv", {
-            "step": progress["step"], "seconds": round(progress["seconds"], 1),
-            "train_loss": round(progress["train_loss"], 5), "validation_loss": round(progress["validation_loss"], 5),
-            **{name: round(value, 5) for name, value in more.items()}})
-        print(f"{config.name}: step {progress['step']} of {config.steps}, {progress['seconds'] / 60:.1f} min, "
-              f"train {progress['train_loss']:.4f}, validation {progress['validation_loss']:.4f}", flush=True)
+        _append(
+            config.folder / "loss.csv",
+            {
+                "step": progress["step"],
+                "seconds": round(progress["seconds"], 1),
+                "train_loss": round(progress["train_loss"], 5),
+                "validation_loss": round(progress["validation_loss"], 5),
+                **{name: round(value, 5) for name, value in more.items()},
+            },
+        )
+        print(
+            f"{config.name}: step {progress['step']} of {config.steps}, {progress['seconds'] / 60:.1f} min, "
+            f"train {progress['train_loss']:.4f}, validation {progress['validation_loss']:.4f}",
+            flush=True,
+        )
 
 
 def _score(config: TrainConfig, progress: dict[str, Any], ema: nn.Module, scorer: Scorer) -> None:
     scores = scorer(ema, config.folder / "samples" / f"{progress['step']:06d}")
     _append(config.folder / "scores.csv", {"step": progress["step"], "seconds": round(progress["seconds"], 1)} | scores)
-    print(f"{config.name}: step {progress['step']}, " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()), flush=True)
+    print(
+        f"{config.name}: step {progress['step']}, " + ", ".join(f"{k} {v:.3g}" for k, v in scores.items()), flush=True
+    )
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
@@ -621,8 +680,9 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
         with torch.no_grad():
             network(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.long))
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"{config.name}: the network takes no latents of {config.vae} {list(shape)}: "
-                         f"{str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"{config.name}: the network takes no latents of {config.vae} {list(shape)}: {str(error).splitlines()[0]}"
+        ) from None
     with fabric.rank_zero_first():
         latents = training_latents(config, vae, fabric.device)
         mixtures = training_mixture_latents(config, vae, fabric.device) if config.without_mixture < 1 else None
@@ -631,24 +691,45 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
         scale_factor = start_from(network, config.initial_weights) or scale_factor
 
     def sample(network: nn.Module, n: int) -> Iterator[StemSet]:
-        generator = LatentDiffusion(config.name, network, vae, scale_factor, latents.shape[2:], {}, str(fabric.device),
-                                    steps=50, batch_size=config.score_songs, parameterization=config.parameterization)
+        generator = LatentDiffusion(
+            config.name,
+            network,
+            vae,
+            scale_factor,
+            latents.shape[2:],
+            {},
+            str(fabric.device),
+            steps=50,
+            batch_size=config.score_songs,
+            parameterization=config.parameterization,
+        )
         return generator.generate(n, STEMS)
 
     scorer = scorer_of(fabric, config, sample)
     loss = diffusion_loss(latents, scale_factor, mixtures, config.without_mixture, config.parameterization)
     progress = train(fabric, config, network, loss, len(latents), scorer)
     if fabric.is_global_zero:
-        export(config, network, progress, scale_factor=scale_factor, vae_sha256=sha256(config.vae),
-               mixture=mixtures is not None, parameterization=config.parameterization)
+        export(
+            config,
+            network,
+            progress,
+            scale_factor=scale_factor,
+            vae_sha256=sha256(config.vae),
+            mixture=mixtures is not None,
+            parameterization=config.parameterization,
+        )
 
 
-def scorer_of(fabric: Fabric, config: TrainConfig, sample: Callable[[nn.Module, int], Iterable[StemSet]]) -> Scorer | None:
+def scorer_of(
+    fabric: Fabric, config: TrainConfig, sample: Callable[[nn.Module, int], Iterable[StemSet]]
+) -> Scorer | None:
     """What scores samples against the held-back songs, in the first process, if the config asks for scores."""
     if not (config.score_every and fabric.is_global_zero):
         return None
     songs = training_songs(config)
-    scorer = Scorer(sample, Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__), config.score_songs)
+    scorer = Scorer(
+        sample, Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__), config.score_songs
+    )
     config.folder.mkdir(parents=True, exist_ok=True)
     (config.folder / "songs.yaml").write_text(yaml.safe_dump(scorer.songs_score))
     return scorer
@@ -676,7 +757,11 @@ def start_from(network: nn.Module, path: Path) -> float | None:
 
 def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **more: Any) -> None:
     """Write the checkpoint that ships: float16 weights, the network's config, and how they were made."""
-    data = f"mtbench band version {band.VERSION}, seeds {config.first_seed} to " if config.suite == "band" else config.suite
+    data = (
+        f"mtbench band version {band.VERSION}, seeds {config.first_seed} to "
+        if config.suite == "band"
+        else config.suite
+    )
     if config.suite == "band":
         data += str(config.first_seed + config.songs - config.validation - 1)
     checkpoint = {
@@ -684,12 +769,17 @@ def export(config: TrainConfig, network: nn.Module, progress: dict[str, Any], **
         "state_dict": {name: value.half().cpu() for name, value in network.state_dict().items()},
         **more,
         "metadata": {
-            "name": config.name, "training_data": data,
-            "seed": config.seed, "batch": config.batch * config.accumulate,
-            "optimizer": config.optimizer, "learning_rate": config.learning_rate,
+            "name": config.name,
+            "training_data": data,
+            "seed": config.seed,
+            "batch": config.batch * config.accumulate,
+            "optimizer": config.optimizer,
+            "learning_rate": config.learning_rate,
             "weights": f"exponential moving average, decay {config.ema_decay}",
-            "steps": progress["step"], "minutes": round(progress["seconds"] / 60, 1),
-            "train_loss": progress["train_loss"], "validation_loss": progress["validation_loss"],
+            "steps": progress["step"],
+            "minutes": round(progress["seconds"] / 60, 1),
+            "train_loss": progress["train_loss"],
+            "validation_loss": progress["validation_loss"],
         },
     }
     config.out.parent.mkdir(parents=True, exist_ok=True)
@@ -721,4 +811,3 @@ def command(description: str, train_one: Callable[[TrainConfig], None]) -> None:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last state saved", file=sys.stderr)
         sys.exit(130)
-

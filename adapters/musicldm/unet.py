@@ -63,22 +63,30 @@ class UNetConfig:
         factors = [2**level for level in range(len(self.channel_mult))]
         for resolution in self.attention_resolutions:
             if resolution not in factors:
-                raise ValueError(f"{kind}: attention resolution {resolution} is no down-sampling of this U-Net, which has "
-                                 f"{factors}")
+                raise ValueError(
+                    f"{kind}: attention resolution {resolution} is no down-sampling of this U-Net, which has {factors}"
+                )
         for mult, factor in zip(self.channel_mult, factors):
             channels = self.model_channels * mult
             if channels < self.norm_groups or channels % self.norm_groups:
-                raise ValueError(f"{kind}: {channels} channels (model_channels={self.model_channels} times {mult}) are not a "
-                                 f"multiple of norm_groups={self.norm_groups}")
+                raise ValueError(
+                    f"{kind}: {channels} channels (model_channels={self.model_channels} times {mult}) are not a "
+                    f"multiple of norm_groups={self.norm_groups}"
+                )
             attends = factor in self.attention_resolutions or factor == factors[-1]  # the middle always attends
             if attends and channels % self.num_head_channels:
-                raise ValueError(f"{kind}: {channels} channels are not a multiple of num_head_channels={self.num_head_channels}")
+                raise ValueError(
+                    f"{kind}: {channels} channels are not a multiple of num_head_channels={self.num_head_channels}"
+                )
         if self.model_channels % self.norm_groups:
-            raise ValueError(f"{kind}: model_channels={self.model_channels} is not a multiple of norm_groups={self.norm_groups}")
+            raise ValueError(
+                f"{kind}: model_channels={self.model_channels} is not a multiple of norm_groups={self.norm_groups}"
+            )
         for name in ("latent_t", "latent_f"):
             if getattr(self, name) < 1 or getattr(self, name) % self.downsampling:
-                raise ValueError(f"{kind}: {name}={getattr(self, name)} is not a multiple of the down-sampling "
-                                 f"{self.downsampling}")
+                raise ValueError(
+                    f"{kind}: {name}={getattr(self, name)} is not a multiple of the down-sampling {self.downsampling}"
+                )
 
     @property
     def downsampling(self) -> int:
@@ -97,11 +105,15 @@ class ResBlock(nn.Module):
         super().__init__()
         conv = CONV[dims]
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(groups, in_channels), nn.SiLU(), conv(in_channels, out_channels, 3, padding=1))
+            nn.GroupNorm(groups, in_channels), nn.SiLU(), conv(in_channels, out_channels, 3, padding=1)
+        )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
         self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
-            nn.GroupNorm(groups, out_channels), nn.SiLU(), nn.Identity(),
-            zeroed(conv(out_channels, out_channels, 3, padding=1)))
+            nn.GroupNorm(groups, out_channels),
+            nn.SiLU(),
+            nn.Identity(),
+            zeroed(conv(out_channels, out_channels, 3, padding=1)),
+        )
         self.skip_connection = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
@@ -169,8 +181,13 @@ def blocks(
             inputs.append(Block([Downsample(channels, dims)]))
             skips.append(channels)
 
-    middle = Block([ResBlock(channels, emb_channels, channels, groups, dims), attention(channels),
-                    ResBlock(channels, emb_channels, channels, groups, dims)])
+    middle = Block(
+        [
+            ResBlock(channels, emb_channels, channels, groups, dims),
+            attention(channels),
+            ResBlock(channels, emb_channels, channels, groups, dims),
+        ]
+    )
 
     outputs = nn.ModuleList()
     for factor, out_channels in reversed(levels):
@@ -179,6 +196,7 @@ def blocks(
             channels = out_channels
             if factor > 1 and i == config.num_res_blocks:
                 outputs[-1].append(Upsample(channels, dims))
-    out = nn.Sequential(nn.GroupNorm(groups, channels), nn.SiLU(),
-                        zeroed(CONV[dims](channels, config.out_channels, 3, padding=1)))
+    out = nn.Sequential(
+        nn.GroupNorm(groups, channels), nn.SiLU(), zeroed(CONV[dims](channels, config.out_channels, 3, padding=1))
+    )
     return inputs, middle, outputs, out

@@ -45,8 +45,10 @@ class VAEConfig:
             raise ValueError("VAEConfig: num_res_blocks and the number of levels in ch_mult must be at least 1")
         for mult in (1, *self.ch_mult):
             if self.ch * mult < self.norm_groups or self.ch * mult % self.norm_groups:
-                raise ValueError(f"VAEConfig: {self.ch * mult} channels (ch={self.ch}, ch_mult={self.ch_mult}) "
-                                 f"are not a multiple of norm_groups={self.norm_groups}")
+                raise ValueError(
+                    f"VAEConfig: {self.ch * mult} channels (ch={self.ch}, ch_mult={self.ch_mult}) "
+                    f"are not a multiple of norm_groups={self.norm_groups}"
+                )
 
     @property
     def downsampling(self) -> int:
@@ -201,14 +203,17 @@ class VAE(nn.Module):
         """
         d = self.config.downsampling
         if log_mel.ndim != 4 or log_mel.shape[1] != self.config.in_channels or any(n % d for n in log_mel.shape[2:]):
-            raise ValueError(f"VAE.encode: expected [rows, {self.config.in_channels}, time, mel] with time and mel "
-                             f"multiples of {d}, got {list(log_mel.shape)}")
+            raise ValueError(
+                f"VAE.encode: expected [rows, {self.config.in_channels}, time, mel] with time and mel "
+                f"multiples of {d}, got {list(log_mel.shape)}"
+            )
         mean, logvar = self.quant_conv(self.encoder(log_mel)).chunk(2, dim=1)
         return mean, logvar.clamp(-30.0, 20.0)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Log-mel [R, 1, T, F] from unscaled latents [R, embed_dim, T / d, F / d]."""
         if latents.ndim != 4 or latents.shape[1] != self.config.embed_dim:
-            raise ValueError(f"VAE.decode: expected [rows, {self.config.embed_dim}, time, mel], "
-                             f"got {list(latents.shape)}")
+            raise ValueError(
+                f"VAE.decode: expected [rows, {self.config.embed_dim}, time, mel], got {list(latents.shape)}"
+            )
         return self.decoder(self.post_quant_conv(latents))

@@ -12,8 +12,14 @@ SWITCHES = ("cross_track_keys", "time_attention", "time_residuals", "instrument_
 
 
 def make(
-    *, weights: str | None, device: str, suite: Any, steps: int | None = None, batch_size: int | None = None,
-    precision: str = "float32", compile: bool = False,
+    *,
+    weights: str | None,
+    device: str,
+    suite: Any,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    compile: bool = False,
 ) -> LatentDiffusion:
     """The generator of a checkpoint.
 
@@ -29,10 +35,18 @@ def make(
     """
     path = trained_model("synctrack") if weights == "published" else Path(weights or EMBEDDED)
     return from_checkpoint(
-        "synctrack", path, trained=lambda config: SyncTrackUNet(SyncTrackConfig(**config)),
-        lightning=lambda state: SyncTrackUNet(SyncTrackConfig.published()), form=form,
-        mixes_samples=lambda config: config.cross_track_keys == "row_mod_batch", device=device, suite=suite,
-        steps=steps, batch_size=batch_size, precision=precision, compile=compile,
+        "synctrack",
+        path,
+        trained=lambda config: SyncTrackUNet(SyncTrackConfig(**config)),
+        lightning=lambda state: SyncTrackUNet(SyncTrackConfig.published()),
+        form=form,
+        mixes_samples=lambda config: config.cross_track_keys == "row_mod_batch",
+        device=device,
+        suite=suite,
+        steps=steps,
+        batch_size=batch_size,
+        precision=precision,
+        compile=compile,
     )
 
 

@@ -60,21 +60,28 @@ class SyncTrackConfig(UNetConfig):
     time_attention: Literal["frame", "position"] = "frame"
     time_residuals: Literal[1, 2] = 1
     instrument_prior: bool = True
-    cross_track: Literal["global-then-time", "time-then-global", "global", "time", "none",
-                         "alternate"] = "global-then-time"
+    cross_track: Literal["global-then-time", "time-then-global", "global", "time", "none", "alternate"] = (
+        "global-then-time"
+    )
 
     @classmethod
     def published(cls, **overrides) -> SyncTrackConfig:
         """The form of the published code, which the published weights were trained in."""
-        return cls(**{"cross_track_keys": "row_mod_batch", "time_attention": "position", "time_residuals": 2,
-                      **overrides})
+        return cls(
+            **{"cross_track_keys": "row_mod_batch", "time_attention": "position", "time_residuals": 2, **overrides}
+        )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choices = {"dims": (2,), "use_spatial_transformer": (True,), "cross_track_keys": ("own", "row_mod_batch"),
-                   "time_attention": ("frame", "position"), "time_residuals": (1, 2),
-                   "instrument_prior": (True, False),
-                   "cross_track": ("global-then-time", "time-then-global", "global", "time", "none", "alternate")}
+        choices = {
+            "dims": (2,),
+            "use_spatial_transformer": (True,),
+            "cross_track_keys": ("own", "row_mod_batch"),
+            "time_attention": ("frame", "position"),
+            "time_residuals": (1, 2),
+            "instrument_prior": (True, False),
+            "cross_track": ("global-then-time", "time-then-global", "global", "time", "none", "alternate"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"SyncTrackConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
@@ -89,8 +96,14 @@ class SyncTrackConfig(UNetConfig):
     def attentions_across_tracks(self, index: int) -> tuple[Literal["global", "time"], ...]:
         """Those of attention block `index`, counted from 0 in the order of execution, in the order they run in."""
         alternate = ("time",) if index % 2 else ("global",)
-        return {"global-then-time": ("global", "time"), "time-then-global": ("time", "global"), "global": ("global",),
-                "time": ("time",), "none": (), "alternate": alternate}[self.cross_track]
+        return {
+            "global-then-time": ("global", "time"),
+            "time-then-global": ("time", "global"),
+            "global": ("global",),
+            "time": ("time",),
+            "none": (),
+            "alternate": alternate,
+        }[self.cross_track]
 
 
 ABLATIONS: dict[str, dict] = {  # the rows of the paper's Table 6, from the top, as options of SyncTrackConfig
@@ -267,10 +280,12 @@ class SyncTrackUNet(nn.Module):
             # Track s is coded by the row s of this matrix, stored and never trained.
             self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
             self.switcher_transform = nn.Sequential(  # 128 at any size
-                nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, part))
+                nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, part)
+            )
         index = count()
         self.input_blocks, self.middle_block, self.output_blocks, self.out = blocks(
-            config, 2, emb, lambda channels: SpatialTransformer(channels, config, next(index)))
+            config, 2, emb, lambda channels: SpatialTransformer(channels, config, next(index))
+        )
 
     def embedding(self, timesteps: Tensor) -> Tensor:
         """Timestep and instrument prior of every row, [R, embedding_width], in float32 whatever autocast says."""
@@ -291,13 +306,19 @@ class SyncTrackUNet(nn.Module):
         Raises ValueError for another shape, or T, F that the down-sampling does not divide.
         """
         config = self.config
-        if latents.ndim != 5 or latents.shape[1:3] != (config.num_tracks, config.in_channels) \
-                or any(n % config.downsampling for n in latents.shape[3:]):
-            raise ValueError(f"SyncTrackUNet: expected latents [B, {config.num_tracks}, {config.in_channels}, T, F] "
-                             f"with T and F multiples of {config.downsampling}, got {list(latents.shape)}")
+        if (
+            latents.ndim != 5
+            or latents.shape[1:3] != (config.num_tracks, config.in_channels)
+            or any(n % config.downsampling for n in latents.shape[3:])
+        ):
+            raise ValueError(
+                f"SyncTrackUNet: expected latents [B, {config.num_tracks}, {config.in_channels}, T, F] "
+                f"with T and F multiples of {config.downsampling}, got {list(latents.shape)}"
+            )
         if timesteps.shape != latents.shape[:1]:
-            raise ValueError(f"SyncTrackUNet: expected one timestep a sample, [{len(latents)}], "
-                             f"got {list(timesteps.shape)}")
+            raise ValueError(
+                f"SyncTrackUNet: expected one timestep a sample, [{len(latents)}], got {list(timesteps.shape)}"
+            )
         emb = self.embedding(timesteps)
         h = latents.flatten(0, 1)  # [R, C, T, F]
         skips = []

@@ -102,19 +102,25 @@ NOTES = (
 EXPLAINED = {
     ("-", "parameters", 110_641_770): 1,
     ("2-1", "input", (4, 8, 64, 64)): 2,
-    ("3-1", "input", (1, 128)): 3, ("3-1", "output", (1, 512)): 3,
-    ("4-1", "input", (1, 128)): 3, ("4-1", "output", (1, 512)): 3,
-    ("4-2", "input", (1, 512)): 3, ("4-2", "output", (1, 512)): 3,
-    ("4-3", "input", (1, 512)): 3, ("4-3", "output", (1, 512)): 3,
+    ("3-1", "input", (1, 128)): 3,
+    ("3-1", "output", (1, 512)): 3,
+    ("4-1", "input", (1, 128)): 3,
+    ("4-1", "output", (1, 512)): 3,
+    ("4-2", "input", (1, 512)): 3,
+    ("4-2", "output", (1, 512)): 3,
+    ("4-3", "input", (1, 512)): 3,
+    ("4-3", "output", (1, 512)): 3,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m synctrack.table_a3", formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m synctrack.table_a3",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Print Table A3 of the SyncTrack paper beside this network, measured.\n"
-                    "Exit status 0 if all rows agree, 1 if one does not.",
-        epilog="Example: python -m synctrack.table_a3 > table-a3.txt")
+        "Exit status 0 if all rows agree, 1 if one does not.",
+        epilog="Example: python -m synctrack.table_a3 > table-a3.txt",
+    )
     parser.parse_args()
     ours = measure(SyncTrackConfig(), PAPER)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -167,8 +173,11 @@ def _shapes(network: nn.Module, paths: Sequence[str]) -> dict[str, tuple[Shape, 
 
 def differences(row: Row, ours: Measured) -> dict[str, int | None]:
     """The columns that differ, with the number of the note that says why, or None for a fault."""
-    return {column: EXPLAINED.get((row.index, column, getattr(ours, column))) for column in Measured._fields
-            if getattr(row, column) != getattr(ours, column)}
+    return {
+        column: EXPLAINED.get((row.index, column, getattr(ours, column)))
+        for column in Measured._fields
+        if getattr(row, column) != getattr(ours, column)
+    }
 
 
 def unexplained(row: Row, ours: Measured) -> list[str]:
@@ -185,14 +194,21 @@ def table(rows: Sequence[Row], ours: Sequence[Measured]) -> Table:
     drawn.add_column("")
     for row, mine in zip(rows, ours):
         reasons = differences(row, mine)
-        shapes = [_shape(getattr(row, side)) + (f"\nours {_shape(getattr(mine, side))}" if side in reasons else "")
-                  for side in ("input", "output")]
+        shapes = [
+            _shape(getattr(row, side)) + (f"\nours {_shape(getattr(mine, side))}" if side in reasons else "")
+            for side in ("input", "output")
+        ]
         faults = [column for column, note in reasons.items() if note is None]
         notes = sorted({note for note in reasons.values() if note})
         mark = "[red]≠ " + ", ".join(faults) + "[/red]" if faults else ", ".join(f"note {n}" for n in notes) or "="
         depth = row.index.partition("-")[0]
-        drawn.add_row(" " * int(depth or 0) + row.layer, row.index, *(escape(shape) for shape in shapes),
-                      *("-" if n is None else f"{n:,}" for n in (row.parameters, mine.parameters)), mark)
+        drawn.add_row(
+            " " * int(depth or 0) + row.layer,
+            row.index,
+            *(escape(shape) for shape in shapes),
+            *("-" if n is None else f"{n:,}" for n in (row.parameters, mine.parameters)),
+            mark,
+        )
     return drawn
 
 
@@ -201,8 +217,10 @@ def closing(rows: Sequence[Row], ours: Sequence[Measured]) -> str:
     pairs = [(row, mine) for row, mine in zip(rows, ours) if row.module is not None and row.parameters]
     agree = sum(not unexplained(row, mine) for row, mine in pairs)
     total = sum(mine.parameters or 0 for row, mine in zip(rows, ours) if row.module is not None)
-    return (f"{agree} of {len(pairs)} rows with parameters agree; without the first row, "
-            f"{sum(row.parameters for row, _ in pairs):,} parameters in the paper and {total:,} here.")
+    return (
+        f"{agree} of {len(pairs)} rows with parameters agree; without the first row, "
+        f"{sum(row.parameters for row, _ in pairs):,} parameters in the paper and {total:,} here."
+    )
 
 
 def _shape(shape: Shape) -> str:

@@ -25,5 +25,17 @@ from mtbench.beats.frontend import FRAME_RATE, features
 from mtbench.beats.many import track_files
 from mtbench.beats.tracking import VERSION, activations, identity, read_44100, track, track_with_positions
 
-__all__ = ["FRAME_RATE", "VERSION", "activations", "check_settings", "decode", "features", "identity", "read_44100",
-           "to_frame_rate", "track", "track_files", "track_with_positions"]
+__all__ = [
+    "FRAME_RATE",
+    "VERSION",
+    "activations",
+    "check_settings",
+    "decode",
+    "features",
+    "identity",
+    "read_44100",
+    "to_frame_rate",
+    "track",
+    "track_files",
+    "track_with_positions",
+]

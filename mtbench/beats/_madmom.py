@@ -57,8 +57,11 @@ def _lent_names():
     modules = _stub_pkg_resources()
     if importlib.util.find_spec("distutils") is None:
         modules |= _stub_distutils()
-    attributes = [(collections, "MutableSequence", collections.abc.MutableSequence),
-                  (np, "float", float), (np, "int", int)]
+    attributes = [
+        (collections, "MutableSequence", collections.abc.MutableSequence),
+        (np, "float", float),
+        (np, "int", int),
+    ]
     attributes = [(owner, name, value) for owner, name, value in attributes if name not in vars(owner)]
     before = {name: sys.modules[name] for name in modules if name in sys.modules}
     sys.modules.update(modules)
@@ -114,6 +117,7 @@ def load_networks() -> list:
     """madmom's eight ``NeuralNetwork`` objects, read by its own loader."""
     madmom()
     from madmom.ml.nn import NeuralNetwork
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
         return [NeuralNetwork.load(str(file)) for file in weight_files()]

@@ -20,11 +20,13 @@ else:
 
 def compiled(**options):
     """njit without the checks that keep loops from being vectorised (``1 / 0`` is inf, as in NumPy)."""
+
     def decorate(function):
         try:
             return njit(error_model="numpy", cache=True, **options)(function)
         except RuntimeError:  # no folder for the cache can be written: compile in every process
             return njit(error_model="numpy", **options)(function)
+
     return decorate
 
 
@@ -35,9 +37,18 @@ GATES = 104  # 4 * 25, and 4 to fill a vector
 ZERO, ONE, TWO, HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 LOG2_E, LARGEST = np.float32(np.log2(np.e)), np.float32(126)
 # 2^r for r in [-1/2, 1/2], relative error 2.6e-9: a Chebyshev fit
-E0, E1, E2, E3, E4, E5, E6 = (np.float32(coefficient) for coefficient in (
-    0.9999999999595284, 0.693147206721804, 0.2402265121378999, 0.055503271903494016, 0.009618025577022826,
-    0.0013400441709382337, 0.00015469740271933206))
+E0, E1, E2, E3, E4, E5, E6 = (
+    np.float32(coefficient)
+    for coefficient in (
+        0.9999999999595284,
+        0.693147206721804,
+        0.2402265121378999,
+        0.055503271903494016,
+        0.009618025577022826,
+        0.0013400441709382337,
+        0.00015469740271933206,
+    )
+)
 FUSED = {"fastmath": {"contract"}}  # multiply-add with one rounding
 
 
@@ -92,7 +103,7 @@ def first_exits(exits, density, variant, region, intervals):
                 row[LANES * r + lane] = row[lane]
         for p in range(1, tau):  # the position in the beat; its frame is p - tau + r
             pattern = variant[i, p] if p < region[i] else 0
-            _add_frame(row[LANES * (tau - p):], density[pattern], LANES * p)
+            _add_frame(row[LANES * (tau - p) :], density[pattern], LANES * p)
 
 
 @compiled()
@@ -112,27 +123,36 @@ def forward(exits, density, variant, region, intervals, transition, band, previo
             best[:n] = -np.inf
             j, stop = band[i]
             while j + 4 <= stop:
-                _keep_largest_of_four(best, exits[j, at:], exits[j + 1, at:], exits[j + 2, at:], exits[j + 3, at:],
-                                      transition[j, i], transition[j + 1, i], transition[j + 2, i],
-                                      transition[j + 3, i], n)
+                _keep_largest_of_four(
+                    best,
+                    exits[j, at:],
+                    exits[j + 1, at:],
+                    exits[j + 2, at:],
+                    exits[j + 3, at:],
+                    transition[j, i],
+                    transition[j + 1, i],
+                    transition[j + 2, i],
+                    transition[j + 3, i],
+                    n,
+                )
                 j += 4
             while j < stop:
                 _keep_larger(best, exits[j, at:], transition[j, i], n)
                 j += 1
 
-            sums = exits[i, at + LANES * intervals[i]:]
-            d = density[variant[i, 0], LANES * first + at:]
+            sums = exits[i, at + LANES * intervals[i] :]
+            d = density[variant[i, 0], LANES * first + at :]
             for k in range(0, n, LANES):
                 for lane in range(LANES):
                     sums[k + lane] = best[k + previous[lane]] + d[k + lane]
             for p in range(1, region[i]):
-                _add_frame(sums, density[variant[i, p], LANES * (first + p) + at:], n)
+                _add_frame(sums, density[variant[i, p], LANES * (first + p) + at :], n)
             p = region[i]
             while p + 8 <= intervals[i]:
-                _add_eight_frames(sums, density[0, LANES * (first + p) + at:], n)
+                _add_eight_frames(sums, density[0, LANES * (first + p) + at :], n)
                 p += 8
             while p < intervals[i]:
-                _add_frame(sums, density[0, LANES * (first + p) + at:], n)
+                _add_frame(sums, density[0, LANES * (first + p) + at :], n)
                 p += 1
 
 
@@ -188,13 +208,16 @@ def lstm(z, b, R, p, h_out, direction):
     holds numbers that nothing reads.
     """
     gates = np.zeros(3 * UNITS + PADDED_UNITS, np.float32)
-    z_i, z_f, z_o, z_c = gates, gates[UNITS:], gates[2 * UNITS:], gates[3 * UNITS:]
+    z_i, z_f, z_o, z_c = gates, gates[UNITS:], gates[2 * UNITS :], gates[3 * UNITS :]
     p_i, p_f, p_o = p[0], p[1], p[2]
-    h, c, c_new = (np.zeros(PADDED_UNITS, np.float32), np.zeros(PADDED_UNITS, np.float32),
-                   np.zeros(PADDED_UNITS, np.float32))
+    h, c, c_new = (
+        np.zeros(PADDED_UNITS, np.float32),
+        np.zeros(PADDED_UNITS, np.float32),
+        np.zeros(PADDED_UNITS, np.float32),
+    )
     for k in range(len(z)):
         t = len(z) - 1 - k if direction else k
-        z_t = z[t, direction * GATES:]
+        z_t = z[t, direction * GATES :]
         for g in range(GATES):
             gates[g] = z_t[g] + b[g]
         for j in range(0, UNITS, 5):
@@ -228,7 +251,7 @@ def filtered(padded, bank, phase, part, step, whole, sums):
     phase_step, part_step = step // whole, step % whole
     at = 0
     for n in range(len(sums)):
-        window, row = padded[at:at + taps], bank[phase]
+        window, row = padded[at : at + taps], bank[phase]
         total = 0.0
         for i in range(taps):
             total += window[i] * row[i]
@@ -258,7 +281,7 @@ def banded(spectrum, weights, starts, bands):
         for k in range(bins):
             magnitude[k] = np.sqrt(parts[2 * k] * parts[2 * k] + parts[2 * k + 1] * parts[2 * k + 1])
         for b in range(len(weights)):
-            inside, row, total = magnitude[starts[b]:], weights[b], np.float32(0)
+            inside, row, total = magnitude[starts[b] :], weights[b], np.float32(0)
             for k in range(width):
                 total += inside[k] * row[k]
             bands[f, b] = total

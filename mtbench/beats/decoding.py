@@ -25,8 +25,9 @@ LARGEST_FPS = 1000  # frames/s: the tables of the model grow with it
 TIMEBASES = ("true", "published")
 
 
-def decode(activations: np.ndarray, fps: float = 100, transition_lambda: float = 100,
-           timebase: str = "true") -> tuple[np.ndarray, np.ndarray]:
+def decode(
+    activations: np.ndarray, fps: float = 100, transition_lambda: float = 100, timebase: str = "true"
+) -> tuple[np.ndarray, np.ndarray]:
     """Beats from activations.
 
     Parameters: ``activations`` float32 [K, 2], probabilities of beat and downbeat at 100 frames/s; ``fps``, the
@@ -69,14 +70,13 @@ def to_frame_rate(activations: np.ndarray, fps: float) -> np.ndarray:
     return ((1 - weight) * activations[left] + weight * activations[right]).astype(np.float32)
 
 
-def decode_frames(activations: np.ndarray, fps: float,
-                  transition_lambda: float) -> tuple[np.ndarray, np.ndarray]:
+def decode_frames(activations: np.ndarray, fps: float, transition_lambda: float) -> tuple[np.ndarray, np.ndarray]:
     """Decode float32 [K, 2] that are at ``fps``: (beat frames int64 [n], positions in the bar int64 [n])."""
     above = np.nonzero(activations >= THRESHOLD)[0]
     if not above.any():  # madmom's test: a frame 0 alone does not count either
         return np.empty(0, np.int64), np.empty(0, np.int64)
     first = above[0]
-    activations = np.ascontiguousarray(activations[first:above[-1] + 1])
+    activations = np.ascontiguousarray(activations[first : above[-1] + 1])
 
     tables = viterbi.model(fps, transition_lambda)
     path, _ = viterbi.likeliest_beats(activations, tables)
@@ -86,8 +86,13 @@ def decode_frames(activations: np.ndarray, fps: float,
     position = np.arange(len(activations)) - np.repeat(path.first, lengths)
     is_beat = (position < np.repeat(tables.lane_region[path.lane, path.tempo], lengths)).astype(np.int8)
     edges = np.flatnonzero(np.diff(is_beat, prepend=0, append=0))
-    beats = np.array([left + np.argmax(activations[left:right]) // 2  # of either column
-                      for left, right in edges.reshape(-1, 2)], np.int64)
+    beats = np.array(
+        [
+            left + np.argmax(activations[left:right]) // 2  # of either column
+            for left, right in edges.reshape(-1, 2)
+        ],
+        np.int64,
+    )
     positions = 1 + np.repeat(viterbi.BEAT[path.lane], lengths)[beats]
     return first + beats, positions
 

@@ -40,8 +40,9 @@ def filterbank(frame_size: int, bands_per_octave: int) -> np.ndarray:
 
     bank = np.zeros((len(bin_frequencies), len(bins) - 2), np.float32)
     for band, (start, centre, stop) in enumerate(zip(bins, bins[1:], bins[2:])):
-        triangle = np.concatenate((np.linspace(0, 1, centre - start, endpoint=False),
-                                   np.linspace(1, 0, stop - centre, endpoint=False))).astype(np.float32)
+        triangle = np.concatenate(
+            (np.linspace(0, 1, centre - start, endpoint=False), np.linspace(1, 0, stop - centre, endpoint=False))
+        ).astype(np.float32)
         bank[start:stop, band] = triangle / triangle.sum()
     bank.flags.writeable = False
     return bank
@@ -63,8 +64,8 @@ def features(signal_44100: np.ndarray) -> np.ndarray:
     for frame_size, bands_per_octave, lag in RESOLUTIONS:
         bands = _log_bands(signal_44100, frame_size, bands_per_octave)
         width = bands.shape[1]
-        stacked[:, column:column + width] = bands
-        difference = stacked[:, column + width:column + 2 * width]
+        stacked[:, column : column + width] = bands
+        difference = stacked[:, column + width : column + 2 * width]
         difference[:lag] = 0
         np.maximum(bands[lag:] - bands[:-lag], 0, out=difference[lag:])
         column += 2 * width
@@ -79,15 +80,15 @@ def _log_bands(signal, frame_size, bands_per_octave):
         window /= 32767
     window = window.astype(np.float32)
     padded = np.zeros((frames - 1) * HOP + frame_size, np.float32)
-    inside = signal[:len(padded) - frame_size // 2]
-    padded[frame_size // 2:frame_size // 2 + len(inside)] = inside
+    inside = signal[: len(padded) - frame_size // 2]
+    padded[frame_size // 2 : frame_size // 2 + len(inside)] = inside
     framed = np.lib.stride_tricks.sliding_window_view(padded, frame_size)[::HOP]
     banded = compiled.banded if compiled.AVAILABLE else banded_plain
     weights, starts = triangles(frame_size, bands_per_octave)
     bands = np.empty((frames, len(weights)), np.float32)
     for start in range(0, frames, FRAMES_AT_ONCE):
-        spectrum = fft.rfft(framed[start:start + FRAMES_AT_ONCE] * window, axis=1)
-        banded(spectrum.view(np.float32), weights, starts, bands[start:start + FRAMES_AT_ONCE])
+        spectrum = fft.rfft(framed[start : start + FRAMES_AT_ONCE] * window, axis=1)
+        banded(spectrum.view(np.float32), weights, starts, bands[start : start + FRAMES_AT_ONCE])
     bands += 1
     return np.log10(bands, out=bands)
 
@@ -99,7 +100,7 @@ def triangles(frame_size: int, bands_per_octave: int) -> tuple[np.ndarray, np.nd
     starts = np.argmax(bank > 0, axis=0)
     padded = np.pad(bank, ((0, (bank > 0).sum(axis=0).max()), (0, 0)))
     width = len(padded) - len(bank)
-    return np.stack([padded[start:start + width, band] for band, start in enumerate(starts)]), starts
+    return np.stack([padded[start : start + width, band] for band, start in enumerate(starts)]), starts
 
 
 def banded_plain(spectrum, weights, starts, bands):
@@ -107,4 +108,4 @@ def banded_plain(spectrum, weights, starts, bands):
     magnitude = np.abs(spectrum.view(np.complex64))
     magnitude = np.pad(magnitude, ((0, 0), (0, weights.shape[1])))
     for band, (start, row) in enumerate(zip(starts, weights)):
-        bands[:, band] = magnitude[:, start:start + len(row)] @ row
+        bands[:, band] = magnitude[:, start : start + len(row)] @ row

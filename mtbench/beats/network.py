@@ -52,9 +52,11 @@ def load_ensemble() -> Ensemble:
     networks = _madmom.load_networks()
     bidirectional = zip(*(network.layers[:-1] for network in networks))
     outputs = [network.layers[-1] for network in networks]
-    return Ensemble(tuple(_stack(layers) for layers in bidirectional),
-                    np.stack([output.weights.T for output in outputs]),
-                    np.stack([output.bias[:, None] for output in outputs]))
+    return Ensemble(
+        tuple(_stack(layers) for layers in bidirectional),
+        np.stack([output.weights.T for output in outputs]),
+        np.stack([output.bias[:, None] for output in outputs]),
+    )
 
 
 def _stack(layers) -> Layer:
@@ -62,13 +64,20 @@ def _stack(layers) -> Layer:
     directions = [[layer.fwd_layer for layer in layers], [layer.bwd_layer for layer in layers]]
 
     def gates(part, names=("input_gate", "forget_gate", "output_gate", "cell")):
-        return np.array([[np.concatenate([part(getattr(lstm_layer, name)) for name in names])
-                          for lstm_layer in direction] for direction in directions], dtype=np.float32)
+        return np.array(
+            [
+                [np.concatenate([part(getattr(lstm_layer, name)) for name in names]) for lstm_layer in direction]
+                for direction in directions
+            ],
+            dtype=np.float32,
+        )
 
-    return Layer(W=gates(lambda gate: gate.weights.T),
-                 R=gates(lambda gate: gate.recurrent_weights.T),
-                 b=gates(lambda gate: gate.bias)[..., None],
-                 p=gates(lambda gate: gate.peephole_weights, ("input_gate", "forget_gate", "output_gate"))[..., None])
+    return Layer(
+        W=gates(lambda gate: gate.weights.T),
+        R=gates(lambda gate: gate.recurrent_weights.T),
+        b=gates(lambda gate: gate.bias)[..., None],
+        p=gates(lambda gate: gate.peephole_weights, ("input_gate", "forget_gate", "output_gate"))[..., None],
+    )
 
 
 def network_outputs(features: np.ndarray) -> np.ndarray:
@@ -101,10 +110,14 @@ def _padded_layers() -> list[PaddedLayer]:
         more = compiled.GATES - gates
         W, R, b = (np.pad(weights, ((0, 0), (0, 0), (0, more), (0, 0))) for weights in (W, R, b))
         p = p.reshape(directions, networks, 3, UNITS)
-        layers.append(PaddedLayer(W=np.ascontiguousarray(W.transpose(1, 3, 0, 2)).reshape(networks, inputs, -1),
-                                  b=b[..., 0].copy(),
-                                  R=np.ascontiguousarray(R.swapaxes(2, 3)),
-                                  p=np.pad(p, ((0, 0), (0, 0), (0, 0), (0, compiled.PADDED_UNITS - UNITS)))))
+        layers.append(
+            PaddedLayer(
+                W=np.ascontiguousarray(W.transpose(1, 3, 0, 2)).reshape(networks, inputs, -1),
+                b=b[..., 0].copy(),
+                R=np.ascontiguousarray(R.swapaxes(2, 3)),
+                p=np.pad(p, ((0, 0), (0, 0), (0, 0), (0, compiled.PADDED_UNITS - UNITS))),
+            )
+        )
     return layers
 
 
@@ -154,8 +167,9 @@ def bidirectional(u: np.ndarray, layer: Layer) -> np.ndarray:
     for start in range(0, frames, BLOCK):
         stop = min(start + BLOCK, frames)
         forward, backward = u[start:stop], u[::-1][start:stop]
-        z = np.stack([input_products(forward, layer.W[0], layer.b[0]),
-                      input_products(backward, layer.W[1], layer.b[1])], axis=1)
+        z = np.stack(
+            [input_products(forward, layer.W[0], layer.b[0]), input_products(backward, layer.W[1], layer.b[1])], axis=1
+        )
         outputs, h, c = lstm(z, layer.R, layer.p, h, c)
         both[start:stop, :, :UNITS] = outputs[:, 0]
         both[::-1][start:stop, :, UNITS:] = outputs[:, 1]
@@ -178,21 +192,21 @@ def lstm(z, R, p, h, c):
     [D, M, H, B], the state before the first frame. Returns the outputs [T, D, M, H, B] and the last h, c.
     """
     H = UNITS
-    p_if, p_o = p[:, :, :2 * H], p[:, :, 2 * H:]
+    p_if, p_o = p[:, :, : 2 * H], p[:, :, 2 * H :]
     outputs = np.empty((len(z), *h.shape), np.float32)
-    c_twice = np.empty_like(z[0][:, :, :2 * H])
+    c_twice = np.empty_like(z[0][:, :, : 2 * H])
     for t in range(len(z)):
         gates = z[t]
         gates += R @ h
         c_twice[:, :, :H] = c
         c_twice[:, :, H:] = c
         c_twice *= p_if
-        i_f = gates[:, :, :2 * H]
+        i_f = gates[:, :, : 2 * H]
         i_f += c_twice
         _sigmoid(i_f)
         c = i_f[:, :, H:] * c
-        c += i_f[:, :, :H] * np.tanh(gates[:, :, 3 * H:])
-        o = gates[:, :, 2 * H:3 * H]
+        c += i_f[:, :, :H] * np.tanh(gates[:, :, 3 * H :])
+        o = gates[:, :, 2 * H : 3 * H]
         o += p_o * c
         _sigmoid(o)
         h = np.multiply(o, np.tanh(c), out=outputs[t])

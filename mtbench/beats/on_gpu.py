@@ -35,15 +35,15 @@ def _bidirectional(u: Tensor, W: Tensor, R: Tensor, b: Tensor, p: Tensor) -> Ten
     frames, stems, networks, H = len(u), u.shape[-1], R.shape[1], UNITS
     both = u.new_empty(frames, networks, 2 * H, stems)
     h, c = u.new_zeros(2, 2, networks, H, stems)
-    p_if, p_o = p[:, :, :2 * H], p[:, :, 2 * H:]
+    p_if, p_o = p[:, :, : 2 * H], p[:, :, 2 * H :]
     for start in range(0, frames, BLOCK):
         stop = min(start + BLOCK, frames)
-        backward = u[frames - stop:frames - start].flip(0)
+        backward = u[frames - stop : frames - start].flip(0)
         z = torch.stack([W[0] @ u[start:stop] + b[0], W[1] @ backward + b[1]], dim=1)  # [T, D, M, 4H, B]
         for t in range(stop - start):
             gates = z[t] + R @ h
-            i, f = torch.sigmoid(gates[:, :, :2 * H] + p_if * c.repeat(1, 1, 2, 1)).split(H, dim=2)
-            c = f * c + i * torch.tanh(gates[:, :, 3 * H:])
-            h = torch.sigmoid(gates[:, :, 2 * H:3 * H] + p_o * c) * torch.tanh(c)
+            i, f = torch.sigmoid(gates[:, :, : 2 * H] + p_if * c.repeat(1, 1, 2, 1)).split(H, dim=2)
+            c = f * c + i * torch.tanh(gates[:, :, 3 * H :])
+            h = torch.sigmoid(gates[:, :, 2 * H : 3 * H] + p_o * c) * torch.tanh(c)
             both[start + t, :, :H], both[frames - 1 - start - t, :, H:] = h[0], h[1]
     return both

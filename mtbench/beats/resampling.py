@@ -72,7 +72,7 @@ def resample(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     bank = filter_bank(sample_rate, sixteen_bit)
     phases, taps = bank.shape
     count = output_length(len(samples), sample_rate, taps)
-    padded = np.pad(np.pad(samples, (taps, 0), "reflect"), (0, taps), "symmetric")[taps - (taps - 1) // 2:]
+    padded = np.pad(np.pad(samples, (taps, 0), "reflect"), (0, taps), "symmetric")[taps - (taps - 1) // 2 :]
     common = gcd(sample_rate * phases, SAMPLE_RATE)
     step, whole = sample_rate * phases // common, SAMPLE_RATE // common  # output n is at n * step / whole phases
     filtered = compiled.filtered if compiled.AVAILABLE else filtered_plain
@@ -81,14 +81,14 @@ def resample(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     for start in range(0, count, AT_ONCE):
         sums = np.empty(min(AT_ONCE, count - start))
         (at, phase), part = divmod(start * step // whole, phases), start * step % whole
-        here = padded[at:at + len(sums) * step // (whole * phases) + taps + 1].astype(np.float64)
+        here = padded[at : at + len(sums) * step // (whole * phases) + taps + 1].astype(np.float64)
         filtered(here, bank, phase, part, step, whole, sums)
         if whole > 1:  # between two phases; after the last comes the first, a sample later
             upper = np.empty(len(sums))
             filtered(here, np.vstack([bank[1:], np.roll(bank[0], 1)]), phase, part, step, whole, upper)
             sums += (part + np.arange(len(sums)) * step) % whole / whole * (upper - sums)
         sums = np.floor((sums + 16384) / 32768) if sixteen_bit else np.rint(32768 * sums)
-        resampled[start:start + AT_ONCE] = np.clip(sums, -32768, 32767)
+        resampled[start : start + AT_ONCE] = np.clip(sums, -32768, 32767)
     return resampled
 
 
@@ -97,6 +97,7 @@ def output_length(length: int, sample_rate: int, taps: int) -> int:
 
     When the input ends ffmpeg mirrors half of what the filter has not passed yet, and goes on as far as that lasts.
     """
+
     def outputs_before(sample):
         return max(-(-sample * SAMPLE_RATE // sample_rate), 1)
 

@@ -18,8 +18,13 @@ FRAMES_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 21}  # of all stems of a batch: b
 STEMS_FOR_A_GPU = 64  # fewer are not worth the start of torch
 
 
-def track(path_or_array: str | os.PathLike | np.ndarray, fps: float = 100, transition_lambda: float = 100,
-          timebase: str = "true", sample_rate: int | None = None) -> np.ndarray:
+def track(
+    path_or_array: str | os.PathLike | np.ndarray,
+    fps: float = 100,
+    transition_lambda: float = 100,
+    timebase: str = "true",
+    sample_rate: int | None = None,
+) -> np.ndarray:
     """Beat times of one stem or song.
 
     Parameters: ``path_or_array``, a file that soundfile reads, of any rate and length, or samples [n] or
@@ -31,8 +36,11 @@ def track(path_or_array: str | os.PathLike | np.ndarray, fps: float = 100, trans
 
 
 def track_with_positions(
-    path_or_array: str | os.PathLike | np.ndarray, fps: float = 100, transition_lambda: float = 100,
-    timebase: str = "true", sample_rate: int | None = None,
+    path_or_array: str | os.PathLike | np.ndarray,
+    fps: float = 100,
+    transition_lambda: float = 100,
+    timebase: str = "true",
+    sample_rate: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As ``track``: (times float64 [n] in seconds, positions in the bar int64 [n], 1 for a downbeat)."""
     check_settings(fps, transition_lambda, timebase)
@@ -47,8 +55,9 @@ def track_with_positions(
     return decode(activations([signal], SAMPLE_RATE)[0], fps, transition_lambda, timebase)
 
 
-def activations(waveforms: Sequence[np.ndarray] | np.ndarray, sample_rate: int,
-                device: str | None = None) -> list[np.ndarray]:
+def activations(
+    waveforms: Sequence[np.ndarray] | np.ndarray, sample_rate: int, device: str | None = None
+) -> list[np.ndarray]:
     """Probabilities of beat and downbeat for several stems.
 
     Parameters: ``waveforms``, B mono arrays [n] (or one array [B, n]), int16 or floating in [-1, 1];
@@ -67,6 +76,7 @@ def activations(waveforms: Sequence[np.ndarray] | np.ndarray, sample_rate: int,
             outputs = network_outputs(stacked)
         else:
             from mtbench.beats import on_gpu
+
             outputs = on_gpu.network_outputs(stacked, device)
         for i, of_stem in zip(batch, outputs):
             result[i] = np.ascontiguousarray(of_stem.mean(axis=0)[:, 1:])
@@ -77,6 +87,7 @@ def _device(stems):
     if stems < STEMS_FOR_A_GPU:
         return "cpu"
     import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -123,4 +134,4 @@ def _batches(lengths, sample_rate, frames_at_once):
         alike.setdefault(length, []).append(i)
     for length, indices in alike.items():
         size = max(1, frames_at_once * HOP * sample_rate // (length * SAMPLE_RATE))
-        yield from (indices[start:start + size] for start in range(0, len(indices), size))
+        yield from (indices[start : start + size] for start in range(0, len(indices), size))

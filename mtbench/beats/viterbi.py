@@ -143,15 +143,26 @@ def _search(densities, tables):
     compiled.first_exits(exits, density, tables.variant, tables.region, intervals)
 
     def go_through(first):
-        compiled.forward(exits, density, tables.variant, tables.region, intervals, tables.transition, tables.band,
-                         PREVIOUS, first, min(CHUNK, frames - first), block)
+        compiled.forward(
+            exits,
+            density,
+            tables.variant,
+            tables.region,
+            intervals,
+            tables.transition,
+            tables.band,
+            PREVIOUS,
+            first,
+            min(CHUNK, frames - first),
+            block,
+        )
 
     begins = []  # of each chunk but the last, to come back to it
     for first in range(0, frames, CHUNK):
         if first > 0:
-            exits[:, :longest * LANES] = exits[:, CHUNK * LANES:]
+            exits[:, : longest * LANES] = exits[:, CHUNK * LANES :]
         if first + CHUNK < frames:
-            begins.append(exits[:, :longest * LANES].copy())
+            begins.append(exits[:, : longest * LANES].copy())
         go_through(first)
 
     ends = [compiled.last_beat(exits, intervals, frames - first, lanes) for lanes in BAR_LANES]
@@ -162,13 +173,19 @@ def _search(densities, tables):
     while True:
         while path[-1][0] >= max(first, 1):
             start, lane, i = path[-1]
-            i = compiled.previous_tempo(exits, tables.transition, densities[start, tables.pointers[i][0, lane]],
-                                        start - first, PREVIOUS[lane], i)
+            i = compiled.previous_tempo(
+                exits,
+                tables.transition,
+                densities[start, tables.pointers[i][0, lane]],
+                start - first,
+                PREVIOUS[lane],
+                i,
+            )
             path.append((start - intervals[i], PREVIOUS[lane], i))
         if first == 0:
             return Beats(*np.array(path[::-1], int).T), best
         first -= CHUNK
-        exits[:, :longest * LANES] = begins.pop()
+        exits[:, : longest * LANES] = begins.pop()
         go_through(first)
 
 

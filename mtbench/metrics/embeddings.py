@@ -73,7 +73,9 @@ def missing(name: str) -> str | None:
     if name not in _FILES:
         return None
     if not _package_installed():
-        return f'embedding {name!r} needs the package frechet-audio-distance: pip install -e ".[fad]" in mtbench\'s folder'
+        return (
+            f'embedding {name!r} needs the package frechet-audio-distance: pip install -e ".[fad]" in mtbench\'s folder'
+        )
     absent = [(path, source) for path, source in _files(name) if not path.exists()]
     if not absent:
         return None
@@ -246,9 +248,7 @@ _VGGISH_FILES = (
 _FILES = {
     "vggish": _VGGISH_FILES,
     "vggish-audioldm": _VGGISH_FILES,
-    "pann": (
-        ("Cnn14_16k_mAP%3D0.438.pth", "https://zenodo.org/record/3987831/files/Cnn14_16k_mAP%3D0.438.pth"),
-    ),
+    "pann": (("Cnn14_16k_mAP%3D0.438.pth", "https://zenodo.org/record/3987831/files/Cnn14_16k_mAP%3D0.438.pth"),),
 }
 
 

@@ -14,7 +14,14 @@ from mtbench.scores import METRICS, rank
 
 TASKS = {"total": "Total generation", "arrangement": "Arrangement"}
 PAPERS = {"synctrack-iclr2026": "SyncTrack, ICLR 2026", "mt-musicldm-2024": "MT-MusicLDM, 2024"}
-SUMMARY = (("fad", "mixture"), ("fad", "generated"), ("irs", "all"), ("cbs", "all"), ("cbd_mean", "all"), ("live", "all"))
+SUMMARY = (
+    ("fad", "mixture"),
+    ("fad", "generated"),
+    ("irs", "all"),
+    ("cbs", "all"),
+    ("cbd_mean", "all"),
+    ("live", "all"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def boards(runs: Sequence[Run], reported: pd.DataFrame) -> list[Board]:
     pairs = [pair for run in runs for pair in zip(run.scores["task"], run.scores["suite"])]
     pairs += list(zip(reported["task"], reported["suite"]))
     found = list(dict.fromkeys(pairs))
-    found.sort(key=lambda pair: (list(TASKS).index(pair[0]) if pair[0] in TASKS else len(TASKS)))
+    found.sort(key=lambda pair: list(TASKS).index(pair[0]) if pair[0] in TASKS else len(TASKS))
     taken: set[str] = set()
     names = [f"{task}-{suite}".strip("-").replace("/", "-").replace(":", "-") for task, suite in found]
     return [_board(task, suite, unique(slug(name), taken), runs, reported) for (task, suite), name in zip(found, names)]
@@ -102,11 +109,22 @@ def as_json(board: Board) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
         scores.setdefault(score[2], []).append(score)
     first = scores.pop(board.standard["given"], [])
     return {
-        "slug": board.slug, "title": board.title, "runs": board.runs, "settings": board.settings, "standard": board.standard,
-        "columns": [{"title": column.title, "metric": column.metric, "views": column.views,
-                     "digits": DIGITS.get(column.metric, 3), "direction": METRICS[column.metric].direction,
-                     "unit": METRICS[column.metric].unit}
-                    for column in board.columns],
+        "slug": board.slug,
+        "title": board.title,
+        "runs": board.runs,
+        "settings": board.settings,
+        "standard": board.standard,
+        "columns": [
+            {
+                "title": column.title,
+                "metric": column.metric,
+                "views": column.views,
+                "digits": DIGITS.get(column.metric, 3),
+                "direction": METRICS[column.metric].direction,
+                "unit": METRICS[column.metric].unit,
+            }
+            for column in board.columns
+        ],
         "rows": [[row.model, row.run, row.kind, row.note, row.page] for row in board.rows],
         "scores": first,
     }, {given: {"slug": board.slug, "given": given, "scores": held} for given, held in sorted(scores.items())}
@@ -124,18 +142,35 @@ def shown(board: Board) -> list[dict[str, Any]]:
         if all(index in (-1, want) for index, want in zip(score[2:8], wanted)):
             found[score[0], score[1]] = score
     columns = [i for i, column in enumerate(board.columns) if "summary" in column.views]
-    visible = [i for i, row in enumerate(board.rows)
-               if row.run in (-1, standard["run"]) and any((i, c) in found for c in columns)]
-    lead = next((c for c in columns if METRICS[board.columns[c].metric].direction
-                 and any(board.rows[i].kind != "reported" and (i, c) in found for i in visible)), -1)
+    visible = [
+        i
+        for i, row in enumerate(board.rows)
+        if row.run in (-1, standard["run"]) and any((i, c) in found for c in columns)
+    ]
+    lead = next(
+        (
+            c
+            for c in columns
+            if METRICS[board.columns[c].metric].direction
+            and any(board.rows[i].kind != "reported" and (i, c) in found for i in visible)
+        ),
+        -1,
+    )
     sign = -METRICS[board.columns[lead].metric].direction or 1
 
     def order(i: int) -> tuple:  # reported ones by name: papers take over each other's numbers
         score = found.get((i, lead)) if board.rows[i].kind != "reported" else None
         return (score is None or score[8] is None, sign * (score[8] or 0) if score else 0, board.rows[i].model, i)
 
-    lines = {i: {"row": board.rows[i], "cells": [], "rank": (found.get((i, lead)) or [None])[-1],
-                 "coverage": _coverage([found.get((i, c)) for c in (lead, *columns)])} for i in sorted(visible, key=order)}
+    lines = {
+        i: {
+            "row": board.rows[i],
+            "cells": [],
+            "rank": (found.get((i, lead)) or [None])[-1],
+            "coverage": _coverage([found.get((i, c)) for c in (lead, *columns)]),
+        }
+        for i in sorted(visible, key=order)
+    }
     for c in columns:
         competing = [found[i, c] for i in visible if (i, c) in found and board.rows[i].kind in ("measured", "embedded")]
         low, high = scale([tuple(score[8:11]) for score in competing])
@@ -144,13 +179,17 @@ def shown(board: Board) -> list[dict[str, Any]]:
             if score is None or score[8] is None:
                 line["cells"].append(None)
                 continue
-            line["cells"].append({
-                "text": f"{score[8]:.{digits[c]}f}",
-                "ends": None if score[9] is None or score[10] is None else
-                [f"{end:.{digits[c]}f}" for end in score[9:11]] + [_percent(end, low, high) for end in score[9:11]],
-                "at": _percent(score[8], low, high),
-                "best": score in competing and score[13] == 1,
-            })
+            line["cells"].append(
+                {
+                    "text": f"{score[8]:.{digits[c]}f}",
+                    "ends": None
+                    if score[9] is None or score[10] is None
+                    else [f"{end:.{digits[c]}f}" for end in score[9:11]]
+                    + [_percent(end, low, high) for end in score[9:11]],
+                    "at": _percent(score[8], low, high),
+                    "best": score in competing and score[13] == 1,
+                }
+            )
     return list(lines.values())
 
 
@@ -172,20 +211,26 @@ def _board(task: str, suite: str, name: str, runs: Sequence[Run], reported: pd.D
     settings = {
         "given": sorted(together["given"].unique(), key=lambda text: (text.count("+") if text else -1, text)),
         "timebase": [base for base in ("true", "published") if (together["timebase"] == base).any()],
-        **{name: sorted(float(value) for value in together[name].dropna().unique())
-           for name in ("fps", "transition_lambda", "window")},
+        **{
+            name: sorted(float(value) for value in together[name].dropna().unique())
+            for name in ("fps", "transition_lambda", "window")
+        },
         "fad": _fad_labels(together),
     }
     where = {(column.metric, column.track, column.version): i for i, column in enumerate(columns)}
     latest = {(column.metric, column.track): column.version for column in columns}
     rows, table = [], []
 
-    def add(row: int, score: Any, version: str, low: float, high: float, n: float, scored: float,
-            place: int | None) -> None:
+    def add(
+        row: int, score: Any, version: str, low: float, high: float, n: float, scored: float, place: int | None
+    ) -> None:
         column = where.get((score.metric, score.track, version))
         if column is None:  # live stems one by one, or a metric of a later mtbench
             return
-        index = [settings["given"].index(score.given), settings["timebase"].index(score.timebase) if score.timebase else -1]
+        index = [
+            settings["given"].index(score.given),
+            settings["timebase"].index(score.timebase) if score.timebase else -1,
+        ]
         index += [_index(settings[name], getattr(score, name)) for name in ("fps", "transition_lambda", "window")]
         tail = [_number(score.value), _number(low), _number(high), _count(n), _count(scored), place]
         for label in _matching(settings["fad"], score):
@@ -199,15 +244,33 @@ def _board(task: str, suite: str, name: str, runs: Sequence[Run], reported: pd.D
         for model, of_model in part.groupby("model", sort=False):
             rows.append(Row(model, number, kind_of(run, model), run.trained_on(model), model_page(run, model)))
             for score in of_model.itertuples():
-                add(len(rows) - 1, score, score.version, score.ci_low, score.ci_high, score.n, score.n_scored,
-                    places.get(score.Index))
+                add(
+                    len(rows) - 1,
+                    score,
+                    score.version,
+                    score.ci_low,
+                    score.ci_high,
+                    score.n,
+                    score.n_scored,
+                    places.get(score.Index),
+                )
     for (paper, model), of_model in papers.groupby(["paper", "model"], sort=False):
         tables = ", ".join(dict.fromkeys(of_model["table"]))
         rows.append(Row(model, -1, "reported", f"{PAPERS.get(paper, paper)}, Table {tables}", ""))
         for score in of_model.itertuples():
             add(len(rows) - 1, score, latest[score.metric, score.track], *[float("nan")] * 4, None)
-    return Board(task, suite, name, [run.name for run, _ in held], columns, rows, settings, table,
-                 _standard(settings, held[0][1] if held else papers, bool(held)), ranked)
+    return Board(
+        task,
+        suite,
+        name,
+        [run.name for run, _ in held],
+        columns,
+        rows,
+        settings,
+        table,
+        _standard(settings, held[0][1] if held else papers, bool(held)),
+        ranked,
+    )
 
 
 def _columns(table: pd.DataFrame) -> list[Column]:
@@ -238,9 +301,14 @@ def _columns(table: pd.DataFrame) -> list[Column]:
 def _fad_labels(table: pd.DataFrame) -> list[str]:
     """What FADs of a table are against: embedding and reference. Reported ones have no reference of their own."""
     fad = table[table["metric"] == "fad"]
-    labels = [f"{embedding}, {reference}" for embedding, reference in zip(fad["embedding"], fad["reference"]) if reference]
-    labels += [embedding for embedding, reference in zip(fad["embedding"], fad["reference"])
-               if not reference and not any(label.startswith(f"{embedding}@") for label in labels)]
+    labels = [
+        f"{embedding}, {reference}" for embedding, reference in zip(fad["embedding"], fad["reference"]) if reference
+    ]
+    labels += [
+        embedding
+        for embedding, reference in zip(fad["embedding"], fad["reference"])
+        if not reference and not any(label.startswith(f"{embedding}@") for label in labels)
+    ]
     return list(dict.fromkeys(labels))
 
 
@@ -256,7 +324,15 @@ def _matching(labels: Sequence[str], score: Any) -> list[int]:
 def _standard(settings: dict[str, list], shown: pd.DataFrame, measured: bool) -> dict[str, int]:
     """The setting that is shown first, as indices: the standard one of the scores shown, those of the first run if any."""
     given = min(map(settings["given"].index, shown["given"]))
-    chosen = {"run": 0 if measured else -1, "given": given, "timebase": 0, "fad": 0, "fps": 0, "transition_lambda": 0, "window": 0}
+    chosen = {
+        "run": 0 if measured else -1,
+        "given": given,
+        "timebase": 0,
+        "fad": 0,
+        "fps": 0,
+        "transition_lambda": 0,
+        "window": 0,
+    }
     setting = standard_setting(shown[shown["given"] == settings["given"][given]])
     if setting is not None:
         chosen |= {name: settings[name].index(value) for name, value in setting._asdict().items() if value == value}

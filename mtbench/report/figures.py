@@ -57,25 +57,37 @@ def distributions(title: str, unit: str, samples: Sequence[Sample]) -> Markup:
     for number, (sample, values) in enumerate(zip(samples, defined)):
         base = top + row * (number + 1) - 10
         count = f"{len(values)} of {len(sample.values)}" if len(values) < len(sample.values) else f"{len(values)}"
-        parts.append(f'<text x="{left}" y="{base - 26}" class="name">{escape(sample.name)}'
-                     f'<tspan class="count" dx="6">{count}</tspan></text>')
+        parts.append(
+            f'<text x="{left}" y="{base - 26}" class="name">{escape(sample.name)}'
+            f'<tspan class="count" dx="6">{count}</tspan></text>'
+        )
         if not len(values):
             continue
         shape = _density(values, low, high)
-        points = " ".join(f"{left + (right - left) * i / (len(shape) - 1):.1f},{base - 20 * level:.1f}"
-                          for i, level in enumerate(shape))
+        points = " ".join(
+            f"{left + (right - left) * i / (len(shape) - 1):.1f},{base - 20 * level:.1f}"
+            for i, level in enumerate(shape)
+        )
         parts.append(f'<polygon class="violin {sample.style}" points="{left},{base} {points} {right},{base}"/>')
         if len(values) <= 100:
             dots = "".join(f"M{x(value):.1f} {base + 5}h0" for value in np.sort(values))
             parts.append(f'<path class="dots {sample.style}" d="{dots}"/>')
         first, middle, third = np.quantile(values, [0.25, 0.5, 0.75])
-        parts.append(f'<line class="quartiles {sample.style}" x1="{x(first):.1f}" x2="{x(third):.1f}" y1="{base}" y2="{base}"/>')
+        parts.append(
+            f'<line class="quartiles {sample.style}" x1="{x(first):.1f}" x2="{x(third):.1f}" y1="{base}" y2="{base}"/>'
+        )
         parts.append(f'<circle class="median {sample.style}" cx="{x(middle):.1f}" cy="{base}" r="3.6"/>')
     return _svg(height, title, parts)
 
 
-def curves(title: str, x_title: str, labels: Sequence[str], lines: Sequence[Line], unit: str = "",
-           limits: tuple[float, float] | None = None) -> Markup:
+def curves(
+    title: str,
+    x_title: str,
+    labels: Sequence[str],
+    lines: Sequence[Line],
+    unit: str = "",
+    limits: tuple[float, float] | None = None,
+) -> Markup:
     """Lines with markers over a few settings, whose intervals are whiskers. limits: of y, where panels share an axis."""
     low, high = limits or y_limits(lines)
     ticks = _ticks(low, high)
@@ -92,16 +104,23 @@ def curves(title: str, x_title: str, labels: Sequence[str], lines: Sequence[Line
     parts = []
     for tick in ticks:
         label = f"{tick:g} {unit}".strip() if tick == ticks[-1] else f"{tick:g}"
-        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-                     f'<text class="tick" x="{left - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{label}</text>')
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+            f'<text class="tick" x="{left - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{label}</text>'
+        )
     for i, label in enumerate(labels):
         parts.append(f'<text class="tick" x="{x(i):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>')
-    parts.append(f'<text class="axis" x="{(left + right) / 2}" y="{bottom + 33}" text-anchor="middle">{escape(x_title)}</text>')
+    parts.append(
+        f'<text class="axis" x="{(left + right) / 2}" y="{bottom + 33}" text-anchor="middle">{escape(x_title)}</text>'
+    )
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * min(5.0, step / (len(lines) + 1))
         ends = [(x(i, shift), y(value), i) for i, value in enumerate(line.y) if np.isfinite(value)]
-        whiskers = "".join(f"M{here:.1f} {y(max(line.low[i], low)):.1f}V{y(line.high[i]):.1f}" for here, _, i in ends
-                           if np.isfinite(line.low[i]) and np.isfinite(line.high[i]))
+        whiskers = "".join(
+            f"M{here:.1f} {y(max(line.low[i], low)):.1f}V{y(line.high[i]):.1f}"
+            for here, _, i in ends
+            if np.isfinite(line.low[i]) and np.isfinite(line.high[i])
+        )
         parts.append(f'<path class="interval {line.style}" d="{whiskers}"/>')
         points = " ".join(f"{here:.1f},{there:.1f}" for here, there, _ in ends)
         parts.append(f'<polyline class="curve {line.style}" points="{points}"/>')
@@ -119,9 +138,11 @@ def y_limits(lines: Sequence[Line]) -> tuple[float, float]:
 
 def key_mark(number: int, style: str) -> Markup:
     """A line's marker, for a legend."""
-    return Markup(f'<svg class="keymark" viewBox="0 0 26 14" width="26" height="14" aria-hidden="true">'
-                  f'<line class="curve {style}" x1="1" x2="25" y1="7" y2="7"/>'
-                  f'<path class="mark {style}" d="{_mark(_shape(number), 13, 7)}"/></svg>')
+    return Markup(
+        f'<svg class="keymark" viewBox="0 0 26 14" width="26" height="14" aria-hidden="true">'
+        f'<line class="curve {style}" x1="1" x2="25" y1="7" y2="7"/>'
+        f'<path class="mark {style}" d="{_mark(_shape(number), 13, 7)}"/></svg>'
+    )
 
 
 def timebases(times: np.ndarray, factor: float, seconds: float) -> Markup:
@@ -130,11 +151,15 @@ def timebases(times: np.ndarray, factor: float, seconds: float) -> Markup:
     scale = (right - left) / seconds
     parts = []
     for name, style, y, stretched in (("true", "m0", 34, times), ("published", "m1", 96, times * factor)):
-        parts.append(f'<text x="{left}" y="{y - 12}" class="name">{name}</text>'
-                     f'<line class="grid" x1="{left}" x2="{right}" y1="{y + 14}" y2="{y + 14}"/>')
+        parts.append(
+            f'<text x="{left}" y="{y - 12}" class="name">{name}</text>'
+            f'<line class="grid" x1="{left}" x2="{right}" y1="{y + 14}" y2="{y + 14}"/>'
+        )
         ticks = "".join(f"M{left + time * scale:.1f} {y - 4}v18" for time in stretched if time < seconds)
         parts.append(f'<path class="beats {style}" d="{ticks}"/>')
-    joins = "".join(f"M{left + time * scale:.1f} 48L{left + time * factor * scale:.1f} 92" for time in times if time < seconds)
+    joins = "".join(
+        f"M{left + time * scale:.1f} 48L{left + time * factor * scale:.1f} 92" for time in times if time < seconds
+    )
     parts.insert(0, f'<path class="joins" d="{joins}"/>')
     for tick in range(int(seconds) + 1):
         parts.append(f'<text class="tick" x="{left + tick * scale:.1f}" y="126" text-anchor="middle">{tick}</text>')
@@ -149,11 +174,16 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
 
 
 def _axis(ticks: Sequence[float], x, top: float, bottom: float, unit: str) -> str:
-    lines = "".join(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>'
-                    for tick in ticks)
-    texts = [f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}</text>' for tick in ticks]
+    lines = "".join(
+        f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>' for tick in ticks
+    )
+    texts = [
+        f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}</text>' for tick in ticks
+    ]
     if unit:  # the last is at the edge, where a number and its unit have no room to be centred
-        texts[-1] = f'<text class="tick" x="{WIDTH - 1}" y="{bottom + 13}" text-anchor="end">{ticks[-1]:g} {unit}</text>'
+        texts[-1] = (
+            f'<text class="tick" x="{WIDTH - 1}" y="{bottom + 13}" text-anchor="end">{ticks[-1]:g} {unit}</text>'
+        )
     return lines + "".join(texts)
 
 

@@ -71,13 +71,26 @@ def by_suite(found: Sequence[Lengths]) -> list[dict[str, Any]]:
         held = [one for one in found if (one.suite, one.measured) == (suite, measured)]
         if sum(suite == other for other, _ in groups) > 1:
             suite += f", runs {', '.join(dict.fromkeys(run.name for one in held for run, _ in one.runs.values()))}"
-        scores = _shared(pd.concat([_of(run.scores, name, one.model).assign(of=i, seconds=seconds)
-                                    for i, one in enumerate(held) for seconds, (run, name) in one.runs.items()]))
+        scores = _shared(
+            pd.concat(
+                [
+                    _of(run.scores, name, one.model).assign(of=i, seconds=seconds)
+                    for i, one in enumerate(held)
+                    for seconds, (run, name) in one.runs.items()
+                ]
+            )
+        )
         settings = [standard_setting(part) for _, part in scores.groupby("timebase", sort=False)]
         settings.sort(key=lambda setting: setting.timebase != "true")
         if settings:
-            made.append({"suite": suite, "tables": [_table(held, scores, setting) for setting in settings],
-                         "panels": _panels(held, settings[0]), "setting": settings[0].words})
+            made.append(
+                {
+                    "suite": suite,
+                    "tables": [_table(held, scores, setting) for setting in settings],
+                    "panels": _panels(held, settings[0]),
+                    "setting": settings[0].words,
+                }
+            )
     return made
 
 
@@ -96,10 +109,16 @@ def _measured(run: Run, scores: pd.DataFrame) -> tuple:
 def _identity(run: Run, model: str) -> tuple | None:
     """What else than its row's name makes a model the same in two runs; None if nothing says so."""
     # The content of a folder of audio is no model's weights: its clips are of one length whatever the suite's.
-    hashes = [pair for pair in models.flat(run.record["models"].get(model, {}))
-              if pair[0].endswith("sha256") and pair[0] != "content_sha256"]
-    options = [pair for entry in models.entries(run, model)
-               for pair in models.flat({"name": entry.get("name"), "options": entry.get("options") or {}})]
+    hashes = [
+        pair
+        for pair in models.flat(run.record["models"].get(model, {}))
+        if pair[0].endswith("sha256") and pair[0] != "content_sha256"
+    ]
+    options = [
+        pair
+        for entry in models.entries(run, model)
+        for pair in models.flat({"name": entry.get("name"), "options": entry.get("options") or {}})
+    ]
     return (*sorted(hashes), *sorted(options)) if hashes else None
 
 
@@ -120,29 +139,46 @@ def _table(held: Sequence[Lengths], scores: pd.DataFrame, setting: Setting) -> d
     """A group of rows a model, a row a length, a column a metric or the IRS of a stem."""
     near = at_setting(scores, setting)
     stems = list(dict.fromkeys(near[near["metric"] == "irs"]["track"]))
-    columns = [(metric, "all") for metric in ACROSS if (near["metric"] == metric).any()] + [("irs", stem) for stem in stems]
+    columns = [(metric, "all") for metric in ACROSS if (near["metric"] == metric).any()] + [
+        ("irs", stem) for stem in stems
+    ]
     cells = {(row.of, row.seconds, row.metric, row.track): row for row in near.itertuples()}
     groups = []
     for i, one in enumerate(held):
-        rows = [(_seconds(seconds), run.name, [cells.get((i, seconds, *column)) for column in columns])
-                for seconds, (run, _) in one.runs.items()]
-        rows = [(seconds, run, [_cell(score) for score in found], _scored(found)) for seconds, run, found in rows if any(found)]
+        rows = [
+            (_seconds(seconds), run.name, [cells.get((i, seconds, *column)) for column in columns])
+            for seconds, (run, _) in one.runs.items()
+        ]
+        rows = [
+            (seconds, run, [_cell(score) for score in found], _scored(found))
+            for seconds, run, found in rows
+            if any(found)
+        ]
         if rows:
             groups.append((one.model, rows))
-    return {"timebase": setting.timebase, "setting": setting.words, "groups": groups,
-            "columns": [(METRICS[metric], "" if track == "all" else track) for metric, track in columns]}
+    return {
+        "timebase": setting.timebase,
+        "setting": setting.words,
+        "groups": groups,
+        "columns": [(METRICS[metric], "" if track == "all" else track) for metric, track in columns],
+    }
 
 
 def _panels(held: Sequence[Lengths], setting: Setting) -> list[dict[str, Any]]:
     """Figure A8: of each model three distributions over samples, a line a length; of runs that kept their samples' scores."""
     panels = []
     for one in held:
-        near = {seconds: at_setting(_of(run.samples, suite, one.model), setting)
-                for seconds, (run, suite) in one.runs.items() if run.samples is not None}
+        near = {
+            seconds: at_setting(_of(run.samples, suite, one.model), setting)
+            for seconds, (run, suite) in one.runs.items()
+            if run.samples is not None
+        }
         near = {seconds: part for seconds, part in near.items() if len(part)}
         for metric in SHOWN if len(near) > 1 else ():
-            lines = [Sample(_seconds(seconds), f"m{i}", part[part["metric"] == metric]["value"].to_numpy(np.float64))
-                     for i, (seconds, part) in enumerate(near.items())]
+            lines = [
+                Sample(_seconds(seconds), f"m{i}", part[part["metric"] == metric]["value"].to_numpy(np.float64))
+                for i, (seconds, part) in enumerate(near.items())
+            ]
             title = "IRS of all stems" if metric == "irs" else METRICS[metric].title
             panels.append(models.distribution(f"{one.model}, {title}", metric, lines))
     return [panel for panel in panels if panel["figure"]]
@@ -152,8 +188,12 @@ def _cell(score: Any) -> dict[str, Any] | None:
     if score is None or score.value != score.value:
         return None
     digits = DIGITS[score.metric]
-    return {"text": f"{score.value:.{digits}f}",
-            "ends": None if score.ci_low != score.ci_low else [f"{end:.{digits}f}" for end in (score.ci_low, score.ci_high)]}
+    return {
+        "text": f"{score.value:.{digits}f}",
+        "ends": None
+        if score.ci_low != score.ci_low
+        else [f"{end:.{digits}f}" for end in (score.ci_low, score.ci_high)],
+    }
 
 
 def _scored(found: Sequence[Any]) -> str:

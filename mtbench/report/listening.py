@@ -58,8 +58,11 @@ def choose(run: Run) -> list[Sample]:
     for (task, model), part in near.groupby(["task", "model"], sort=False):
         folders = {given: Path(f"{task}-{given}" if given else task) / model for given in dict.fromkeys(part["given"])}
         folders = {given: folder for given, folder in folders.items() if _within(run.path / "audio", folder)}
-        kept = {(given, name): stems for given, folder in folders.items()
-                for name, stems in _stems(run.path / "audio" / folder, set(part[part["given"] == given]["sample"])).items()}
+        kept = {
+            (given, name): stems
+            for given, folder in folders.items()
+            for name, stems in _stems(run.path / "audio" / folder, set(part[part["given"] == given]["sample"])).items()
+        }
         cbs = part[part["metric"] == "cbs"].dropna(subset="value").sort_values(["value", "given", "sample"])
         ordered = [key for key in zip(cbs["given"], cbs["sample"]) if key in kept]
         why: dict[tuple[str, str], list[str]] = {}
@@ -68,10 +71,25 @@ def choose(run: Run) -> list[Sample]:
         for key, word in ((ordered[-1], "best"), (ordered[0], "worst")) if ordered else ():
             why.setdefault(key, []).append(word)
         beats = {given: _beats(run.path, folders[given], setting) for given in {given for given, _ in why}}
-        for given, name in sorted(why, key=lambda key: (min(("fixed", "best", "worst").index(word) for word in why[key]), key)):
+        for given, name in sorted(
+            why, key=lambda key: (min(("fixed", "best", "worst").index(word) for word in why[key]), key)
+        ):
             rows = part[(part["given"] == given) & (part["sample"] == name)]
-            chosen.append(Sample(run, task, given, model, name, tuple(why[given, name]), len(kept), kept[given, name],
-                                 beats[given].get(name, {}), rows, setting))
+            chosen.append(
+                Sample(
+                    run,
+                    task,
+                    given,
+                    model,
+                    name,
+                    tuple(why[given, name]),
+                    len(kept),
+                    kept[given, name],
+                    beats[given].get(name, {}),
+                    rows,
+                    setting,
+                )
+            )
     return chosen
 
 
@@ -111,9 +129,13 @@ def picture(columns: np.ndarray) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 4, 3, 0, 0, 0))
-            + chunk(b"PLTE", palette.round().astype(np.uint8).tobytes())
-            + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 4, 3, 0, 0, 0))
+        + chunk(b"PLTE", palette.round().astype(np.uint8).tobytes())
+        + chunk(b"IDAT", zlib.compress(rows, 9))
+        + chunk(b"IEND", b"")
+    )
 
 
 def click_track(bpm: float = 120.0, seconds: float = 10.0, rate: int = SAMPLE_RATE) -> bytes:
@@ -122,7 +144,7 @@ def click_track(bpm: float = 120.0, seconds: float = 10.0, rate: int = SAMPLE_RA
     click = 0.8 * np.sin(2 * np.pi * 1000 * time) * np.exp(-time / 0.006)
     wave = np.zeros(round(seconds * rate))
     for start in np.arange(0.25, seconds - 0.1, 60 / bpm):
-        wave[round(start * rate):][: len(click)] += click
+        wave[round(start * rate) :][: len(click)] += click
     file = io.BytesIO()
     soundfile.write(file, audio.to_pcm16(wave), rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()
@@ -142,9 +164,7 @@ def _stems(folder: Path, names: set[str]) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _beats(
-    run: Path, folder: Path, setting: Setting
-) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+def _beats(run: Path, folder: Path, setting: Setting) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """{sample: {stem: (times, downbeats)}}; times in true seconds, whatever the timebase."""
     file = folder.parent / f"{folder.name}.csv"
     path = Path("beats") / file

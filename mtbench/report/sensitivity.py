@@ -24,7 +24,9 @@ def of_run(run: Run) -> dict[str, Any] | None:
     table = run.scores[(run.scores["task"] == "total") & (run.scores["given"] == "")]
     table = table[(table["track"] == "all") & table["metric"].isin(["irs", "cbs", "cbd_mean", "cbd_std", "cbd_median"])]
     decodes = table[["timebase", "fps", "transition_lambda"]].drop_duplicates()
-    if len(decodes) < 2 and table["window"].nunique() < 2:  # of CBS alone: other metrics have no window, which is no setting
+    if (
+        len(decodes) < 2 and table["window"].nunique() < 2
+    ):  # of CBS alone: other metrics have no window, which is no setting
         return None
     models = list(dict.fromkeys(table["model"]))
     styles, count = {}, 0
@@ -32,8 +34,15 @@ def of_run(run: Run) -> dict[str, Any] | None:
         styles[model] = f"c{CONTROLS.index(model)}" if model in CONTROLS else f"m{count % 6}"
         count += model not in CONTROLS
     legend = [(model, figures.key_mark(number, styles[model])) for number, model in enumerate(models)]
-    return {"run": run, "legend": legend, "models": models, "irs": _irs(table, models, styles),
-            "cbs": _cbs(table, models, styles), "cbd": _cbd(table, models), "timebase": _timebase(table, models)}
+    return {
+        "run": run,
+        "legend": legend,
+        "models": models,
+        "irs": _irs(table, models, styles),
+        "cbs": _cbs(table, models, styles),
+        "cbd": _cbd(table, models),
+        "timebase": _timebase(table, models),
+    }
 
 
 def _irs(table: pd.DataFrame, models: Sequence[str], styles: dict[str, str]) -> list[dict]:
@@ -48,9 +57,24 @@ def _irs(table: pd.DataFrame, models: Sequence[str], styles: dict[str, str]) -> 
     if max((len(labels) for _, labels, _ in panels), default=0) < 2:
         return []
     limits = figures.y_limits([line for _, _, lines in panels for line in lines])
-    return [{"title": TIMEBASES[base], "head": "fps / lambda", "labels": labels, "lines": lines, "digits": DIGITS["irs"],
-             "figure": figures.curves(f"IRS by fps and transition lambda, {TIMEBASES[base].lower()}", "fps / transition lambda",
-                                      labels, lines, "s", limits)} for base, labels, lines in panels]
+    return [
+        {
+            "title": TIMEBASES[base],
+            "head": "fps / lambda",
+            "labels": labels,
+            "lines": lines,
+            "digits": DIGITS["irs"],
+            "figure": figures.curves(
+                f"IRS by fps and transition lambda, {TIMEBASES[base].lower()}",
+                "fps / transition lambda",
+                labels,
+                lines,
+                "s",
+                limits,
+            ),
+        }
+        for base, labels, lines in panels
+    ]
 
 
 def _cbs(table: pd.DataFrame, models: Sequence[str], styles: dict[str, str]) -> list[dict]:
@@ -59,13 +83,23 @@ def _cbs(table: pd.DataFrame, models: Sequence[str], styles: dict[str, str]) -> 
     for base, of_base in _by_timebase(table[table["metric"] == "cbs"]):
         windows = sorted(set(of_base["window"]))
         for (fps, tl), part in of_base.groupby(["fps", "transition_lambda"]):
-            lines = [_line(model, styles[model], part[part["model"] == model], ["window"], [(window,) for window in windows])
-                     for model in models]
+            lines = [
+                _line(model, styles[model], part[part["model"] == model], ["window"], [(window,) for window in windows])
+                for model in models
+            ]
             title = f"{TIMEBASES[base]}, {fps:g} fps, lambda {tl:g}"
             labels = [f"{window:g}" for window in windows]
             figure = figures.curves(f"CBS by window, {title}", "window in s", labels, lines, limits=(0.0, 1.0))
-            panels.append({"title": title, "head": "window in s", "labels": labels, "lines": lines,
-                           "digits": DIGITS["cbs"], "figure": figure})
+            panels.append(
+                {
+                    "title": title,
+                    "head": "window in s",
+                    "labels": labels,
+                    "lines": lines,
+                    "digits": DIGITS["cbs"],
+                    "figure": figure,
+                }
+            )
     return panels
 
 
@@ -80,9 +114,17 @@ def _cbd(table: pd.DataFrame, models: Sequence[str]) -> list[dict]:
                 values = decode[decode["metric"] == metric].set_index("model")["value"].reindex(models)
                 competing = values[[model for model in models if model not in CONTROLS]]
                 best = competing.min() if len(competing.dropna()) > 1 else np.nan
-                rows.append({"setting": f"{fps:g} / {tl:g}", "first": metric == "cbd_mean", "metric": METRICS[metric].title,
-                             "cells": [(_text(value, DIGITS[metric]), model not in CONTROLS and value == best)
-                                       for model, value in values.items()]})
+                rows.append(
+                    {
+                        "setting": f"{fps:g} / {tl:g}",
+                        "first": metric == "cbd_mean",
+                        "metric": METRICS[metric].title,
+                        "cells": [
+                            (_text(value, DIGITS[metric]), model not in CONTROLS and value == best)
+                            for model, value in values.items()
+                        ],
+                    }
+                )
         made.append({"title": TIMEBASES[base], "rows": rows})
     return made
 
@@ -102,11 +144,19 @@ def _timebase(table: pd.DataFrame, models: Sequence[str]) -> list[dict]:
             continue
         wide = wide.dropna().reset_index()
         digits = DIGITS[metric]
-        rows = [{"setting": f"{row.fps:g} / {row.transition_lambda:g}", "model": row.model,
-                 "true": _text(row.true, digits), "published": _text(row.published, digits),
-                 "ratio": _text(row.published / row.true, 3) if row.true else "–", "scale": f"{100 / row.fps:.3f}"}
-                for fps in sorted(set(wide["fps"])) for model in models
-                for row in wide[(wide["fps"] == fps) & (wide["model"] == model)].itertuples()]
+        rows = [
+            {
+                "setting": f"{row.fps:g} / {row.transition_lambda:g}",
+                "model": row.model,
+                "true": _text(row.true, digits),
+                "published": _text(row.published, digits),
+                "ratio": _text(row.published / row.true, 3) if row.true else "–",
+                "scale": f"{100 / row.fps:.3f}",
+            }
+            for fps in sorted(set(wide["fps"]))
+            for model in models
+            for row in wide[(wide["fps"] == fps) & (wide["model"] == model)].itertuples()
+        ]
         title = METRICS[metric].title + (f", window {window:g} s" if metric == "cbs" else "")
         made.append({"title": title, "metric": metric, "rows": rows})
     return made

@@ -66,11 +66,17 @@ class _Site:
     def __init__(self, out: Path):
         self.out = out
         found = files("mtbench.leaderboard")
-        self.templates = {item.name: item.read_text(encoding="utf-8") for item in found.iterdir()
-                          if item.name.endswith((".html", ".css", ".js", ".svg"))}
+        self.templates = {
+            item.name: item.read_text(encoding="utf-8")
+            for item in found.iterdir()
+            if item.name.endswith((".html", ".css", ".js", ".svg"))
+        }
         # Everything is escaped, whatever the template's suffix: names and reasons come from outside.
         self.environment = Environment(
-            loader=FunctionLoader(self.templates.get), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            loader=FunctionLoader(self.templates.get),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
             lstrip_blocks=True,
         )
         self.environment.globals |= {"metrics": scores.METRICS, "version": mtbench.__version__, "better": _better}
@@ -116,11 +122,27 @@ def _board_pages(site: _Site, boards: Sequence[board.Board], held: Sources) -> N
         site.put(f"data/board-{one.slug}.js", script("mtbenchBoard", first).encode())
         for given, held_scores in others.items():
             site.put(f"data/board-{one.slug}/{given}.js", script("mtbenchScores", held_scores).encode())
-    failures = [{"run": run.name, "given": getattr(row, "given", ""), "model": row.model, "sample": row.sample,
-                 "reason": row.reason}
-                for run in held.runs if run.failures is not None for row in run.failures.itertuples()]
-    shown = [{"board": one, "rows": board.shown(one), "setting": _setting_words(one),
-              "columns": [column for column in one.columns if "summary" in column.views]} for one in boards]
+    failures = [
+        {
+            "run": run.name,
+            "given": getattr(row, "given", ""),
+            "model": row.model,
+            "sample": row.sample,
+            "reason": row.reason,
+        }
+        for run in held.runs
+        if run.failures is not None
+        for row in run.failures.itertuples()
+    ]
+    shown = [
+        {
+            "board": one,
+            "rows": board.shown(one),
+            "setting": _setting_words(one),
+            "columns": [column for column in one.columns if "summary" in column.views],
+        }
+        for one in boards
+    ]
     site.page("index.html", "index.html", boards=shown, failures=failures)
 
 
@@ -129,7 +151,9 @@ def _setting_words(one: board.Board) -> str:
     chosen = {name: values[one.standard[name]] for name, values in one.settings.items() if values}
     words = []
     if "timebase" in chosen and "fps" in chosen:
-        words.append(Setting(chosen["timebase"], chosen["fps"], chosen["transition_lambda"], chosen.get("window", np.nan)).words)
+        words.append(
+            Setting(chosen["timebase"], chosen["fps"], chosen["transition_lambda"], chosen.get("window", np.nan)).words
+        )
     if "fad" in chosen:
         words.append(f"FAD on {chosen['fad']}")
     if chosen.get("given"):
@@ -145,20 +169,38 @@ def _model_pages(
         for model in dict.fromkeys(run.scores["model"]):
             mine = run.scores[run.scores["model"] == model]
             failures = [] if run.failures is None else run.failures[run.failures["model"] == model].to_dict("records")
-            tables = [models.score_table(part, task, given, base)
-                      for (task, given), part in mine.groupby(["task", "given"], sort=False)
-                      for base in ("true", "published") if (part["timebase"] == base).any()]
+            tables = [
+                models.score_table(part, task, given, base)
+                for (task, given), part in mine.groupby(["task", "given"], sort=False)
+                for base in ("true", "published")
+                if (part["timebase"] == base).any()
+            ]
             page = board.model_page(run, model)
             every = site.table(page.removesuffix(".html") + ".csv", mine)
             site.page(
-                page, "model.html", run=run, model=model, kind=board.kind_of(run, model),
-                trained_on=run.trained_on(model), facts=models.facts(mine), tables=tables, every=every, count=len(mine),
-                by_length=any(run is other for one in by_length if one.model == model for other, _ in one.runs.values()),
-                samples_kept=near is not None, figures=models.distributions(near, model),
+                page,
+                "model.html",
+                run=run,
+                model=model,
+                kind=board.kind_of(run, model),
+                trained_on=run.trained_on(model),
+                facts=models.facts(mine),
+                tables=tables,
+                every=every,
+                count=len(mine),
+                by_length=any(
+                    run is other for one in by_length if one.model == model for other, _ in one.runs.values()
+                ),
+                samples_kept=near is not None,
+                figures=models.distributions(near, model),
                 listen=[sample for sample in samples if sample.run is run and sample.model == model],
-                sample_page=_sample_page, kept=run.failures is not None, failures=failures,
-                provenance=models.flat(run.record["models"].get(model, {})), config=run.record["config"],
-                versions=models.flat(run.record["versions"]), beats=models.flat(run.record.get("beats") or {}),
+                sample_page=_sample_page,
+                kept=run.failures is not None,
+                failures=failures,
+                provenance=models.flat(run.record["models"].get(model, {})),
+                config=run.record["config"],
+                versions=models.flat(run.record["versions"]),
+                beats=models.flat(run.record.get("beats") or {}),
                 reproduce=models.reproduce(run, model),
             )
 
@@ -173,9 +215,16 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
     for sample in samples:
         groups.setdefault((sample.run.slug, sample.task), {}).setdefault(sample.model, []).append(sample)
     groups = dict(sorted(groups.items(), key=lambda item: item[0][1] != "total"))
-    site.page("listening.html", "listening.html", groups=groups, sample_page=_sample_page, cbs=_sample_score,
-              without=[run.name for run in held.runs if not any(sample.run is run for sample in samples)],
-              runs={run.slug: run.name for run in held.runs}, tasks=board.TASKS)
+    site.page(
+        "listening.html",
+        "listening.html",
+        groups=groups,
+        sample_page=_sample_page,
+        cbs=_sample_score,
+        without=[run.name for run in held.runs if not any(sample.run is run for sample in samples)],
+        runs={run.slug: run.name for run in held.runs},
+        tasks=board.TASKS,
+    )
     scripts: dict[str, str] = {}
     pictures: dict[str, float] = {}
     for sample in samples:
@@ -190,21 +239,42 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
                 scripts[name] = f"audio/{name}.js"
                 site.put(scripts[name], listening.audio_script(name, path).encode())
             times, downbeats = sample.beats.get(stem, (np.empty(0), np.empty(0, bool)))
-            lanes.append({"stem": stem, "audio": name, "picture": f"mel/{name}.png",
-                          "beats": [(f"{time:.3f}", down) for time, down in zip(times.tolist(), downbeats.tolist())],
-                          "irs": _sample_score(sample, "irs", stem), "colour": stem if stem in models.STEMS else "",
-                          "given": stem in sample.given.split("+")})
+            lanes.append(
+                {
+                    "stem": stem,
+                    "audio": name,
+                    "picture": f"mel/{name}.png",
+                    "beats": [(f"{time:.3f}", down) for time, down in zip(times.tolist(), downbeats.tolist())],
+                    "irs": _sample_score(sample, "irs", stem),
+                    "colour": stem if stem in models.STEMS else "",
+                    "given": stem in sample.given.split("+"),
+                }
+            )
         mixture = sha256("".join(lane["audio"] for lane in lanes).encode()).hexdigest()[:16]
         seconds = _picture(site, pictures, mixture, [sample.stems[lane["stem"]] for lane in lanes])
-        same = [(name, other) for name, others in group.items() for other in others
-                if (other.id, other.given) == (sample.id, sample.given) and name != sample.model]
+        same = [
+            (name, other)
+            for name, others in group.items()
+            for other in others
+            if (other.id, other.given) == (sample.id, sample.given) and name != sample.model
+        ]
         site.page(
-            _sample_page(sample), "sample.html", sample=sample, lanes=lanes, seconds=seconds, mixture=f"mel/{mixture}.png",
-            scores=[(scores.METRICS[metric], _sample_score(sample, metric, track)) for metric, track in
-                    (("cbs", "all"), ("cbd_mean", "all"), ("cbd_std", "all"), ("cbd_median", "all"))],
+            _sample_page(sample),
+            "sample.html",
+            sample=sample,
+            lanes=lanes,
+            seconds=seconds,
+            mixture=f"mel/{mixture}.png",
+            scores=[
+                (scores.METRICS[metric], _sample_score(sample, metric, track))
+                for metric, track in (("cbs", "all"), ("cbd_mean", "all"), ("cbd_std", "all"), ("cbd_median", "all"))
+            ],
             same=same,
-            mine=group[sample.model], sample_page=_sample_page, model_page=board.model_page(sample.run, sample.model),
-            kind=board.kind_of(sample.run, sample.model), tasks=board.TASKS,
+            mine=group[sample.model],
+            sample_page=_sample_page,
+            model_page=board.model_page(sample.run, sample.model),
+            kind=board.kind_of(sample.run, sample.model),
+            tasks=board.TASKS,
         )
 
 
@@ -230,9 +300,12 @@ def _sensitivity_pages(site: _Site, held: Sources, by_length: Sequence[lengths.L
     runs = {f"sensitivity/{run.slug}.html": made for run in held.runs if (made := sensitivity.of_run(run))}
     if runs and not by_suite:
         runs = {"sensitivity.html": runs.pop(next(iter(runs))), **runs}
-    shared = {"links": [(made["run"].name, name) for name, made in runs.items()], "lengths": by_suite,
-              "click": figures.timebases(clicks, 100 / CLICK_FPS, 10.0),
-              "text": lambda value, digits: "–" if value != value else f"{value:.{digits}f}"}
+    shared = {
+        "links": [(made["run"].name, name) for name, made in runs.items()],
+        "lengths": by_suite,
+        "click": figures.timebases(clicks, 100 / CLICK_FPS, 10.0),
+        "text": lambda value, digits: "–" if value != value else f"{value:.{digits}f}",
+    }
     for name, item in ({"sensitivity.html": None} | runs).items():
         site.page(name, "sensitivity.html", item=item, **shared)
 
@@ -255,8 +328,11 @@ def _data_page(site: _Site, held: Sources) -> None:
 
     for name, what, pick in (
         ("scores", "every measured score: its key, value, 95% interval and counts", lambda run: run.scores),
-        ("comparisons", "every pair of models: difference, interval, p-value",
-         lambda run: run.comparisons if len(run.comparisons) else None),
+        (
+            "comparisons",
+            "every pair of models: difference, interval, p-value",
+            lambda run: run.comparisons if len(run.comparisons) else None,
+        ),
         ("failures", "samples that could not be made or scored, and why", lambda run: run.failures),
     ):
         if (table := joined(pick)) is not None:
@@ -265,9 +341,15 @@ def _data_page(site: _Site, held: Sources) -> None:
         if run.samples is not None:
             name = f"data/samples-{run.slug}"
             files = [site.copy(f"{name}.csv", run.path / "samples.csv"), *site.json(f"{name}.json", run.samples)]
-            tables.append({"name": f"samples of {run.name}", "what": "the scores of every sample, under every setting; rows of "
-                           "fad are no sample's FAD, but what a clip does to the FAD of all, which is their mean",
-                           "rows": len(run.samples), "files": files})
+            tables.append(
+                {
+                    "name": f"samples of {run.name}",
+                    "what": "the scores of every sample, under every setting; rows of "
+                    "fad are no sample's FAD, but what a clip does to the FAD of all, which is their mean",
+                    "rows": len(run.samples),
+                    "files": files,
+                }
+            )
     if held.published is not None:
         put("published", "the numbers that papers report, as printed; never ranked", held.published)
     records = {run.name: run.record for run in held.runs}

@@ -14,10 +14,31 @@ from mtbench import scores
 from mtbench.errors import UsageError
 from mtbench.store import RunFolder, read_yaml
 
-REPORTED_KEYS = ["task", "given", "model", "suite", "metric", "track", "fps", "transition_lambda", "window", "timebase",
-                 "embedding"]
-REPORTED_COLUMNS = ["paper", "table", *REPORTED_KEYS, "value", "kind", "length", "repeats", "conditioning", "sample",
-                    "source"]
+REPORTED_KEYS = [
+    "task",
+    "given",
+    "model",
+    "suite",
+    "metric",
+    "track",
+    "fps",
+    "transition_lambda",
+    "window",
+    "timebase",
+    "embedding",
+]
+REPORTED_COLUMNS = [
+    "paper",
+    "table",
+    *REPORTED_KEYS,
+    "value",
+    "kind",
+    "length",
+    "repeats",
+    "conditioning",
+    "sample",
+    "source",
+]
 NUMBERS = ("value", "fps", "transition_lambda", "window")
 
 
@@ -99,9 +120,13 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
     """
     if published is None:
         return pd.DataFrame(columns=REPORTED_COLUMNS)
-    held = published[(published["kind"] == "objective") & published["metric"].isin(scores.METRICS)
-                     & (published["suite"] == "slakh2100/test") & (published["length"] == "10.24")
-                     & (published["value"] != "")]
+    held = published[
+        (published["kind"] == "objective")
+        & published["metric"].isin(scores.METRICS)
+        & (published["suite"] == "slakh2100/test")
+        & (published["length"] == "10.24")
+        & (published["value"] != "")
+    ]
     for column in ("repeats", "conditioning", "sample", "source"):
         held = held[held[column] == ""]
     held = held.assign(**{column: pd.to_numeric(held[column]) for column in NUMBERS})
@@ -120,8 +145,16 @@ def _run(folder: Path, names: set[str], slugs: set[str]) -> Run:
     def optional(file: str, columns: Iterable[str]) -> pd.DataFrame | None:
         return files.read_table(file, columns) if (folder / file).is_file() else None
 
-    return Run(name, unique(slug(name), slugs), folder, record, held, scores.read_comparisons(files),
-               optional("samples.csv", scores.SAMPLE_COLUMNS), optional("failures.csv", ["model", "sample", "reason"]))
+    return Run(
+        name,
+        unique(slug(name), slugs),
+        folder,
+        record,
+        held,
+        scores.read_comparisons(files),
+        optional("samples.csv", scores.SAMPLE_COLUMNS),
+        optional("failures.csv", ["model", "sample", "reason"]),
+    )
 
 
 def _published(path: Path) -> pd.DataFrame:
@@ -137,8 +170,10 @@ def _published(path: Path) -> pd.DataFrame:
 def _releases(path: Path) -> list[dict[str, Any]]:
     releases = read_yaml(path).get("releases")
     if not isinstance(releases, list) or not all(
-        isinstance(release, dict) and {"version", "date", "changes"} <= release.keys()
-        and isinstance(release["changes"], list) for release in releases
+        isinstance(release, dict)
+        and {"version", "date", "changes"} <= release.keys()
+        and isinstance(release["changes"], list)
+        for release in releases
     ):
         raise UsageError(f"{path}: 'releases' must be a list of mappings with version, date and changes (a list)")
     return releases

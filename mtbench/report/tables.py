@@ -11,8 +11,10 @@ from mtbench.config import CONTROLS
 from mtbench.scores import METRICS, STANDARD, rank
 
 DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "tuning": 1, "live": 2}
-LEGEND = ("± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
-          "scored: clips with a value, the fewest of the row")
+LEGEND = (
+    "± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
+    "scored: clips with a value, the fewest of the row"
+)
 
 
 class Setting(NamedTuple):
@@ -45,7 +47,9 @@ def run_tables(
 ) -> list[Table]:
     """All tables of a run. A model that was trained on something else than real music is called so in each."""
     names = {
-        model: f"{model} ({provenance['trained_on']})" for model, provenance in provenances.items() if "trained_on" in provenance
+        model: f"{model} ({provenance['trained_on']})"
+        for model, provenance in provenances.items()
+        if "trained_on" in provenance
     }
     tables = []
     for (task, given), part in scores.groupby(["task", "given"], sort=False):
@@ -102,8 +106,12 @@ def standard_setting(table: pd.DataFrame) -> Setting | None:
 def at_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     """The rhythm scores of one setting: CBS of its window, and what has none."""
     timebase, fps, tl, window = setting
-    return table[(table["timebase"] == timebase) & (table["fps"] == fps) & (table["transition_lambda"] == tl)
-                 & (table["window"].isna() | (table["window"] == window))]
+    return table[
+        (table["timebase"] == timebase)
+        & (table["fps"] == fps)
+        & (table["transition_lambda"] == tl)
+        & (table["window"].isna() | (table["window"] == window))
+    ]
 
 
 def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
@@ -114,10 +122,17 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
         settings = ["timebase", "fps", "transition_lambda"] + (["window"] if metric == "cbs" else [])
         if part.empty or len(part[settings].drop_duplicates()) < 2:
             continue
-        labels = part.apply(lambda row: f"{row.timebase} {row.fps:g} / {row.transition_lambda:g}"
-                            + (f" / {row.window:g}" if metric == "cbs" else ""), axis=1)
+        labels = part.apply(
+            lambda row: (
+                f"{row.timebase} {row.fps:g} / {row.transition_lambda:g}"
+                + (f" / {row.window:g}" if metric == "cbs" else "")
+            ),
+            axis=1,
+        )
         texts = [_number(value, DIGITS[metric]) for value in part["value"]]
-        rows = part.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text").fillna("-")
+        rows = (
+            part.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text").fillna("-")
+        )
         rows = rows.reindex(index=labels.unique(), columns=part["model"].unique()).rename_axis(index=None, columns=None)
         note = "timebase, fps / transition lambda" + (" / window in s" if metric == "cbs" else "")
         tables.append(Table(f"Sensitivity of {METRICS[metric].title}{METRICS[metric].arrow}", note, "setting", rows))
@@ -139,12 +154,18 @@ def _nearest(values: pd.Series, wanted: float) -> float:
 
 def _pivot(part: pd.DataFrame, title: str, note: str, across: str, live: pd.DataFrame | None = None) -> Table:
     """A row a model, a column a value of `across`, and what the numbers rest on: live stems (rows of that metric), clips."""
-    rows = part.assign(text=[_score(score) for score in part.itertuples()]).pivot(index="model", columns=across, values="text")
+    rows = part.assign(text=[_score(score) for score in part.itertuples()]).pivot(
+        index="model", columns=across, values="text"
+    )
     columns = [name for name in METRICS if name in set(part[across])] if across == "metric" else part[across].unique()
     rows = rows.reindex(index=part["model"].unique(), columns=columns).fillna("-")
     metrics = dict(zip(part[across], part["metric"]))
-    rows = rows.rename(columns={column: (METRICS[column].title if across == "metric" else column)
-                                + METRICS[metrics[column]].arrow for column in columns})
+    rows = rows.rename(
+        columns={
+            column: (METRICS[column].title if across == "metric" else column) + METRICS[metrics[column]].arrow
+            for column in columns
+        }
+    )
     if live is not None:
         share = live.set_index("model")["value"]
         rows["live stems"] = [_number(share.get(model, float("nan")), DIGITS["live"]) for model in rows.index]

@@ -25,8 +25,9 @@ class Songs(Sequence[StemSet]):
     notices: what the user should know of them.
     """
 
-    def __init__(self, keys: Sequence, load: Callable[..., StemSet], pieces: Sequence | None = None,
-                 notices: Sequence[str] = ()):
+    def __init__(
+        self, keys: Sequence, load: Callable[..., StemSet], pieces: Sequence | None = None, notices: Sequence[str] = ()
+    ):
         self._keys, self._load, self.pieces, self.notices = keys, load, pieces, notices
 
     def __len__(self) -> int:
@@ -73,8 +74,10 @@ def open_suite(name: str) -> Suite:
     known = {base + length: partial(make, length) for base, make in of_any_length.items() for length in LENGTHS}
     base, _, length = name.rpartition("/")
     if name not in known and base in of_any_length:
-        raise UsageError(f"suite '{base}' has no clips of the length '{length}'; there are "
-                         + ", ".join(f"{base}{end} ({n * N_SAMPLES / SAMPLE_RATE:g} s)" for end, n in LENGTHS.items()))
+        raise UsageError(
+            f"suite '{base}' has no clips of the length '{length}'; there are "
+            + ", ".join(f"{base}{end} ({n * N_SAMPLES / SAMPLE_RATE:g} s)" for end, n in LENGTHS.items())
+        )
     if name not in known:
         raise unknown_name("suite", name, [*known, "folder:PATH"])
     return known[name]()
@@ -89,6 +92,8 @@ def describe() -> list[tuple[str, str, str]]:
     for split in slakh2100.SPLITS:
         folder = slakh2100.data_folder() / split
         where = str(folder) if folder.is_dir() else f"not here: put it at {folder}, or set MTBENCH_DATA"
-        rows.append((f"slakh2100/{split}", f"Slakh2100: bass, drums, guitar and piano, as cut for MSDM, {clips}", where))
+        rows.append(
+            (f"slakh2100/{split}", f"Slakh2100: bass, drums, guitar and piano, as cut for MSDM, {clips}", where)
+        )
     rows.append(("folder:PATH", "your own audio: a subfolder a stem, the same file names in each", "any folder"))
     return rows

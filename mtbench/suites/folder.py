@@ -26,8 +26,9 @@ class StemFolder:
         if not (count := len(self.incomplete)):
             return ""
         named = [f"{name} (no {', '.join(lacks)})" for name, lacks in list(self.incomplete.items())[:5]]
-        return (f"{count} incomplete clip{'s are' if count > 1 else ' is'} left out: {'; '.join(named)}"
-                + (f"; and {count - 5} more" if count > 5 else ""))
+        return f"{count} incomplete clip{'s are' if count > 1 else ' is'} left out: {'; '.join(named)}" + (
+            f"; and {count - 5} more" if count > 5 else ""
+        )
 
 
 def stem_folder(path: str | Path) -> StemFolder:
@@ -44,7 +45,9 @@ def stem_folder(path: str | Path) -> StemFolder:
         folders = [path / stem, path / f"stem_{number}"]
         folder = next((folder for folder in folders if folder.is_dir()), None)
         if folder is None:
-            raise UsageError(f"{path}: no folder for the {stem} stem (looked for {' and '.join(f.name for f in folders)})")
+            raise UsageError(
+                f"{path}: no folder for the {stem} stem (looked for {' and '.join(f.name for f in folders)})"
+            )
         files[stem] = {}
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() not in audio.SUFFIXES or file.name.startswith("."):
@@ -123,9 +126,11 @@ class Folder:
         for clip, content in self._hashes["heldout"].items():
             if content in known:
                 twin = _complete(self._reference).clips[known[content]]
-                raise UsageError(f"{held.clips[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out "
-                                 "clip that the reference holds makes the control 'heldout' look perfect; remove one of "
-                                 "the two")
+                raise UsageError(
+                    f"{held.clips[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out "
+                    "clip that the reference holds makes the control 'heldout' look perfect; remove one of "
+                    "the two"
+                )
         return _songs(f"heldout of {self.name}", held)
 
     @cached_property
@@ -149,9 +154,14 @@ def _songs(named: str, found: StemFolder) -> Songs:
     cut = sum(max(samples) > N_SAMPLES for samples in lengths)
     padded = sum(min(samples) < N_SAMPLES for samples in lengths)
     seconds, of = f"{N_SAMPLES / SAMPLE_RATE:g} s", f"of {len(lengths)} clips"
-    notices = [f"{named}: {count} {of} {'have' if count > 1 else 'has'} stems {which}"
-               for count, which in ((cut, f"longer than {seconds}, which are cut"),
-                                    (padded, f"shorter than {seconds}, which are zero-padded")) if count]
+    notices = [
+        f"{named}: {count} {of} {'have' if count > 1 else 'has'} stems {which}"
+        for count, which in (
+            (cut, f"longer than {seconds}, which are cut"),
+            (padded, f"shorter than {seconds}, which are zero-padded"),
+        )
+        if count
+    ]
     if found.left_out:
         notices.append(f"{named}: {found.left_out}")
     return Songs(list(found.clips.items()), _load, notices=notices)

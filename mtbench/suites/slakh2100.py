@@ -38,8 +38,10 @@ class Slakh2100:
         self.name, self.split = f"slakh2100/{split}{length}", split
         self.n_samples = LENGTHS[length] * N_SAMPLES
         if not (data_folder() / split).is_dir():
-            raise UsageError(f"suite '{self.name}': no folder {data_folder() / split}. Prepare Slakh2100 as MSDM's data "
-                             "instructions say, then put it there, or set MTBENCH_DATA to the folder that holds slakh2100/")
+            raise UsageError(
+                f"suite '{self.name}': no folder {data_folder() / split}. Prepare Slakh2100 as MSDM's data "
+                "instructions say, then put it there, or set MTBENCH_DATA to the folder that holds slakh2100/"
+            )
 
     def reference(self) -> Songs:
         return self._songs(self._windows(self.split))
@@ -71,7 +73,7 @@ def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
         lengths = {audio.info(file) for file in files}
         if len(lengths) != 1:
             continue
-        (frames, rate), = lengths
+        ((frames, rate),) = lengths
         duration = frames / rate
         if clip <= duration < LONGEST:
             found += [(track, number) for number in range(1 + int((duration - clip) / clip))]

@@ -7,8 +7,21 @@
 from mtbench.suites.band.composition import STEMS, STYLES, Note, Score, compose
 from mtbench.suites.band.synthesis import N_SAMPLES, SAMPLE_RATE, Song, render
 
-__all__ = ["N_SAMPLES", "SAMPLE_RATE", "SPLITS", "STEMS", "STYLES", "VERSION", "Note", "Score", "Song",
-           "compose", "render", "seeds", "song"]
+__all__ = [
+    "N_SAMPLES",
+    "SAMPLE_RATE",
+    "SPLITS",
+    "STEMS",
+    "STYLES",
+    "VERSION",
+    "Note",
+    "Score",
+    "Song",
+    "compose",
+    "render",
+    "seeds",
+    "song",
+]
 
 # Changes whenever a seed gives other audio than before: caches and references are keyed by it.
 VERSION = "2"

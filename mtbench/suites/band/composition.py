@@ -25,42 +25,100 @@ from typing import NamedTuple
 import numpy as np
 
 STEMS = ("bass", "drums", "guitar", "piano")
-CLIP_SECONDS = 10.24     # a stretch of a clip, and the whole of a default one
-PREROLL_SECONDS = 3.0   # notes that began this long before the clip may still ring in it
+CLIP_SECONDS = 10.24  # a stretch of a clip, and the whole of a default one
+PREROLL_SECONDS = 3.0  # notes that began this long before the clip may still ring in it
 STEPS_PER_BEAT = 4
 
 CHORDS = {
-    "": (0, 4, 7), "m": (0, 3, 7), "5": (0, 7), "sus4": (0, 5, 7), "add9": (0, 4, 7, 14), "6": (0, 4, 7, 9),
-    "m6": (0, 3, 7, 9), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "m7": (0, 3, 7, 10), "9": (0, 4, 10, 14),
-    "m9": (0, 3, 10, 14), "m7b5": (0, 3, 6, 10), "dim7": (0, 3, 6, 9), "7b9": (0, 4, 10, 13),
+    "": (0, 4, 7),
+    "m": (0, 3, 7),
+    "5": (0, 7),
+    "sus4": (0, 5, 7),
+    "add9": (0, 4, 7, 14),
+    "6": (0, 4, 7, 9),
+    "m6": (0, 3, 7, 9),
+    "7": (0, 4, 7, 10),
+    "maj7": (0, 4, 7, 11),
+    "m7": (0, 3, 7, 10),
+    "9": (0, 4, 10, 14),
+    "m9": (0, 3, 10, 14),
+    "m7b5": (0, 3, 6, 10),
+    "dim7": (0, 3, 6, 9),
+    "7b9": (0, 4, 10, 13),
 }
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "blues": (0, 3, 5, 6, 7, 10)}
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
 # idiom: (scale, bars); a comma parts two chords of one bar
 PROGRESSIONS = {
-    "pop": (("major", "C G Am F"), ("major", "C Am F G"), ("major", "F G Am C"), ("major", "C F C G"),
-            ("minor", "Cm Ab Eb Bb"), ("minor", "Cm Fm Ab Bb"), ("major", "C Em F G"),
-            ("minor", "Ab Bb Cm Cm")),
-    "rock": (("major", "C F Bb F"), ("major", "C Bb F C"), ("minor", "Cm Bb Ab Bb"), ("minor", "Cm Eb Bb F"),
-             ("major", "C G F F"), ("minor", "Cm Cm Ab Bb"), ("major", "C C F G")),
-    "ballad": (("major", "C G,Em Am F"), ("major", "Cadd9 Em7 Fmaj7 G,Gsus4"), ("minor", "Cm Abmaj7 Eb Bb"),
-               ("major", "Am7 F C G"), ("minor", "Cm Bb Abmaj7 Gsus4,G"), ("major", "C C7 F Fm")),
-    "jazz": (("major", "Dm7 G7 Cmaj7 A7"), ("major", "Cmaj7 A7 Dm7 G7"),
-             ("major", "Cmaj7,Am7 Dm7,G7 Em7,A7 Dm7,G7"),
-             ("minor", "Dm7b5 G7b9 Cm7 Cm6"), ("minor", "Fm7 Bb7 Ebmaj7 Abmaj7 Dm7b5 G7b9 Cm6 Cm6"),
-             ("major", "Cmaj7 Cm7,F7 Bbmaj7 Bbm7,Eb7 Abmaj7 Am7b5,D7 Dm7 G7"), ("major", "C6 Ebdim7 Dm7 G7")),
-    "blues": (("blues", "C7 F7 C7 C7 F7 F7 C7 A7 Dm7 G7 C7 G7"),
-              ("blues", "C7 C7 C7 C7 F7 F7 C7 C7 G7 F7 C7 G7"),
-              ("blues", "Cm7 Cm7 Cm7 Cm7 Fm7 Fm7 Cm7 Cm7 Ab7 G7 Cm7 G7")),
-    "funk": (("blues", "C9 C9 C9 F9"), ("minor", "Cm7 Cm7 F9 F9"), ("minor", "Cm9 Cm9 Abmaj7 Gm7"),
-             ("blues", "C7 C7 Bb7 F7"), ("minor", "Cm7 Bb,F Cm7 Ebmaj7,F9")),
-    "bossa": (("major", "Cmaj7 Cmaj7 D7 D7 Dm7 G7 Cmaj7 G7"), ("minor", "Cm6 Cm6 Dm7b5 G7b9"),
-              ("major", "Cmaj7 Dm7 Em7,Ebdim7 Dm7,G7"), ("minor", "Cm9 Fm9 Bb9 Ebmaj7")),
-    "latin": (("major", "C F G F"), ("minor", "Cm Fm G7 G7"), ("minor", "Cm7 F7 Cm7 F7"),
-              ("major", "C Am7 Dm7 G7"), ("minor", "Cm Bb Ab G7")),
-    "folk": (("major", "C F C G"), ("major", "C Am F G"), ("major", "C C F C F C G G"),
-             ("minor", "Cm Bb Cm Gm"), ("minor", "Cm Eb Fm G")),
+    "pop": (
+        ("major", "C G Am F"),
+        ("major", "C Am F G"),
+        ("major", "F G Am C"),
+        ("major", "C F C G"),
+        ("minor", "Cm Ab Eb Bb"),
+        ("minor", "Cm Fm Ab Bb"),
+        ("major", "C Em F G"),
+        ("minor", "Ab Bb Cm Cm"),
+    ),
+    "rock": (
+        ("major", "C F Bb F"),
+        ("major", "C Bb F C"),
+        ("minor", "Cm Bb Ab Bb"),
+        ("minor", "Cm Eb Bb F"),
+        ("major", "C G F F"),
+        ("minor", "Cm Cm Ab Bb"),
+        ("major", "C C F G"),
+    ),
+    "ballad": (
+        ("major", "C G,Em Am F"),
+        ("major", "Cadd9 Em7 Fmaj7 G,Gsus4"),
+        ("minor", "Cm Abmaj7 Eb Bb"),
+        ("major", "Am7 F C G"),
+        ("minor", "Cm Bb Abmaj7 Gsus4,G"),
+        ("major", "C C7 F Fm"),
+    ),
+    "jazz": (
+        ("major", "Dm7 G7 Cmaj7 A7"),
+        ("major", "Cmaj7 A7 Dm7 G7"),
+        ("major", "Cmaj7,Am7 Dm7,G7 Em7,A7 Dm7,G7"),
+        ("minor", "Dm7b5 G7b9 Cm7 Cm6"),
+        ("minor", "Fm7 Bb7 Ebmaj7 Abmaj7 Dm7b5 G7b9 Cm6 Cm6"),
+        ("major", "Cmaj7 Cm7,F7 Bbmaj7 Bbm7,Eb7 Abmaj7 Am7b5,D7 Dm7 G7"),
+        ("major", "C6 Ebdim7 Dm7 G7"),
+    ),
+    "blues": (
+        ("blues", "C7 F7 C7 C7 F7 F7 C7 A7 Dm7 G7 C7 G7"),
+        ("blues", "C7 C7 C7 C7 F7 F7 C7 C7 G7 F7 C7 G7"),
+        ("blues", "Cm7 Cm7 Cm7 Cm7 Fm7 Fm7 Cm7 Cm7 Ab7 G7 Cm7 G7"),
+    ),
+    "funk": (
+        ("blues", "C9 C9 C9 F9"),
+        ("minor", "Cm7 Cm7 F9 F9"),
+        ("minor", "Cm9 Cm9 Abmaj7 Gm7"),
+        ("blues", "C7 C7 Bb7 F7"),
+        ("minor", "Cm7 Bb,F Cm7 Ebmaj7,F9"),
+    ),
+    "bossa": (
+        ("major", "Cmaj7 Cmaj7 D7 D7 Dm7 G7 Cmaj7 G7"),
+        ("minor", "Cm6 Cm6 Dm7b5 G7b9"),
+        ("major", "Cmaj7 Dm7 Em7,Ebdim7 Dm7,G7"),
+        ("minor", "Cm9 Fm9 Bb9 Ebmaj7"),
+    ),
+    "latin": (
+        ("major", "C F G F"),
+        ("minor", "Cm Fm G7 G7"),
+        ("minor", "Cm7 F7 Cm7 F7"),
+        ("major", "C Am7 Dm7 G7"),
+        ("minor", "Cm Bb Ab G7"),
+    ),
+    "folk": (
+        ("major", "C F C G"),
+        ("major", "C Am F G"),
+        ("major", "C C F C F C G G"),
+        ("minor", "Cm Bb Cm Gm"),
+        ("minor", "Cm Eb Fm G"),
+    ),
 }
 
 # One bar or two of each lane; lanes are named as the kit's pieces.
@@ -69,67 +127,111 @@ GROOVES = {
         {"kick": "X... .... X... ....", "snare": ".... X... .... X...", "hat": "X.x. X.x. X.x. X.x."},
         {"kick": "X... ..x. X.x. ....", "snare": ".... X... .... X...", "hat": "X.x. X.x. X.x. X.x."},
         {"kick": "X.x. .... ..X. ..x.", "snare": ".... X... .... X...", "ride": "X.x. X.x. X.x. X.x."},
-        {"kick": "X... ..x. ..X. ....", "snare": ".... X... .... X...", "openhat": "X... x... X... x..."}),
+        {"kick": "X... ..x. ..X. ....", "snare": ".... X... .... X...", "openhat": "X... x... X... x..."},
+    ),
     "ballad": (
         {"kick": "X... .... X... ...x", "rim": ".... X... .... X...", "hat": "x.o. x.o. x.o. x.o."},
         {"kick": "X... ...x X... ....", "snare": ".... X... .... X...", "hat": "x.o. x.o. x.o. x.o."},
-        {"kick": "X... .... x.x. ....", "snare": ".... X... .... X...", "ride": "X.o. x.o. x.o. x.o."}),
+        {"kick": "X... .... x.x. ....", "snare": ".... X... .... X...", "ride": "X.o. x.o. x.o. x.o."},
+    ),
     "funk": (
         {"kick": "X..x .... ..X. .x..", "snare": ".... X..o .o.. X..o", "hat": "Xoxo Xoxo Xoxo Xoxo"},
         {"kick": "X.x. .... .xX. ....", "snare": ".... X..o .o.o X...", "hat": "X.x. X.x. X.x. X.o."},
-        {"kick": "X... ..x. ..x. ..x.", "snare": "...o X..o .o.. X.oo", "hat": "Xoxo Xoxo Xoxo Xo.o",
-         "openhat": ".... .... .... ..x."}),
+        {
+            "kick": "X... ..x. ..x. ..x.",
+            "snare": "...o X..o .o.. X.oo",
+            "hat": "Xoxo Xoxo Xoxo Xo.o",
+            "openhat": ".... .... .... ..x.",
+        },
+    ),
     "swing": (
         {"ride": "X... X.x. X... X.x.", "pedal": ".... X... .... X...", "kick": "o... o... o... o..."},
-        {"ride": "X... X.x. X... X.x.", "pedal": ".... X... .... X...", "kick": "x... o... o... o...",
-         "snare": ".... .... ..o. ...."},
-        {"ride": "X... X.x. X.x. X.x.", "pedal": ".... X... .... X...", "kick": "o... o... x... o.x.",
-         "snare": ".... o... .... o.o."},
-        {"hat": "X... x.o. X... x.o.", "kick": "x... o... x... o...", "rim": ".... .... .... x..."}),
+        {
+            "ride": "X... X.x. X... X.x.",
+            "pedal": ".... X... .... X...",
+            "kick": "x... o... o... o...",
+            "snare": ".... .... ..o. ....",
+        },
+        {
+            "ride": "X... X.x. X.x. X.x.",
+            "pedal": ".... X... .... X...",
+            "kick": "o... o... x... o.x.",
+            "snare": ".... o... .... o.o.",
+        },
+        {"hat": "X... x.o. X... x.o.", "kick": "x... o... x... o...", "rim": ".... .... .... x..."},
+    ),
     "shuffle": (
         {"kick": "X... .... X... ..o.", "snare": ".... X... .... X...", "hat": "X.o. X.o. X.o. X.o."},
         {"kick": "X... x... X... x...", "snare": ".... X... .... X...", "ride": "X.o. X.o. X.o. X.o."},
-        {"kick": "X... ..o. X... ....", "snare": ".... X... .... X...", "hat": "X... X.o. X... X.o."}),
+        {"kick": "X... ..o. X... ....", "snare": ".... X... .... X...", "hat": "X... X.o. X... X.o."},
+    ),
     "disco": (
-        {"kick": "X... X... X... X...", "snare": ".... X... .... X...", "openhat": "..x. ..x. ..x. ..x.",
-         "hat": "x... x... x... x..."},
+        {
+            "kick": "X... X... X... X...",
+            "snare": ".... X... .... X...",
+            "openhat": "..x. ..x. ..x. ..x.",
+            "hat": "x... x... x... x...",
+        },
         {"kick": "X... X... X... X...", "snare": ".... X... .... X...", "hat": "X.x. X.x. X.x. X.x."},
-        {"kick": "X... X... X... X...", "snare": ".... X... .... X..o", "hat": "Xoxo Xoxo Xoxo Xoxo"}),
+        {"kick": "X... X... X... X...", "snare": ".... X... .... X..o", "hat": "Xoxo Xoxo Xoxo Xoxo"},
+    ),
     "hiphop": (
         {"kick": "X... ...x ..X. ....", "snare": ".... X... .... X...", "hat": "X.x. X.x. X.x. X.x."},
-        {"kick": "X..x .... ..X. .x..", "snare": ".... X... .... X...", "hat": "X.x. X.xo X.x. X.x."}),
+        {"kick": "X..x .... ..X. .x..", "snare": ".... X... .... X...", "hat": "X.x. X.xo X.x. X.x."},
+    ),
     "bossa": (
-        {"kick": "X... ..x. X... ..x. X... ..x. X... ..x.", "rim": "X... ..x. .... x... .... x... ..x. ....",
-         "hat": "X.x. X.x. X.x. X.x. X.x. X.x. X.x. X.x."},
-        {"kick": "X... ..x. X... ..x.", "rim": "X... ..x. .... x...", "ride": "X.o. x.o. X.o. x.o.",
-         "pedal": ".... x... .... x..."}),
+        {
+            "kick": "X... ..x. X... ..x. X... ..x. X... ..x.",
+            "rim": "X... ..x. .... x... .... x... ..x. ....",
+            "hat": "X.x. X.x. X.x. X.x. X.x. X.x. X.x. X.x.",
+        },
+        {
+            "kick": "X... ..x. X... ..x.",
+            "rim": "X... ..x. .... x...",
+            "ride": "X.o. x.o. X.o. x.o.",
+            "pedal": ".... x... .... x...",
+        },
+    ),
     "latin": (
-        {"cowbell": "X... x... X... x...", "kick": "x... ..x. x... ..x.", "hightom": ".... x... .... x.x.",
-         "hat": "x.o. x.o. x.o. x.o."},
-        {"cowbell": "X... X... X... X...", "rim": "X... ..x. .... x... .... x... x... ....",
-         "lowtom": ".... .... .... x.x.", "kick": "X... .... X... ....", "hat": "x.x. x.x. x.x. x.x."}),
+        {
+            "cowbell": "X... x... X... x...",
+            "kick": "x... ..x. x... ..x.",
+            "hightom": ".... x... .... x.x.",
+            "hat": "x.o. x.o. x.o. x.o.",
+        },
+        {
+            "cowbell": "X... X... X... X...",
+            "rim": "X... ..x. .... x... .... x... x... ....",
+            "lowtom": ".... .... .... x.x.",
+            "kick": "X... .... X... ....",
+            "hat": "x.x. x.x. x.x. x.x.",
+        },
+    ),
     "waltz": (
         {"kick": "X... .... ....", "snare": ".... x... x...", "hat": "X.o. x.o. x.o."},
         {"kick": "X... .... ....", "rim": ".... X... X...", "hat": "X... x... x..."},
         {"kick": "X... .... ..x.", "snare": ".... .... X...", "ride": "X.o. x.o. x.o."},
-        {"kick": "X... .... ....", "snare": ".... X... x...", "hat": "X... x... x.x."}),
+        {"kick": "X... .... ....", "snare": ".... X... x...", "hat": "X... x... x.x."},
+    ),
     "jazzwaltz": (
         {"ride": "X... X.x. X...", "pedal": ".... X... ....", "kick": "X... .... ...."},
-        {"ride": "X... X.x. X.x.", "pedal": ".... X... X...", "kick": "x... .... ..o.",
-         "snare": ".... .... o..."}),
+        {"ride": "X... X.x. X.x.", "pedal": ".... X... X...", "kick": "x... .... ..o.", "snare": ".... .... o..."},
+    ),
     "rock3": (
         {"kick": "X... .... ..x.", "snare": ".... X... X...", "hat": "X.x. X.x. X.x."},
         {"kick": "X... .... ....", "snare": ".... .... X...", "hat": "X.x. x.x. x.x."},
-        {"kick": "X... ..x. ....", "snare": ".... X... X...", "ride": "X.x. x.x. x.x."}),
+        {"kick": "X... ..x. ....", "snare": ".... X... X...", "ride": "X.x. x.x. x.x."},
+    ),
 }
 
 # A fill takes the place of the groove at the end of its bar.
 FILLS = (
-    {"snare": "xxxx", "kick": "x..."}, {"snare": "X.xx", "lowtom": "..xx"},
+    {"snare": "xxxx", "kick": "x..."},
+    {"snare": "X.xx", "lowtom": "..xx"},
     {"hightom": "xx..", "lowtom": "..xx"},
-    {"snare": "xx.. ....", "hightom": "..xx ....", "midtom": ".... xx..", "lowtom": ".... ..xx",
-     "kick": "x... x..."},
-    {"snare": "X.x. x.x.", "kick": "x... x..."}, {"snare": "x.xx x.xx", "kick": "X... X..."},
+    {"snare": "xx.. ....", "hightom": "..xx ....", "midtom": ".... xx..", "lowtom": ".... ..xx", "kick": "x... x..."},
+    {"snare": "X.x. x.x.", "kick": "x... x..."},
+    {"snare": "x.xx x.xx", "kick": "X... X..."},
     {"snare": "X... x.x.", "lowtom": "..x. ..x.", "kick": "x... x..."},
 )
 
@@ -137,8 +239,7 @@ BASS = {
     "rock": ("R-R-R-R-R-R-R-R-", "R-R-R-R-R-R-5-8-", "R---..R-R---5---", "R-----R-R---R-5-"),
     "ballad": ("R-----------5---", "R-------R-----5-", "R-----R-5-------", "R-----R-R-------"),
     "funk": ("R..x..8.R.x.8.a.", "R.R.x.8...R.5.8.", "R--x..R.x.8.6.8.", "R-..8.x.R.R.5.a."),
-    "walking": ("R---3---5---a---", "R---5---8---a---", "R---3---5---6---", "R---5-R-3---a---",
-                "R---6---5---a---"),
+    "walking": ("R---3---5---a---", "R---5---8---a---", "R---3---5---6---", "R---5-R-3---a---", "R---6---5---a---"),
     "shuffle": ("R-R-3-3-5-5-6-6-", "R---3---5---6---", "R-R-R-R-5-5-6-5-", "8---6---5---3---"),
     "disco": ("R.8.R.8.R.8.R.8.", "R-..8.R...8.R.8.", "R---R-8-..R-5-8-"),
     "hiphop": ("R-----.R..R-....", "R--..-..R-5-..8-", "R-------..R-..a-"),
@@ -150,13 +251,10 @@ BASS = {
 }
 
 GUITAR = {
-    "rock": ("P---P-P-..P-P---", "m.m.m.m.m.m.m.m.", "P-------P-----P-", "m.m.P---m.m.P-P-",
-             "D---D-D-..D-D-D-"),
-    "ballad": ("1-3-4-5-6-5-4-3-", "1-4-5-6-4-5-6-5-", "D---d-d-..u-d-u-", "D-------d---d-u-",
-               "n-----n-n-------"),
+    "rock": ("P---P-P-..P-P---", "m.m.m.m.m.m.m.m.", "P-------P-----P-", "m.m.P---m.m.P-P-", "D---D-D-..D-D-D-"),
+    "ballad": ("1-3-4-5-6-5-4-3-", "1-4-5-6-4-5-6-5-", "D---d-d-..u-d-u-", "D-------d---d-u-", "n-----n-n-------"),
     "funk": ("xxS.xxxS.xS.xxS.", "S.xxxxS.x.xxS.xx", "..xxS.xx..xxS.S.", "....S..S....S..."),
-    "swing": ("d---d---d---d---", "D.--d.--D.--d.--", "..S.....S.....S.", "n---n-n-n---n-n-",
-              "S.....S.....S..."),
+    "swing": ("d---d---d---d---", "D.--d.--D.--d.--", "..S.....S.....S.", "n---n-n-n---n-n-", "S.....S.....S..."),
     "shuffle": ("P-P-P-P-P-P-P-P-", "D.d.D.d.D.d.D.d.", "....S.......S...", "n-n-n---..n-n-n-"),
     "disco": ("..S...S...S...S.", "xxS.xxS.xxS.xxS.", "D---d-u-..u-d-u-"),
     "hiphop": ("....S.......S...", "1-3-5-..4-3-..5-", "D-------....d---"),
@@ -169,31 +267,62 @@ GUITAR = {
 
 # (left hand, right hand)
 PIANO = {
-    "rock": (("R-------R-------", "C-C-C-C-C-C-C-C-"), ("R-----R-R-------", "C---C-C-..C-C---"),
-             ("T---------------", "..c-..c-..c-..c-")),
-    "ballad": (("R-------8-------", "1-2-3-2-4-2-3-2-"), ("T---------------", "C---c---c---c---"),
-               ("R-5-8-5-R-5-8-5-", "C-------c-------"), ("R---5---8---5---", "n---n-n-n-------")),
-    "funk": (("................", "..C.......C..C.."), ("R...............", "C..C..C...C..C.."),
-             ("R.......R.......", "..c.C.....c.C...")),
-    "swing": (("................", "C.....C........."), ("................", "..C.......C....."),
-              ("R---5---R---5---", "....C.......C..."), ("T.......T.......", "n-n-n---n-n-..n-"),
-              ("................", "..C-----..C.....")),
-    "shuffle": (("R-5-6-5-R-5-6-5-", "....C-......C-.."), ("R---R---R---R---", "C.C.C.C.C.C.C.C."),
-                ("T-------T-------", "n-n-n-n-..n-n---")),
-    "disco": (("R-......R-......", "..C...C...C...C."), ("R---R---R---R---", "C--C--C-..C--C--"),
-              ("T---------------", "C-------C-C-----")),
-    "hiphop": (("R---------------", "C---------......"), ("T-------........", "C-----c-....c---"),
-               ("R---------------", "1-3-4-..5-4-3-..")),
-    "bossa": (("................", "C..C....C...C..."), ("R-----5-5-----R-", "..C-..C-..C---C-"),
-              ("R-------5-------", "n---n-n-..n-n---")),
-    "latin": (("R-......5-......", "1-3-4-.3-.4-5-4-"), ("................", "C-1-C-.C-1-C-1-."),
-              ("R-----5-----8---", "C-..C-C-..C-C-..")),
-    "waltz": (("R-----------", "....C---C---"), ("R---5---8---", "C-----------"), 
-              ("R-----------", "1-2-3-4-3-2-"), ("R-------5---", "n---n---n-n-")),
-    "jazzwaltz": (("R-----------", "....C-..C---"), ("............", "C-----C-...."),
-                  ("T-----------", "n-n-n---n-n-")),
-    "rock3": (("R-----------", "C-C-C-C-C-C-"), ("T-----------", "C---c---c---"),
-              ("R---R---R---", "....C---C---")),
+    "rock": (
+        ("R-------R-------", "C-C-C-C-C-C-C-C-"),
+        ("R-----R-R-------", "C---C-C-..C-C---"),
+        ("T---------------", "..c-..c-..c-..c-"),
+    ),
+    "ballad": (
+        ("R-------8-------", "1-2-3-2-4-2-3-2-"),
+        ("T---------------", "C---c---c---c---"),
+        ("R-5-8-5-R-5-8-5-", "C-------c-------"),
+        ("R---5---8---5---", "n---n-n-n-------"),
+    ),
+    "funk": (
+        ("................", "..C.......C..C.."),
+        ("R...............", "C..C..C...C..C.."),
+        ("R.......R.......", "..c.C.....c.C..."),
+    ),
+    "swing": (
+        ("................", "C.....C........."),
+        ("................", "..C.......C....."),
+        ("R---5---R---5---", "....C.......C..."),
+        ("T.......T.......", "n-n-n---n-n-..n-"),
+        ("................", "..C-----..C....."),
+    ),
+    "shuffle": (
+        ("R-5-6-5-R-5-6-5-", "....C-......C-.."),
+        ("R---R---R---R---", "C.C.C.C.C.C.C.C."),
+        ("T-------T-------", "n-n-n-n-..n-n---"),
+    ),
+    "disco": (
+        ("R-......R-......", "..C...C...C...C."),
+        ("R---R---R---R---", "C--C--C-..C--C--"),
+        ("T---------------", "C-------C-C-----"),
+    ),
+    "hiphop": (
+        ("R---------------", "C---------......"),
+        ("T-------........", "C-----c-....c---"),
+        ("R---------------", "1-3-4-..5-4-3-.."),
+    ),
+    "bossa": (
+        ("................", "C..C....C...C..."),
+        ("R-----5-5-----R-", "..C-..C-..C---C-"),
+        ("R-------5-------", "n---n-n-..n-n---"),
+    ),
+    "latin": (
+        ("R-......5-......", "1-3-4-.3-.4-5-4-"),
+        ("................", "C-1-C-.C-1-C-1-."),
+        ("R-----5-----8---", "C-..C-C-..C-C-.."),
+    ),
+    "waltz": (
+        ("R-----------", "....C---C---"),
+        ("R---5---8---", "C-----------"),
+        ("R-----------", "1-2-3-4-3-2-"),
+        ("R-------5---", "n---n---n-n-"),
+    ),
+    "jazzwaltz": (("R-----------", "....C-..C---"), ("............", "C-----C-...."), ("T-----------", "n-n-n---n-n-")),
+    "rock3": (("R-----------", "C-C-C-C-C-C-"), ("T-----------", "C---c---c---"), ("R---R---R---", "....C---C---")),
 }
 
 
@@ -202,59 +331,168 @@ class Style:
     """What a style leaves to chance: ranges and choices, all drawn uniformly, once a song."""
 
     weight: float
-    meter: int                        # beats a bar
-    tempo: tuple[float, float]        # BPM
+    meter: int  # beats a bar
+    tempo: tuple[float, float]  # BPM
     idioms: tuple[str, ...]
-    patterns: str                     # row of GROOVES and BASS
-    chordal: str                      # row of GUITAR and PIANO
-    sounds: tuple[tuple[str, ...], ...]   # of each stem, in STEMS order
-    swing: tuple[float, float] = (0.5, 0.5)   # share of the pair that its first note takes
-    swung: int = 8                    # the pair that swings: eighths or sixteenths
+    patterns: str  # row of GROOVES and BASS
+    chordal: str  # row of GUITAR and PIANO
+    sounds: tuple[tuple[str, ...], ...]  # of each stem, in STEMS order
+    swing: tuple[float, float] = (0.5, 0.5)  # share of the pair that its first note takes
+    swung: int = 8  # the pair that swings: eighths or sixteenths
 
 
 STYLES = {
-    "rock": Style(1.3, 4, (100, 176), ("rock", "pop"), "rock", "rock",
-                  (("picked", "fingered"), ("rock",), ("overdrive",), ("grand",))),
-    "pop": Style(1.0, 4, (84, 132), ("pop",), "rock", "ballad",
-                 (("fingered", "picked"), ("rock", "tight"), ("acoustic", "clean"), ("grand", "electric"))),
-    "ballad": Style(1.2, 4, (70, 92), ("ballad", "pop"), "ballad", "ballad",
-                    (("fingered",), ("rock", "tight"), ("acoustic", "clean"), ("grand", "electric"))),
-    "funk": Style(1.1, 4, (90, 120), ("funk",), "funk", "funk",
-                  (("fingered", "picked"), ("tight",), ("clean",), ("electric", "grand")), (0.5, 0.57), 16),
-    "disco": Style(0.9, 4, (108, 132), ("pop", "funk"), "disco", "disco",
-                   (("fingered", "picked"), ("tight",), ("clean",), ("grand", "electric"))),
-    "hiphop": Style(0.7, 4, (76, 100), ("funk", "jazz"), "hiphop", "hiphop",
-                    (("fingered", "upright"), ("tight",), ("clean", "nylon"), ("electric",)),
-                    (0.52, 0.6), 16),
-    "swing": Style(1.1, 4, (110, 180), ("jazz", "blues"), "swing", "swing",
-                   (("upright",), ("jazz",), ("jazz",), ("grand",)), (0.6, 0.67)),
-    "shuffle": Style(0.9, 4, (100, 144), ("blues",), "shuffle", "shuffle",
-                     (("fingered", "picked"), ("rock",), ("overdrive", "clean"), ("grand",)), (0.62, 0.67)),
-    "bossa": Style(0.9, 4, (110, 150), ("bossa",), "bossa", "bossa",
-                   (("upright", "fingered"), ("jazz",), ("nylon",), ("grand", "electric"))),
-    "latin": Style(0.8, 4, (104, 150), ("latin",), "latin", "latin",
-                   (("upright", "fingered"), ("tight", "jazz"), ("nylon", "clean"), ("grand",))),
-    "waltz": Style(1.1, 3, (84, 160), ("folk", "ballad"), "waltz", "waltz",
-                   (("fingered", "upright"), ("rock", "tight"), ("acoustic", "nylon"), ("grand",))),
-    "jazzwaltz": Style(0.7, 3, (110, 180), ("jazz", "bossa"), "jazzwaltz", "jazzwaltz",
-                       (("upright",), ("jazz",), ("jazz",), ("grand",)), (0.58, 0.67)),
-    "rock3": Style(0.8, 3, (80, 150), ("rock", "folk"), "rock3", "rock3",
-                   (("picked", "fingered"), ("rock",), ("overdrive", "acoustic"), ("grand",))),
+    "rock": Style(
+        1.3,
+        4,
+        (100, 176),
+        ("rock", "pop"),
+        "rock",
+        "rock",
+        (("picked", "fingered"), ("rock",), ("overdrive",), ("grand",)),
+    ),
+    "pop": Style(
+        1.0,
+        4,
+        (84, 132),
+        ("pop",),
+        "rock",
+        "ballad",
+        (("fingered", "picked"), ("rock", "tight"), ("acoustic", "clean"), ("grand", "electric")),
+    ),
+    "ballad": Style(
+        1.2,
+        4,
+        (70, 92),
+        ("ballad", "pop"),
+        "ballad",
+        "ballad",
+        (("fingered",), ("rock", "tight"), ("acoustic", "clean"), ("grand", "electric")),
+    ),
+    "funk": Style(
+        1.1,
+        4,
+        (90, 120),
+        ("funk",),
+        "funk",
+        "funk",
+        (("fingered", "picked"), ("tight",), ("clean",), ("electric", "grand")),
+        (0.5, 0.57),
+        16,
+    ),
+    "disco": Style(
+        0.9,
+        4,
+        (108, 132),
+        ("pop", "funk"),
+        "disco",
+        "disco",
+        (("fingered", "picked"), ("tight",), ("clean",), ("grand", "electric")),
+    ),
+    "hiphop": Style(
+        0.7,
+        4,
+        (76, 100),
+        ("funk", "jazz"),
+        "hiphop",
+        "hiphop",
+        (("fingered", "upright"), ("tight",), ("clean", "nylon"), ("electric",)),
+        (0.52, 0.6),
+        16,
+    ),
+    "swing": Style(
+        1.1,
+        4,
+        (110, 180),
+        ("jazz", "blues"),
+        "swing",
+        "swing",
+        (("upright",), ("jazz",), ("jazz",), ("grand",)),
+        (0.6, 0.67),
+    ),
+    "shuffle": Style(
+        0.9,
+        4,
+        (100, 144),
+        ("blues",),
+        "shuffle",
+        "shuffle",
+        (("fingered", "picked"), ("rock",), ("overdrive", "clean"), ("grand",)),
+        (0.62, 0.67),
+    ),
+    "bossa": Style(
+        0.9,
+        4,
+        (110, 150),
+        ("bossa",),
+        "bossa",
+        "bossa",
+        (("upright", "fingered"), ("jazz",), ("nylon",), ("grand", "electric")),
+    ),
+    "latin": Style(
+        0.8,
+        4,
+        (104, 150),
+        ("latin",),
+        "latin",
+        "latin",
+        (("upright", "fingered"), ("tight", "jazz"), ("nylon", "clean"), ("grand",)),
+    ),
+    "waltz": Style(
+        1.1,
+        3,
+        (84, 160),
+        ("folk", "ballad"),
+        "waltz",
+        "waltz",
+        (("fingered", "upright"), ("rock", "tight"), ("acoustic", "nylon"), ("grand",)),
+    ),
+    "jazzwaltz": Style(
+        0.7,
+        3,
+        (110, 180),
+        ("jazz", "bossa"),
+        "jazzwaltz",
+        "jazzwaltz",
+        (("upright",), ("jazz",), ("jazz",), ("grand",)),
+        (0.58, 0.67),
+    ),
+    "rock3": Style(
+        0.8,
+        3,
+        (80, 150),
+        ("rock", "folk"),
+        "rock3",
+        "rock3",
+        (("picked", "fingered"), ("rock",), ("overdrive", "acoustic"), ("grand",)),
+    ),
 }
-WALKERS = {"swing": "walking"}   # rows of BASS that bear another name than the groove
+WALKERS = {"swing": "walking"}  # rows of BASS that bear another name than the groove
 
 SECTION_BARS = 8
 FORMS = ("AABA", "ABAB", "AABB", "ABAC")
-SILENT = {"bass": 0.045, "drums": 0.05, "guitar": 0.08, "piano": 0.085}   # chance to rest for the whole clip
-BREAK = {"bass": 0.10, "drums": 0.10, "guitar": 0.20, "piano": 0.20}      # chance in a stretch to rest for a bar or two
-BREAK_SECONDS = 4.5                                                       # no longer than this, unless two meet
+SILENT = {"bass": 0.045, "drums": 0.05, "guitar": 0.08, "piano": 0.085}  # chance to rest for the whole clip
+BREAK = {"bass": 0.10, "drums": 0.10, "guitar": 0.20, "piano": 0.20}  # chance in a stretch to rest for a bar or two
+BREAK_SECONDS = 4.5  # no longer than this, unless two meet
 # standard deviation of an onset, s
 JITTER = {"bass": 0.004, "drums": 0.0025, "guitar": 0.005, "piano": 0.005}
 VELOCITY = {"X": 1.0, "x": 0.78, "o": 0.35}
-DRUM_RING = {"kick": 0.6, "snare": 0.6, "rim": 0.6, "hat": 0.3, "pedal": 0.3, "openhat": 0.9, "ride": 2.0,
-             "crash": 3.0, "hightom": 0.6, "midtom": 0.6, "lowtom": 0.6, "cowbell": 0.6}   # the kit, s
-LEFT_HAND = {"R": 0, "5": 7, "6": 9, "8": 12}   # semitones above the root
-OPEN_STRINGS = (40, 45, 50, 55, 59, 64)   # a guitar's E A D G B E, MIDI
+DRUM_RING = {
+    "kick": 0.6,
+    "snare": 0.6,
+    "rim": 0.6,
+    "hat": 0.3,
+    "pedal": 0.3,
+    "openhat": 0.9,
+    "ride": 2.0,
+    "crash": 3.0,
+    "hightom": 0.6,
+    "midtom": 0.6,
+    "lowtom": 0.6,
+    "cowbell": 0.6,
+}  # the kit, s
+LEFT_HAND = {"R": 0, "5": 7, "6": 9, "8": 12}  # semitones above the root
+OPEN_STRINGS = (40, 45, 50, 55, 59, 64)  # a guitar's E A D G B E, MIDI
 
 
 class Note(NamedTuple):
@@ -273,21 +511,21 @@ class Score:
     """A composed clip. `notes` holds a list for each stem, empty where the stem is silent throughout."""
 
     seed: int
-    clips: int                # its length, as a multiple of 10.24 s
+    clips: int  # its length, as a multiple of 10.24 s
     style: str
-    tempo: float              # BPM
-    meter: int                # beats a bar
-    swing: float              # first note's share of a swung pair; 0.5 is straight
-    key: str                  # "Eb minor"
-    sounds: dict[str, str]    # the instrument of each stem
+    tempo: float  # BPM
+    meter: int  # beats a bar
+    swing: float  # first note's share of a swung pair; 0.5 is straight
+    key: str  # "Eb minor"
+    sounds: dict[str, str]  # the instrument of each stem
     notes: dict[str, list[Note]]
-    beats: np.ndarray         # float64 [beats], seconds from the clip's start, in [0, 10.24 clips)
-    downbeats: np.ndarray     # float64, the first beats of bars among them
+    beats: np.ndarray  # float64 [beats], seconds from the clip's start, in [0, 10.24 clips)
+    downbeats: np.ndarray  # float64, the first beats of bars among them
 
 
 class Chord(NamedTuple):
-    root: int                 # pitch class
-    tones: tuple[int, ...]    # semitones above the root
+    root: int  # pitch class
+    tones: tuple[int, ...]  # semitones above the root
 
 
 def parse_chord(symbol: str, tonic: int) -> Chord:
@@ -304,12 +542,12 @@ def steps(pattern: str, bar: int, n_steps: int) -> str:
     """The `n_steps` symbols of a bar; a pattern of several bars goes round."""
     symbols = pattern.replace(" ", "")
     first = bar * n_steps % len(symbols)
-    return symbols[first:first + n_steps]
+    return symbols[first : first + n_steps]
 
 
 def held(symbols: str, step: int) -> int:
     """Length in steps of the note that starts at `step`."""
-    return 1 + len(symbols[step + 1:]) - len(symbols[step + 1:].lstrip("-"))
+    return 1 + len(symbols[step + 1 :]) - len(symbols[step + 1 :].lstrip("-"))
 
 
 def guitar_voicing(chord: Chord, fret: int) -> list[int]:
@@ -347,7 +585,7 @@ class Player:
 
     def __init__(self, stem: str, rng: np.random.Generator, scale: list[int]):
         self.stem, self.rng, self.scale, self.notes = stem, rng, scale, []
-        self.offset = 0.0 if stem == "drums" else rng.normal(0.003, 0.004)   # lays back or pushes, all song
+        self.offset = 0.0 if stem == "drums" else rng.normal(0.003, 0.004)  # lays back or pushes, all song
         self.degree = len(scale) // 2
 
     def play(self, onset: float, duration: float, pitch: int, velocity: float, kind: str = "open") -> None:
@@ -370,13 +608,14 @@ def play_drums(player: Player, clock: Clock, bar: int, lanes: dict[str, str], le
         for step, symbol in enumerate(symbols):
             if symbol in VELOCITY:
                 ring = DRUM_RING[piece]
-                if piece == "openhat":   # the closing foot chokes it
+                if piece == "openhat":  # the closing foot chokes it
                     ring = min(ring, clock(bar, step + 2) - clock(bar, step))
                 player.play(clock(bar, step), ring, 0, VELOCITY[symbol] * level, piece)
 
 
-def play_bass(player: Player, clock: Clock, bar: int, symbols: str, chords: list[Chord], following: Chord,
-              level: float) -> None:
+def play_bass(
+    player: Player, clock: Clock, bar: int, symbols: str, chords: list[Chord], following: Chord, level: float
+) -> None:
     def low(pitch_class: int) -> int:
         return 28 + (pitch_class - 28) % 12
 
@@ -389,8 +628,15 @@ def play_bass(player: Player, clock: Clock, bar: int, symbols: str, chords: list
         sixth = tones[3] if len(tones) > 3 and tones[3] < 12 else 9
         third = next((t for t in tones if t in (3, 4)), 12)
         approach = low(following.root) + (1 if step % 8 else -1)
-        pitch = {"R": root, "3": root + third, "5": root + fifth, "6": root + sixth, "8": root + 12,
-                 "x": root, "a": approach}[symbol]
+        pitch = {
+            "R": root,
+            "3": root + third,
+            "5": root + fifth,
+            "6": root + sixth,
+            "8": root + 12,
+            "x": root,
+            "a": approach,
+        }[symbol]
         length = held(symbols, step)
         seconds = clock(bar, step + length) - clock(bar, step)
         accent = 1.0 if step == 0 else 0.9 if step % STEPS_PER_BEAT == 0 else 0.8
@@ -398,8 +644,9 @@ def play_bass(player: Player, clock: Clock, bar: int, symbols: str, chords: list
         player.play(clock(bar, step), seconds * 0.94, pitch, level * accent, kind)
 
 
-def play_guitar(player: Player, clock: Clock, bar: int, symbols: str, chords: list[Chord], fret: int,
-                level: float) -> None:
+def play_guitar(
+    player: Player, clock: Clock, bar: int, symbols: str, chords: list[Chord], fret: int, level: float
+) -> None:
     for step, symbol in enumerate(symbols):
         if symbol in ".-":
             continue
@@ -427,8 +674,16 @@ def play_guitar(player: Player, clock: Clock, bar: int, symbols: str, chords: li
             player.play(onset + rank * spread, seconds - rank * spread, pitch, level * velocity, kind)
 
 
-def play_piano(player: Player, clock: Clock, bar: int, hands: tuple[str, str], chords: list[Chord],
-               centre: int, pedal: bool, level: float) -> None:
+def play_piano(
+    player: Player,
+    clock: Clock,
+    bar: int,
+    hands: tuple[str, str],
+    chords: list[Chord],
+    centre: int,
+    pedal: bool,
+    level: float,
+) -> None:
     for hand, symbols in zip("LR", hands):
         for step, symbol in enumerate(symbols):
             if symbol in ".-":
@@ -449,7 +704,7 @@ def play_piano(player: Player, clock: Clock, bar: int, hands: tuple[str, str], c
                 voicing = piano_voicing(chord, centre)
                 voicing = voicing + [p + 12 for p in voicing]
                 pitches = [voicing[int(symbol) - 1]]
-            if pedal and symbol != "n":   # rings until the chord changes
+            if pedal and symbol != "n":  # rings until the chord changes
                 span = len(symbols) // len(chords)
                 seconds = max(seconds, clock(bar, (step // span + 1) * span) - onset)
             for pitch in pitches:
@@ -461,9 +716,9 @@ def with_fill(groove: dict[str, str], fill: dict[str, str]) -> dict[str, str]:
     tails = {piece: lane.replace(" ", "") for piece, lane in fill.items()}
     length = max(map(len, tails.values()))
     total = len(next(iter(groove.values())))
-    lanes = {piece: lane[:total - length] + "." * length for piece, lane in groove.items()}
+    lanes = {piece: lane[: total - length] + "." * length for piece, lane in groove.items()}
     for piece, tail in tails.items():
-        lanes[piece] = lanes.get(piece, "." * total)[:total - length] + tail
+        lanes[piece] = lanes.get(piece, "." * total)[: total - length] + tail
     return lanes
 
 
@@ -501,7 +756,7 @@ def compose(seed: int, clips: int = 1) -> Score:
     draws = [rng, *(np.random.default_rng([seed, 20 + k]) for k in range(1, clips))]
 
     silent = {stem for stem in STEMS if rng.random() < SILENT[stem]}
-    if len(silent) > 2:   # never fewer than two players
+    if len(silent) > 2:  # never fewer than two players
         silent = set(sorted(silent)[:2])
     longest = max(1, int(BREAK_SECONDS // bar_seconds))
     resting: dict[str, list[int]] = {stem: [] for stem in STEMS}
@@ -513,13 +768,15 @@ def compose(seed: int, clips: int = 1) -> Score:
                 resting[stem] += range(first, first + length)
 
     scale = [p for p in range(57, 77) if (p - tonic) % 12 in SCALES[scale_name]]
-    players = {stem: Player(stem, np.random.default_rng([seed, 1 + i]), scale)
-               for i, stem in enumerate(STEMS)}
-    rows = {"bass": BASS[WALKERS.get(style.patterns, style.patterns)], "guitar": GUITAR[style.chordal],
-            "piano": PIANO[style.chordal], "drums": GROOVES[style.patterns]}
+    players = {stem: Player(stem, np.random.default_rng([seed, 1 + i]), scale) for i, stem in enumerate(STEMS)}
+    rows = {
+        "bass": BASS[WALKERS.get(style.patterns, style.patterns)],
+        "guitar": GUITAR[style.chordal],
+        "piano": PIANO[style.chordal],
+        "drums": GROOVES[style.patterns],
+    }
     # a section comes back with the patterns it had: two main ones a stem, in turn
-    chosen = {(section, stem): (pick(rng, rows[stem]), pick(rng, rows[stem]))
-              for section in "ABC" for stem in STEMS}
+    chosen = {(section, stem): (pick(rng, rows[stem]), pick(rng, rows[stem])) for section in "ABC" for stem in STEMS}
     fret, centre = int(rng.integers(0, 6)), int(rng.integers(58, 68))
     pedal = name in ("ballad", "pop", "waltz", "rock3") and rng.random() < 0.8
     levels = {"A": rng.uniform(0.7, 0.85), "B": rng.uniform(0.82, 1.0), "C": rng.uniform(0.6, 0.9)}
@@ -531,8 +788,10 @@ def compose(seed: int, clips: int = 1) -> Score:
         chords, following = bars[bar % len(bars)], bars[(bar + 1) % len(bars)][0]
         # the main pattern, its partner in every fourth bar and, rarely, another
         odd = drawn.random(len(STEMS)) < 0.08
-        current = {stem: pick(drawn, rows[stem]) if odd[i] else chosen[section, stem][bar % 4 == 3]
-                   for i, stem in enumerate(STEMS)}
+        current = {
+            stem: pick(drawn, rows[stem]) if odd[i] else chosen[section, stem][bar % 4 == 3]
+            for i, stem in enumerate(STEMS)
+        }
         level = levels[section] * (1 + 0.04 * (bar % SECTION_BARS) / SECTION_BARS)
         lanes = {piece: steps(lane, bar, n_steps) for piece, lane in current["drums"].items()}
         if drawn.random() < (0.85 if bar % 8 == 7 else fill_rate if bar % 4 == 3 else 0.04):
@@ -560,8 +819,16 @@ def compose(seed: int, clips: int = 1) -> Score:
     inside = (times >= 0) & (times < seconds)
     beats, indices = times[inside], indices[inside]
     mode = "minor" if scale_name == "minor" or re.match("Cm(?!aj)", main) else "major"
-    return Score(seed, clips, name, tempo, style.meter, swing, f"{NOTE_NAMES[tonic]} {mode}",
-                 {stem: pick(rng, sounds) for stem, sounds in zip(STEMS, style.sounds)},
-                 {stem: sorted(n for n in players[stem].notes if -PREROLL_SECONDS < n.onset < seconds)
-                  for stem in STEMS},
-                 beats, beats[indices % style.meter == 0])
+    return Score(
+        seed,
+        clips,
+        name,
+        tempo,
+        style.meter,
+        swing,
+        f"{NOTE_NAMES[tonic]} {mode}",
+        {stem: pick(rng, sounds) for stem, sounds in zip(STEMS, style.sounds)},
+        {stem: sorted(n for n in players[stem].notes if -PREROLL_SECONDS < n.onset < seconds) for stem in STEMS},
+        beats,
+        beats[indices % style.meter == 0],
+    )

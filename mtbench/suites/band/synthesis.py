@@ -13,12 +13,12 @@ from scipy.signal import butter, oaconvolve, sosfilt
 from mtbench.suites.band.composition import DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
 
 SAMPLE_RATE = 16_000
-N_SAMPLES = 163_840   # 10.24 s, what the length of a clip is a multiple of
+N_SAMPLES = 163_840  # 10.24 s, what the length of a clip is a multiple of
 PREROLL = int(PREROLL_SECONDS * SAMPLE_RATE)
-NYQUIST_GUARD = 7_600.0   # Hz, no partial above
-RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}   # s, how a note ends that is let go
-LONGEST = {"bass": 3.0, "guitar": 3.0, "piano": 4.0}      # s
-LEVEL_DB = {"bass": -20.0, "drums": -20.5, "guitar": -25.0, "piano": -24.0}   # RMS of what sounds, dB
+NYQUIST_GUARD = 7_600.0  # Hz, no partial above
+RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}  # s, how a note ends that is let go
+LONGEST = {"bass": 3.0, "guitar": 3.0, "piano": 4.0}  # s
+LEVEL_DB = {"bass": -20.0, "drums": -20.5, "guitar": -25.0, "piano": -24.0}  # RMS of what sounds, dB
 BLOCK = 256
 
 
@@ -27,15 +27,15 @@ class Song:
     """A rendered clip at 16 kHz, mono, n = 163,840 samples a stem or a multiple; one that rests throughout is all zeros."""
 
     seed: int
-    stems: dict[str, np.ndarray]    # float32 [n], in the order bass, drums, guitar, piano
-    beats: np.ndarray               # float64 [beats], seconds, the true beats inside the clip
-    downbeats: np.ndarray           # float64, those of them that begin a bar
-    tempo: float                    # BPM
-    meter: int                      # beats a bar, 3 or 4
+    stems: dict[str, np.ndarray]  # float32 [n], in the order bass, drums, guitar, piano
+    beats: np.ndarray  # float64 [beats], seconds, the true beats inside the clip
+    downbeats: np.ndarray  # float64, those of them that begin a bar
+    tempo: float  # BPM
+    meter: int  # beats a bar, 3 or 4
     style: str
-    swing: float                    # share of a swung pair that its first note takes; 0.5 is straight
+    swing: float  # share of a swung pair that its first note takes; 0.5 is straight
     key: str
-    onsets: dict[str, np.ndarray]   # float64, seconds, the notes that start inside the clip, as played
+    onsets: dict[str, np.ndarray]  # float64, seconds, the notes that start inside the clip, as played
 
     @property
     def mixture(self) -> np.ndarray:
@@ -93,8 +93,7 @@ STRINGS = {
 }
 
 
-def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str,
-                n: int) -> np.ndarray:
+def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> np.ndarray:
     """A plucked string: harmonics shaped by the pick's place, high ones dying first."""
     place, slope, decay, loss, noise, stiffness, speaker = STRINGS[sound]
     f0 = hertz(pitch)
@@ -103,7 +102,7 @@ def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: floa
     amplitude = np.sin(np.pi * k * place) * k ** (-slope - 0.6 * (1 - velocity))
     amplitude = amplitude / (1 + (frequency / speaker) ** 2)
     tau = decay * (110 / f0) ** 0.5 / (1 + loss * (frequency / 1500) ** 1.3)
-    if kind == "mute":     # the palm damps all, the highs most
+    if kind == "mute":  # the palm damps all, the highs most
         tau, amplitude = 0.10 * tau / (1 + frequency / 1800), amplitude / (1 + (frequency / 1200) ** 2)
     elif kind == "dead":
         tau, amplitude, noise = np.full(len(k), 0.018), amplitude * 0.5, noise * 3 + 0.1
@@ -113,24 +112,29 @@ def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: floa
     return attack(tone, 0.0025 if sound in ("picked", "acoustic", "clean", "overdrive") else 0.005)
 
 
-def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str,
-               n: int) -> np.ndarray:
+def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> np.ndarray:
     """A struck string with two-stage decay and hammer noise, or an electric piano's tine and bar."""
     f0 = hertz(pitch)
     if sound == "electric":
         frequency = f0 * np.array([1, 2, 3, 4, 6.7, 11.2])
-        amplitude = np.array([1, 0.35 * velocity, 0.12 * velocity, 0.1 * velocity**2, 0.12 * velocity**2,
-                              0.05 * velocity**2])
+        amplitude = np.array(
+            [1, 0.35 * velocity, 0.12 * velocity, 0.1 * velocity**2, 0.12 * velocity**2, 0.05 * velocity**2]
+        )
         tau = np.array([1.6, 0.9, 0.5, 0.35, 0.10, 0.05]) * (220 / f0) ** 0.3
         return attack(modes(frequency, tau, amplitude, -np.pi / 2, n), 0.003)
     k = np.arange(1, min(40, int(NYQUIST_GUARD / f0)) + 1)
     frequency = f0 * k * np.sqrt(1 + 2.5e-4 * 2 ** ((pitch - 48) / 12) * k**2)
-    cutoff = 500 + 2_200 * velocity**1.5                                     # a hard blow sounds brighter
+    cutoff = 500 + 2_200 * velocity**1.5  # a hard blow sounds brighter
     amplitude = k**-0.7 * np.exp(-frequency / cutoff) * (0.35 + np.abs(np.sin(np.pi * k / 8)))
     quick = 0.9 * (220 / f0) ** 0.5 / (1 + frequency / 2_500)
     phase = rng.uniform(0, 2 * np.pi, len(k))
-    tone = modes(np.r_[frequency, frequency * 1.0004], np.r_[quick, 4 * quick],
-                 np.r_[amplitude, 0.3 * amplitude], np.r_[phase, phase + 0.8], n)
+    tone = modes(
+        np.r_[frequency, frequency * 1.0004],
+        np.r_[quick, 4 * quick],
+        np.r_[amplitude, 0.3 * amplitude],
+        np.r_[phase, phase + 0.8],
+        n,
+    )
     tone /= np.sqrt(np.sum(amplitude**2)) + 1e-9
     thump = min(n, 1_600)
     tone[:thump] += 0.10 * velocity * noise_burst(rng, thump, 0.012, 150, 2_500)
@@ -138,8 +142,7 @@ def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float
 
 
 # Tuning of the kits: kick (Hz), its decay (s), snare (Hz), wires' decay (s), highest tom (Hz)
-KITS = {"rock": (52, 0.16, 185, 0.11, 165), "tight": (58, 0.11, 205, 0.08, 180),
-        "jazz": (68, 0.14, 215, 0.10, 195)}
+KITS = {"rock": (52, 0.16, 185, 0.11, 165), "tight": (58, 0.11, 205, 0.08, 180), "jazz": (68, 0.14, 215, 0.10, 195)}
 
 
 def swept(n: int, low: float, high: float, sweep: float, decay: float) -> np.ndarray:
@@ -149,8 +152,7 @@ def swept(n: int, low: float, high: float, sweep: float, decay: float) -> np.nda
     return np.sin(2 * np.pi * cycles) * np.exp(-t / decay)
 
 
-def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: float,
-          decay: float) -> np.ndarray:
+def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: float, decay: float) -> np.ndarray:
     """The dense inharmonic partials of a cymbal, highs dying a little faster; unit energy at the start."""
     frequency = np.exp(rng.uniform(np.log(low), np.log(high), n_modes))
     tau = decay * rng.uniform(0.4, 1.2, n_modes) * (low / frequency) ** 0.3
@@ -166,17 +168,22 @@ def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> n
         hit = 1.1 * swept(n, kick * tuning, 3.2 * kick * tuning, 0.022, kick_decay)
         hit[:400] += 0.35 * noise_burst(rng, 400, 0.004, 1_000, 5_000)
     elif piece == "snare":
-        hit = modes(np.array([1, 1.62, 2.3]) * snare * tuning, [0.06, 0.04, 0.03], [0.5, 0.35, 0.2],
-                    -np.pi / 2, n)
+        hit = modes(np.array([1, 1.62, 2.3]) * snare * tuning, [0.06, 0.04, 0.03], [0.5, 0.35, 0.2], -np.pi / 2, n)
         hit = hit + 0.42 * noise_burst(rng, n, wires, 800, 7_500)
         hit = hit + 0.3 * noise_burst(rng, n, 0.012, 300, 6_000)
     elif piece == "rim":
-        hit = modes(np.array([480, 1_650, 2_480, 4_100]) * tuning, [0.012, 0.02, 0.016, 0.01],
-                    [0.3, 0.6, 0.4, 0.3], -np.pi / 2, n)
+        hit = modes(
+            np.array([480, 1_650, 2_480, 4_100]) * tuning,
+            [0.012, 0.02, 0.016, 0.01],
+            [0.3, 0.6, 0.4, 0.3],
+            -np.pi / 2,
+            n,
+        )
         hit = hit + 0.25 * noise_burst(rng, n, 0.006, 1_500, 7_000)
     elif piece == "cowbell":
-        hit = modes(np.array([562, 845, 1_720, 2_530]) * tuning, [0.12, 0.10, 0.04, 0.03],
-                    [0.3, 0.35, 0.12, 0.1], -np.pi / 2, n)
+        hit = modes(
+            np.array([562, 845, 1_720, 2_530]) * tuning, [0.12, 0.10, 0.04, 0.03], [0.3, 0.35, 0.12, 0.1], -np.pi / 2, n
+        )
     elif piece.endswith("tom"):
         pitch = tuning * tom * {"hightom": 1.0, "midtom": 0.78, "lowtom": 0.58}[piece]
         hit = 0.8 * swept(n, pitch, 1.5 * pitch, 0.03, 0.17) + 0.2 * noise_burst(rng, n, 0.015, 300, 4_000)
@@ -189,7 +196,7 @@ def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> n
         hit = 0.13 * metal(rng, n, 60, 500, 7_500, 0.7) + 0.10 * noise_burst(rng, n, 0.25, 3_500, 7_800)
         hit += modes(np.array([2_950, 4_330, 5_710]) * tuning, [0.05, 0.05, 0.04], [0.18, 0.16, 0.12], 0.0, n)
         hit[:300] += 0.30 * noise_burst(rng, 300, 0.003, 1_500, 7_500)
-    else:   # crash
+    else:  # crash
         hit = 0.35 * metal(rng, n, 70, 400, 7_500, 0.9) + 0.38 * noise_burst(rng, n, 0.5, 1_800, 7_800)
     return attack(hit, 0.0008) * np.minimum(1, (n - np.arange(n)) / 400)
 
@@ -203,7 +210,7 @@ def place(track: np.ndarray, tone: np.ndarray, note: Note, release: float, gain:
     sound[-fade:] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(1, len(sound[-fade:]) + 1) / len(sound[-fade:]))
     cut, end = max(0, -first), min(len(track), first + body)
     if end > first + cut:
-        track[first + cut:end] += sound[cut:end - first]
+        track[first + cut : end] += sound[cut : end - first]
 
 
 def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note], n: int) -> np.ndarray:
@@ -213,9 +220,12 @@ def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[
     longest: dict[tuple, float] = {}
     for key, note in zip(keys, notes):
         longest[key] = max(longest.get(key, 0.0), min(note.duration, LONGEST[stem]))
-    tones = {(pitch, kind, velocity): tone_of(rng, sound, pitch, max(velocity, 0.25), kind,
-                                              int((seconds + RELEASE[stem]) * SAMPLE_RATE))
-             for (pitch, kind, velocity), seconds in longest.items()}
+    tones = {
+        (pitch, kind, velocity): tone_of(
+            rng, sound, pitch, max(velocity, 0.25), kind, int((seconds + RELEASE[stem]) * SAMPLE_RATE)
+        )
+        for (pitch, kind, velocity), seconds in longest.items()
+    }
     track = np.zeros(PREROLL + n)
     for key, note in zip(keys, notes):
         place(track, tones[key], note, RELEASE[stem] if note.kind == "open" else 0.02, note.velocity)
@@ -248,7 +258,7 @@ def colour(stem: str, sound: str, track: np.ndarray) -> np.ndarray:
 
 def active_rms(track: np.ndarray) -> float:
     """RMS over the 50 ms frames within 40 dB of the loudest one."""
-    power = np.mean(track[:len(track) // 800 * 800].reshape(-1, 800) ** 2, axis=1)
+    power = np.mean(track[: len(track) // 800 * 800].reshape(-1, 800) ** 2, axis=1)
     return float(np.sqrt(power[power > 1e-4 * power.max()].mean()))
 
 
@@ -273,16 +283,28 @@ def render(score: Score) -> Song:
         if not notes:
             stems[stem] = np.zeros(n)
             continue
-        track = (render_drums(rngs[stem], sound, notes, n) if stem == "drums"
-                 else render_pitched(rngs[stem], stem, sound, notes, n))
+        track = (
+            render_drums(rngs[stem], sound, notes, n)
+            if stem == "drums"
+            else render_pitched(rngs[stem], stem, sound, notes, n)
+        )
         track = colour(stem, sound, track)
-        track = (track + wet * oaconvolve(track, tail)[:len(track)])[PREROLL:]
+        track = (track + wet * oaconvolve(track, tail)[: len(track)])[PREROLL:]
         stems[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
     # most mixtures peak below 1; a few pass it, as sums of real stems do
     peak = np.clip(mix.normal(0.75, 0.13), 0.45, 1.1)
     scale = peak / np.abs(sum(stems.values())).max()
     stems = {stem: (scale * track).astype(np.float32) for stem, track in stems.items()}
-    onsets = {stem: np.array([note.onset for note in score.notes[stem] if note.onset >= 0])
-              for stem in STEMS}
-    return Song(score.seed, stems, score.beats, score.downbeats, score.tempo, score.meter, score.style,
-                score.swing, score.key, onsets)
+    onsets = {stem: np.array([note.onset for note in score.notes[stem] if note.onset >= 0]) for stem in STEMS}
+    return Song(
+        score.seed,
+        stems,
+        score.beats,
+        score.downbeats,
+        score.tempo,
+        score.meter,
+        score.style,
+        score.swing,
+        score.key,
+        onsets,
+    )
