@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from mtbench.suites import STEMS, open_suite
 from musicldm.griffin_lim import griffin_lim
 from musicldm.mel import log_mel
 from musicldm.training import load_vae, read_config, training_songs
 from synctrack.generator import make
+
+from mtbench.stems import STEMS
+from mtbench.suites import open_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 32

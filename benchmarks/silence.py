@@ -12,12 +12,13 @@ from itertools import islice
 
 import numpy as np
 import torch
-
 from msg_ld.generator import make as msg_ld
 from msg_ld.generator import make_mt_musicldm as mt_musicldm
-from mtbench.suites import STEMS, open_suite
 from musicldm import noise_schedule
 from synctrack.generator import make as synctrack
+
+from mtbench.stems import STEMS
+from mtbench.suites import open_suite
 
 SILENT = 1e-3  # RMS
 STEPS = (550, 650, 750, 850, 950)

@@ -21,15 +21,14 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 import synctrack.network as network_module
+import torch
 from musicldm.generator import reduced_precision
 from musicldm.hifigan import HiFiGAN
 from musicldm.training import _attention, _average
 from musicldm.vae import VAE
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 10.24

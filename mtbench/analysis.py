@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mtbench import audio, beats
+from mtbench.cache import Cache, content_hash
 from mtbench.errors import MtbenchError
-from mtbench.generator import StemSet
 from mtbench.metrics import tuning
 from mtbench.metrics.embeddings import embedding
-from mtbench.store import Cache, content_hash
-from mtbench.suites import Songs
+from mtbench.stems import Songs, StemSet
 
 open_embedding = lru_cache(maxsize=None)(embedding)  # a process loads each network once
 Setting = tuple[int, float, str]  # fps, transition lambda, timebase

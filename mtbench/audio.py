@@ -8,9 +8,6 @@ width 6, roll-off 0.99) through which the published reference clips went; there 
 import io
 import os
 import struct
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
@@ -20,6 +17,7 @@ import numpy as np
 import soundfile
 
 from mtbench.errors import MtbenchError
+from mtbench.files import whole_file
 
 LARGEST_RATIO = 10**8  # of a kernel's phases times steps; 44,100 to 16,000 Hz has 160 x 441
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -153,22 +151,6 @@ def write_wav(path: str | os.PathLike, pcm: np.ndarray, rate: int) -> None:
     soundfile.write(buffer, pcm, rate, format="WAV", subtype="PCM_16")
     with whole_file(path) as file:
         file.write(buffer.getvalue())
-
-
-@contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[io.BufferedWriter]:
-    """A binary file that appears under its name only once it is complete: written aside, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)  # it may have its name already
-        raise
 
 
 @lru_cache(maxsize=8)

@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr
 
-from mtbench import audio, stats
+from mtbench import stats
 from mtbench.config import CONTROLS, RunConfig, validate
 from mtbench.errors import UsageError
+from mtbench.files import whole_file
 from mtbench.scores import KEY, METRICS, OVER_STEMS, STANDARD
 
 FORMAT = 2
@@ -238,7 +239,7 @@ def write(path: Path, baseline: Baseline) -> None:
         "tolerances": {name: {"absolute": a, "relative": r} for name, (a, r) in baseline.tolerances.items()},
     }
     text = json.dumps(head, indent=1)[:-2] + ',\n "scores": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
-    with audio.whole_file(path) as file:
+    with whole_file(path) as file:
         file.write(text.encode())
 
 

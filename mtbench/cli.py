@@ -291,7 +291,8 @@ def check(
     from mtbench import config as configs
     from mtbench import runner
     from mtbench import scores as tables
-    from mtbench.store import Cache, RunFolder
+    from mtbench.cache import Cache
+    from mtbench.store import RunFolder
     from mtbench.suites import open_suite
 
     if form not in gate.FORMATS:
@@ -422,8 +423,8 @@ def doctor() -> None:
     import torch
 
     from mtbench import beats
+    from mtbench.cache import Cache
     from mtbench.metrics import embeddings
-    from mtbench.store import Cache
 
     versions = {name: version(name) for name in ("torch", "numpy", "scipy", "madmom", "soundfile")}
     console.print(

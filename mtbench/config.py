@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mtbench.errors import UsageError, unknown_name
+from mtbench.files import read_yaml
 from mtbench.generator import FOLDER
-from mtbench.store import read_yaml
 
 CONTROLS = ("heldout", "shuffled", "noise")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from mtbench.errors import UsageError
-from mtbench.generator import StemSet
-from mtbench.suites import Suite
+from mtbench.stems import StemSet, Suite
 
 NOISE_LEVEL = 0.1
 

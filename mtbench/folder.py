@@ -6,8 +6,7 @@ from typing import Any
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.generator import StemSet
-from mtbench.suites import STEMS, Suite
+from mtbench.stems import STEMS, StemSet, Suite
 from mtbench.suites.folder import clip_hashes, stem_folder
 
 

@@ -15,36 +15,17 @@ A folder of audio needs no package: it is the model ``folder:PATH``. docs/adding
 import inspect
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from mtbench.errors import MtbenchError, UsageError, one_line, unknown_name
+from mtbench.stems import StemSet, Suite
+
+__all__ = ["FOLDER", "GROUP", "Generator", "StemSet", "installed", "is_rate", "make"]
 
 GROUP = "mtbench.generators"
 FOLDER = "folder:"  # begins the name of a model that is a folder of audio
-
-
-@dataclass(frozen=True)
-class StemSet:
-    """One sample: stems that belong together.
-
-    stems: {name: float32 [samples]}, full scale at 1.0. Under the one name ``mixture`` it is what separation is given.
-    """
-
-    id: str
-    stems: Mapping[str, np.ndarray]
-    sample_rate: int
-
-    @property
-    def mixture(self) -> np.ndarray:
-        """float32 [samples]: the sum of the stems, clipped to [-1, 1] as in the published protocol."""
-        if "mixture" in self.stems:
-            return self.stems["mixture"]
-        return np.clip(np.sum(list(self.stems.values()), axis=0, dtype=np.float32), -1.0, 1.0)
 
 
 @runtime_checkable
@@ -83,7 +64,12 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def make(
-    name: str, *, suite: Any, weights: str | None = None, device: str = "cpu", options: Mapping[str, Any] | None = None
+    name: str,
+    *,
+    suite: Suite,
+    weights: str | None = None,
+    device: str = "cpu",
+    options: Mapping[str, Any] | None = None,
 ) -> Generator:
     """Make the generator installed under `name`, or that of ``folder:PATH``.
 

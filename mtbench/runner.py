@@ -27,11 +27,14 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 import mtbench
 from mtbench import analysis, audio, beats, generator, scores
 from mtbench.analysis import Analysis, Clip, open_embedding
+from mtbench.cache import Cache
 from mtbench.config import CONTROLS, Grid, Model, RunConfig, folder_row, generated_stems
 from mtbench.errors import MtbenchError, UsageError, one_line
-from mtbench.generator import Generator, StemSet
-from mtbench.store import Cache, ModelFolder, RunFolder, check_writable
-from mtbench.suites import SAMPLE_RATE, STEMS, Songs, Suite, open_suite
+from mtbench.files import check_writable, whole_file
+from mtbench.generator import Generator
+from mtbench.stems import SAMPLE_RATE, STEMS, Songs, StemSet, Suite
+from mtbench.store import ModelFolder, RunFolder
+from mtbench.suites import open_suite
 from mtbench.suites.folder import stem_folder
 
 FAILURE_COLUMNS = ["task", "given", "model", "suite", "sample", "reason"]
@@ -365,7 +368,7 @@ def _generate(
                 except StopIteration:
                     return number, f"asked for the samples {first} to {first + count - 1}, it stopped before"
                 except (Exception, SystemExit) as error:
-                    with audio.whole_file(trace) as file:
+                    with whole_file(trace) as file:
                         file.write(traceback.format_exc().encode(errors="backslashreplace"))
                     return number, f"{one_line(error)} (its traceback: {trace})"
                 try:

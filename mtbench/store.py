@@ -16,22 +16,20 @@ Every file appears whole or not at all. A run folder holds::
 can do that.
 """
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import platformdirs
 import yaml
 
 from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError, one_line
-from mtbench.generator import StemSet, is_rate
+from mtbench.files import link_or_copy, read_yaml, whole_file, write_yaml
+from mtbench.generator import is_rate
+from mtbench.stems import StemSet
 
 NUMBERS = (
     "fps",
@@ -59,8 +57,7 @@ class RunFolder:
         (self.path / name).unlink(missing_ok=True)
 
     def write_yaml(self, name: str, values: Mapping[str, Any]) -> None:
-        with audio.whole_file(self.path / name) as file:
-            file.write(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())
+        write_yaml(self.path / name, values)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         _write_table(self.path / name, table)
@@ -158,8 +155,7 @@ class ModelFolder:
                     f"{'s' if len(differs) == 1 else ''}); choose another --out, or delete it"
                 )
             return
-        with audio.whole_file(path) as file:
-            file.write(yaml.safe_dump(identity, sort_keys=False, allow_unicode=True).encode())
+        write_yaml(path, identity)
 
     def files(self, number: int) -> dict[str, Path]:
         """{stem: WAV} of a sample, there or not, the given stems among them."""
@@ -189,7 +185,7 @@ class ModelFolder:
         rate, rows, files = int(sample.sample_rate), [], self.files(number)
         self._conversion_file(number).unlink(missing_ok=True)  # else one that is stopped here would count as whole
         for stem in self.given:
-            _link(self._songs.files(number)[stem], files[stem])
+            link_or_copy(self._songs.files(number)[stem], files[stem])
         for stem in self.made:
             wave = _wave(stem, sample.stems[stem])
             # NaN becomes 0 in the published protocol; it is counted, since a model that makes it is broken.
@@ -207,7 +203,7 @@ class ModelFolder:
                 }
             )
             audio.write_wav(files[stem], done.samples, self.rate)
-        with audio.whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
+        with whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
             file.write(json.dumps(rows).encode())
 
     def read_given(self, number: int) -> StemSet:
@@ -234,70 +230,6 @@ class ModelFolder:
         return self.path / "conversions" / f"{number:05d}.json"
 
 
-class Cache:
-    """Arrays by what they were worked out from: the audio's content, the step, its settings and its version."""
-
-    def __init__(self, path: str | Path | None = None):
-        self.path = Path(path or os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench")).absolute()
-
-    def get(self, *key: object) -> np.ndarray | None:
-        """The array under this key, or None. A file that cannot be read counts as absent."""
-        try:
-            return np.load(self._file(key), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-
-    def put(self, array: np.ndarray, *key: object) -> np.ndarray:
-        with audio.whole_file(self._file(key)) as file:
-            np.save(file, array, allow_pickle=False)
-        return array
-
-    def _file(self, key: tuple[object, ...]) -> Path:
-        digest = hashlib.sha256("\0".join(map(str, key)).encode()).hexdigest()
-        return self.path / str(key[0]) / digest[:2] / f"{digest[2:]}.npy"
-
-
-def content_hash(samples: np.ndarray, rate: int) -> str:
-    """SHA-256 of a waveform: its rate, sample type and bytes."""
-    digest = hashlib.sha256(f"{rate} {samples.dtype.str} {len(samples)}".encode())
-    digest.update(np.ascontiguousarray(samples).tobytes())
-    return digest.hexdigest()
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping. Raises UsageError, naming it, if it does not."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: broken UTF-8, or the 31st of February
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: holds {type(values).__name__}, not a mapping of keys to values")
-    return values
-
-
-def check_writable(folder: Path, remedy: str) -> None:
-    """Make a folder, and raise UsageError if it cannot be made or nothing can be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, in place of what had it; where the disk cannot, copy it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        with audio.whole_file(target) as file:
-            file.write(source.read_bytes())
-
-
 def _wave(stem: str, wave: Any) -> np.ndarray:
     """A stem as a generator gave it, as float32 [samples]. Raises MtbenchError, naming it, if it is none."""
     try:
@@ -310,5 +242,5 @@ def _wave(stem: str, wave: Any) -> np.ndarray:
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with audio.whole_file(path) as file:  # the name of a file may be no UTF-8
+    with whole_file(path) as file:  # the name of a file may be no UTF-8
         table.to_csv(file, index=False, lineterminator="\n", errors="backslashreplace")

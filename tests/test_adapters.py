@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import STEMS
-from torch import nn
-
-from mtbench import generator
-from mtbench.errors import UsageError
-from mtbench.generator import Generator, StemSet
-from mtbench.suites import open_suite
 from musicldm import VAE, HiFiGAN, VAEConfig, log_mel, noise_per_sample, noise_schedule, published
 from musicldm.generator import EMBEDDED_VAE, LatentDiffusion, sha256
 from parity import fill, manifest, relative_l2
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.generator import EMBEDDED, form
+from torch import nn
+
+from mtbench import generator
+from mtbench.errors import UsageError
+from mtbench.generator import Generator
+from mtbench.stems import StemSet
+from mtbench.suites import open_suite
 
 TASKS = {
     "synctrack": {"total", "arrangement"},

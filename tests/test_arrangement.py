@@ -12,9 +12,10 @@ from mtbench import audio, config, runner
 from mtbench.config import generated_stems
 from mtbench.errors import UsageError
 from mtbench.folder import FolderModel
-from mtbench.generator import StemSet, make
+from mtbench.generator import make
 from mtbench.metrics import fad
 from mtbench.metrics.embeddings import embedding
+from mtbench.stems import StemSet
 from mtbench.store import RunFolder
 from mtbench.suites import open_suite
 

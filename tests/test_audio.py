@@ -7,6 +7,7 @@ import soundfile
 
 from mtbench import audio
 from mtbench.audio import AudioError
+from mtbench.files import whole_file
 
 
 def test_rounding_is_libsndfiles(shared):
@@ -114,11 +115,11 @@ def test_bad_files_are_named(tmp_path):
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        with audio.whole_file(tmp_path / "a") as file:
+        with whole_file(tmp_path / "a") as file:
             file.write(b"half")
             raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
-    with audio.whole_file(tmp_path / "a") as file:
+    with whole_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -130,7 +131,7 @@ def test_an_interrupt_just_after_the_renaming_stays_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(audio.os, "replace", renamed_then_interrupted)
     with pytest.raises(KeyboardInterrupt):
-        with audio.whole_file(tmp_path / "a") as file:
+        with whole_file(tmp_path / "a") as file:
             file.write(b"whole")
     assert (tmp_path / "a").read_bytes() == b"whole"
 

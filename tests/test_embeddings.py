@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtbench.metrics import embeddings, fad, frames_needed
 from mtbench.errors import UsageError
+from mtbench.metrics import embeddings, fad, frames_needed
 from mtbench.metrics.embeddings import EmbeddingUnavailable, embedding, missing
 
 CLIP = 163_840  # 10.24 s

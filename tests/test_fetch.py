@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
-
-from mtbench.errors import MtbenchError, UsageError
 from musicldm import fetch as module
 from musicldm.fetch import checked_sha256, fetch
+
+from mtbench.errors import MtbenchError, UsageError
 
 FILE = bytes(range(256)) * 4000  # 1,024,000 bytes
 CUT = 300_000

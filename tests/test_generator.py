@@ -16,7 +16,7 @@ from conftest import STEMS
 from mtbench import generator
 from mtbench.controls import Heldout, Noise
 from mtbench.errors import MtbenchError, UsageError
-from mtbench.generator import StemSet
+from mtbench.stems import StemSet
 from mtbench.suites import open_suite
 
 

@@ -5,26 +5,26 @@ from functools import partial
 from itertools import combinations, pairwise
 from types import SimpleNamespace
 
+import msdm.generator
 import numpy as np
 import pytest
 import torch
 from conftest import STEMS
-from torch import nn
-
-import msdm.generator
 from msdm import MSDMConfig, MSDMUNet
 from msdm.generator import LEAST_STEPS
 from msdm.sampling import SIGMA_DATA, adpm2, ancestral_sigmas, denoised, euler, karras_schedule, scalings, separate
 from msdm.train import denoising_loss, stretches, train
-from mtbench import audio, generator
-from mtbench.errors import UsageError
-from mtbench.generator import Generator, StemSet
-from mtbench.suites import Songs
 from musicldm import training
 from musicldm.diffusion import noise_per_sample
 from musicldm.training import Shards, TrainConfig
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import write_lightning
+from torch import nn
+
+from mtbench import audio, generator
+from mtbench.errors import UsageError
+from mtbench.generator import Generator
+from mtbench.stems import Songs, StemSet
 
 SMALL = dict(
     channels=32,

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import STEMS
-from torch import nn
-
 from msg_ld import MSGLDConfig, MSGLDUNet
 from msg_ld.generator import EMBEDDED, make
-from mtbench.errors import UsageError
-from mtbench.generator import StemSet
 from musicldm import VAE, VAEConfig, log_mel, noise_per_sample, published
 from musicldm.generator import LatentDiffusion
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
+from torch import nn
+
+from mtbench.errors import UsageError
+from mtbench.stems import StemSet
 
 SMALL = dict(
     model_channels=32,

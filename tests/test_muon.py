@@ -6,14 +6,13 @@ import pytest
 import torch
 from conftest import killed_at
 from lightning_fabric import Fabric
-from torch import nn
-
 from msdm import MSDMConfig, MSDMUNet
 from msg_ld import MSGLDConfig, MSGLDUNet
 from musicldm import training
 from musicldm.muon import Muon
 from musicldm.training import TrainConfig
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
+from torch import nn
 
 
 def config(tmp_path, **changes) -> TrainConfig:

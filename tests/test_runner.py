@@ -16,7 +16,7 @@ from conftest import STEMS, clicks, write_clips
 import mtbench
 from mtbench import audio, config, runner
 from mtbench.errors import MtbenchError, UsageError, one_line
-from mtbench.generator import StemSet
+from mtbench.stems import StemSet
 from mtbench.store import RunFolder
 
 ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("true",)}

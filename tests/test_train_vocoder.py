@@ -9,9 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-
-from mtbench.errors import UsageError
-from mtbench.suites import band
 from musicldm.discriminators import (
     PERIODS,
     Discriminators,
@@ -26,6 +23,9 @@ from musicldm.mel import HOP, log_mel
 from musicldm.train_vocoder import Adversary, crops, mel_loss, stft_loss, synthesised, train_vocoder
 from musicldm.training import Shards, TrainConfig
 from musicldm.vae import VAE, VAEConfig
+
+from mtbench.errors import UsageError
+from mtbench.suites import band
 
 SMALL = HiFiGANConfig(
     upsample_initial_channel=16,

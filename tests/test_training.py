@@ -9,21 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import msg_ld.train
 import numpy as np
 import pytest
+import synctrack.train
 import torch
 from conftest import killed_at
 from lightning_fabric import Fabric
-from torch import nn
-
-import msg_ld.train
-import synctrack.train
 from msdm import MSDMConfig
 from msg_ld.network import MSGLDConfig
-from mtbench import generator
-from mtbench.errors import MtbenchError, UsageError
-from mtbench.generator import StemSet
-from mtbench.suites import open_suite
 from musicldm import noise_schedule, training
 from musicldm.generator import load_vae, sha256
 from musicldm.hifigan import HiFiGANConfig
@@ -32,6 +26,12 @@ from musicldm.train_vae import train_vae
 from musicldm.training import TrainConfig, diffusion_loss, export, read_config, start_from, train, training_songs
 from musicldm.vae import VAEConfig
 from synctrack.network import ABLATIONS, SyncTrackConfig, SyncTrackUNet
+from torch import nn
+
+from mtbench import generator
+from mtbench.errors import MtbenchError, UsageError
+from mtbench.stems import StemSet
+from mtbench.suites import open_suite
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from musicldm import published
+from musicldm.diffusion import noise_per_sample
+from musicldm.fetch import checked_sha256
+from musicldm.generator import PRECISIONS, check_asked, check_given, reduced_precision, task_of, trained_network
 from torch import Tensor
 
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, euler, karras_schedule, separate
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.generator import StemSet
-from musicldm import published
-from musicldm.diffusion import noise_per_sample
-from musicldm.fetch import checked_sha256
-from musicldm.generator import PRECISIONS, check_asked, check_given, reduced_precision, task_of, trained_network
+from mtbench.stems import StemSet
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the network's channels
 SAMPLE_RATE = 22050  # Hz

@@ -13,18 +13,17 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from musicldm import training
+from musicldm.diffusion import evenly_spread
+from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_waves
 from torch import Tensor, nn
 
 from msdm.generator import MSDM, SAMPLE_RATE, STEPS
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, scalings
 from mtbench import audio
-from mtbench.generator import StemSet
-from mtbench.suites import N_SAMPLES, STEMS
-from mtbench.suites import SAMPLE_RATE as SUITE_RATE
-from musicldm import training
-from musicldm.diffusion import evenly_spread
-from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_waves
+from mtbench.stems import N_SAMPLES, STEMS, StemSet
+from mtbench.stems import SAMPLE_RATE as SUITE_RATE
 
 LOG_SIGMA = (-3.0, 1.0)  # mean and standard deviation of ln(sigma) in training
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from musicldm import published
+from musicldm.fetch import checked_sha256, weights_folder
+from musicldm.generator import CONDITIONER
 from torch import Tensor
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from musicldm import published
-from musicldm.fetch import checked_sha256, weights_folder
-from musicldm.generator import CONDITIONER
 
 CARRIED = CONDITIONER + "model."  # what a Lightning file lists CLAP's tensors below
 FILE = "clap-ckpt.pt"

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from musicldm import published
+from musicldm.fetch import sha256, trained_model
+from musicldm.generator import LatentDiffusion, from_checkpoint
 from torch import Tensor
 
 from msg_ld.network import MSGLDConfig, MSGLDUNet
 from mtbench.audio import read
 from mtbench.errors import UsageError
-from musicldm import published
-from musicldm.fetch import sha256, trained_model
-from musicldm.generator import LatentDiffusion, from_checkpoint
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 EMBEDDED, EMBEDDED_MT = CHECKPOINTS / "band.pt", CHECKPOINTS / "mt-musicldm-band.pt"

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from musicldm.diffusion import timestep_embedding
 from musicldm.unet import Downsample, UNetConfig, blocks, zeroed
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

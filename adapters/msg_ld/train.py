@@ -6,8 +6,9 @@
 The same command goes on where a training was stopped.
 """
 
-from msg_ld.network import MSGLDConfig, MSGLDUNet
 from musicldm.training import TrainConfig, command, sized, train_diffusion
+
+from msg_ld.network import MSGLDConfig, MSGLDUNet
 
 
 def train(config: TrainConfig) -> None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtbench.errors import UsageError, unknown_name
-from mtbench.generator import StemSet
+from mtbench.stems import StemSet
 from musicldm import published
 from musicldm.diffusion import Parameterization, ddim, ddim_schedule, guided, noise_per_sample, noise_schedule
 from musicldm.fetch import RECORDS, checked_sha256, sha256, weights_folder

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from mtbench import beats
 from mtbench.audio import read, to_pcm16
 from mtbench.errors import MtbenchError, UsageError
-from mtbench.suites import STEMS
+from mtbench.stems import STEMS
 from musicldm.mel import log_mel
 
 SCORES = {

@@ -9,9 +9,9 @@ import numpy as np
 from torch import nn
 
 from mtbench import audio, beats
-from mtbench.generator import StemSet
 from mtbench.metrics import cbd, cbs, fad, folder_irs, irs, mean_of_defined
 from mtbench.metrics.embeddings import embedding
+from mtbench.stems import StemSet
 
 WINDOW = 0.15  # s, of CBS; beats are decoded at fps 100, transition lambda 100, in the true time base
 

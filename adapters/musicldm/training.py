@@ -35,8 +35,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError
-from mtbench.generator import StemSet
-from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, band, open_suite
+from mtbench.files import whole_file
+from mtbench.stems import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
+from mtbench.suites import band, open_suite
 from musicldm import published
 from musicldm.diffusion import TRAIN_STEPS, Parameterization, evenly_spread, generator_of, noise_schedule
 from musicldm.generator import LatentDiffusion, load_vae, sha256
@@ -246,7 +247,7 @@ def _write_shards(folder: Path, songs: int, what: str, make: Callable[[range], n
         if target.exists() and len(np.load(target, mmap_mode="r")) >= len(numbers):
             continue
         made = make(numbers)
-        with audio.whole_file(target) as file:  # two trainings may make it at once
+        with whole_file(target) as file:  # two trainings may make it at once
             np.save(file, made)
         print(f"{what}: {numbers.stop} of {songs} songs", flush=True)
     return Shards(folder, songs)

@@ -5,6 +5,7 @@ from typing import Any
 
 from musicldm.fetch import trained_model
 from musicldm.generator import LatentDiffusion, from_checkpoint
+
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 EMBEDDED = Path(__file__).parent / "checkpoints" / "band.pt"

@@ -23,10 +23,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from musicldm.diffusion import timestep_embedding
 from musicldm.unet import UNetConfig, blocks, zeroed
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@
 The same command goes on where a training was stopped.
 """
 
-from mtbench.errors import UsageError
 from musicldm.training import TrainConfig, command, sized, train_diffusion
+
+from mtbench.errors import UsageError
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 

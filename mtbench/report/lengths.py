@@ -13,7 +13,7 @@ from mtbench.report.figures import Sample
 from mtbench.report.sources import Run
 from mtbench.report.tables import DIGITS, Setting, at_setting, standard_setting
 from mtbench.scores import METRICS
-from mtbench.suites import LENGTHS, N_SAMPLES, SAMPLE_RATE
+from mtbench.stems import LENGTHS, N_SAMPLES, SAMPLE_RATE
 
 ACROSS = ("cbs", "cbd_mean", "cbd_std", "cbd_median")  # of all stems together; IRS is of each
 SHOWN = ("cbs", "cbd_mean", "irs")  # Figure A8's three metrics

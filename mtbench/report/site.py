@@ -18,12 +18,12 @@ import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 import mtbench
-from mtbench import audio, scores
+from mtbench import scores
 from mtbench.errors import UsageError
+from mtbench.files import check_writable, whole_file
 from mtbench.report import board, figures, lengths, listening, models, sensitivity, sources
 from mtbench.report.sources import Sources, slug
 from mtbench.report.tables import DIGITS, Setting
-from mtbench.store import check_writable
 
 STATIC = ("site.css", "board.js", "player.js", "icon.svg")
 JSON_ROWS = 200_000  # of a table; one with more rows is a CSV alone
@@ -82,7 +82,7 @@ class _Site:
         self.environment.globals |= {"metrics": scores.METRICS, "version": mtbench.__version__, "better": _better}
 
     def put(self, name: str, content: bytes) -> None:
-        with audio.whole_file(self.out / name) as file:
+        with whole_file(self.out / name) as file:
             file.write(content)
 
     def table(self, name: str, table: pd.DataFrame) -> dict[str, str]:
@@ -93,7 +93,7 @@ class _Site:
 
     def copy(self, name: str, source: Path) -> dict[str, str]:
         """Copy a file as it is; returns its name and size for a link."""
-        with source.open("rb") as held, audio.whole_file(self.out / name) as file:
+        with source.open("rb") as held, whole_file(self.out / name) as file:
             shutil.copyfileobj(held, file)
         return {"name": name, "size": _size(source.stat().st_size)}
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from mtbench import scores
 from mtbench.errors import UsageError
-from mtbench.store import RunFolder, read_yaml
+from mtbench.files import read_yaml
+from mtbench.store import RunFolder
 
 REPORTED_KEYS = [
     "task",

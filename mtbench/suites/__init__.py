@@ -5,60 +5,10 @@ anybody's audio. A suite gives its songs as StemSets at its own sample rate and 
 ``/60s`` at the end of the first two names three or six times that, 30.72 and 61.44 s.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from mtbench.errors import UsageError, unknown_name
-from mtbench.generator import StemSet
-
-STEMS = ("bass", "drums", "guitar", "piano")
-SAMPLE_RATE = 16000  # Hz
-N_SAMPLES = 163840  # 10.24 s, the clip of the papers
-LENGTHS = {"": 1, "/30s": 3, "/60s": 6}  # what ends a suite's name, and how many times N_SAMPLES its clips then have
-
-
-class Songs(Sequence[StemSet]):
-    """Songs by number, each made or read when it is asked for.
-
-    pieces: what each song is cut from, where several may be of one recording; None: no two are known to be.
-    notices: what the user should know of them.
-    """
-
-    def __init__(
-        self, keys: Sequence, load: Callable[..., StemSet], pieces: Sequence | None = None, notices: Sequence[str] = ()
-    ):
-        self._keys, self._load, self.pieces, self.notices = keys, load, pieces, notices
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __getitem__(self, i: int) -> StemSet:
-        return self.loader(i)()
-
-    def loader(self, i: int) -> Callable[[], StemSet]:
-        """What makes or reads song i: for another process, which need not be sent the keys of all."""
-        return partial(self._load, self._keys[i])
-
-
-class Suite(Protocol):
-    """A reference set.
-
-    name: as on the command line; split: the part that is the reference; version: changes when the audio of its
-    songs does. `reference()` and `heldout()` are lazy and share no song; `heldout()` is empty where the suite has
-    none to spare.
-    """
-
-    name: str
-    split: str
-    version: str
-    stems: tuple[str, ...]
-    sample_rate: int
-    n_samples: int
-
-    def reference(self) -> Songs: ...
-
-    def heldout(self) -> Songs: ...
+from mtbench.stems import LENGTHS, N_SAMPLES, SAMPLE_RATE, Suite
 
 
 def open_suite(name: str) -> Suite:

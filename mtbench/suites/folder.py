@@ -8,8 +8,7 @@ from pathlib import Path
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.generator import StemSet
-from mtbench.suites import N_SAMPLES, SAMPLE_RATE, STEMS, Songs
+from mtbench.stems import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ import platformdirs
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.generator import StemSet
-from mtbench.suites import LENGTHS, N_SAMPLES, SAMPLE_RATE, STEMS, Songs
+from mtbench.stems import LENGTHS, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
 
 SPLITS = ("train", "validation", "test")
 LONGEST = 640.0  # s

@@ -6,8 +6,7 @@
 from functools import partial
 
 from mtbench import audio
-from mtbench.generator import StemSet
-from mtbench.suites import LENGTHS, Songs
+from mtbench.stems import LENGTHS, Songs, StemSet
 from mtbench.suites.band import N_SAMPLES, SAMPLE_RATE, STEMS, VERSION, seeds, song
 
 REFERENCE_SONGS = 64
