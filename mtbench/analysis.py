@@ -5,20 +5,24 @@ The beat network runs once per stem and serves every decode; everything is cache
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench import audio, beats
 from mtbench.cache import Cache, content_hash
 from mtbench.errors import MtbenchError
-from mtbench.metrics import tuning
-from mtbench.metrics.embeddings import embedding
+from mtbench.metrics import Metric
+from mtbench.metrics.embeddings import Embedding
+from mtbench.registry import metrics, open_embedding
+from mtbench.settings import Decode
 from mtbench.stems import Songs, StemSet
 
-open_embedding = lru_cache(maxsize=None)(embedding)  # a process loads each network once
-Setting = tuple[int, float, str]  # fps, transition lambda, timebase
+Floats = NDArray[np.float64]
+Frames = NDArray[np.float32]
+Pcm = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,29 @@ class Clip:
     load: Callable[[], Mapping[str, audio.Canonical]]
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to work out of clips whose stems are at `rate` Hz.
+
+    decodes: of beats. metrics: the names of metrics of the audio itself. embeddings: names. sums: {track: stems} to
+    embed beside the stems and their mixture, clipped as the mixture is.
+    """
+
+    rate: int
+    decodes: Sequence[Decode] = ()
+    metrics: Sequence[str] = ()
+    embeddings: Sequence[str] = ()
+    sums: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
 @dataclass
 class Analysis:
     """What is known of one clip. `error` says why it could not be scored; then the rest is empty.
 
-    cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {setting: {stem:
-    float64 [n, 2]}}, a beat's time in s and its position in the bar. embeddings: {embedding: {track: float32 [frames,
-    dimension]}}, the stems, ``mixture`` and the sums asked for. tuning: {stem: cents}. clipped: share of the mixture's
-    samples beyond full scale. digest: SHA-256 of each stem.
+    cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {decode: {stem: float64
+    [n, 2]}}, a beat's time in s and its position in the bar. embeddings: {embedding: {track: float32 [frames,
+    dimension]}}, the stems, ``mixture`` and the sums asked for. of_audio: {metric: {track: value}} of the metrics of the
+    audio itself. digest: SHA-256 of each stem.
     """
 
     id: str
@@ -44,11 +63,19 @@ class Analysis:
     cut: int = 0
     padded: int = 0
     duration: float = float("nan")
-    beats: dict[Setting, dict[str, np.ndarray]] = field(default_factory=dict)
-    embeddings: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    tuning: dict[str, float] = field(default_factory=dict)
-    clipped: float = float("nan")
+    beats: dict[Decode, dict[str, Floats]] = field(default_factory=dict)
+    embeddings: dict[str, dict[str, Frames]] = field(default_factory=dict)
+    of_audio: dict[str, dict[str, float]] = field(default_factory=dict)
     digest: str = ""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The stems of a clip that could be read, PCM-16 [samples], with the SHA-256 of each, and the analysis to fill."""
+
+    analysis: Analysis
+    stems: Mapping[str, Pcm]
+    hashes: Mapping[str, str]
 
 
 def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int | None) -> Clip:
@@ -62,102 +89,110 @@ def clip_of_song(songs: Songs, number: int) -> Clip:
     return Clip(str(number), partial(_load_song, songs.loader(number)))
 
 
-def analyse(
-    clips: Sequence[Clip],
-    rate: int,
-    settings: Sequence[Setting],
-    embeddings: Sequence[str],
-    sums: Mapping[str, Sequence[str]],
-    cache: Cache,
-) -> list[Analysis]:
-    """Analyse some clips whose stems are at `rate` Hz; their stems go through the beat network together.
+def analyse(clips: Sequence[Clip], request: Request, cache: Cache) -> list[Analysis]:
+    """Analyse some clips; their stems go through the beat network together.
 
-    sums: {track: stems} to embed beside the stems and their mixture, clipped as the mixture is. A clip that cannot be
-    read becomes an Analysis with its error; the others are not touched by it.
+    A clip that cannot be read becomes an Analysis with its error; the others are not touched by it.
     """
-    results, loaded = [], []
-    for clip in clips:
-        result = Analysis(clip.id)
-        try:
-            made = clip.load()
-        except MtbenchError as error:
-            result.error = str(error)
-        else:
-            stems = {stem: done.samples for stem, done in made.items()}
-            result.cut, result.padded = (
-                sum(bool(getattr(done, what)) for done in made.values()) for what in ("cut", "padded")
-            )
-            result.duration = max(len(pcm) for pcm in stems.values()) / rate
-            hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
-            result.digest = " ".join(hashes.values())
-            loaded.append((result, stems, hashes))
-        results.append(result)
+    analyses = [Analysis(clip.id) for clip in clips]
+    loaded = [clip for clip in map(_load, clips, analyses, [request.rate] * len(clips)) if clip]
     try:
-        _track(loaded, rate, settings, cache)
+        _track(loaded, request, cache)
     except ValueError:  # one of them admits no beats: find out which, and keep the others
-        for one in loaded:
+        for clip in loaded:
             try:
-                _track([one], rate, settings, cache)
+                _track([clip], request, cache)
             except ValueError as error:
-                one[0].error = str(error)
-    for result, stems, hashes in loaded:
-        mixture, result.clipped = audio.mix(list(stems.values()))
-        mixed = {"mixture": mixture} | {
-            track: audio.mix([stems[stem] for stem in parts])[0] for track, parts in sums.items() if embeddings
+                clip.analysis.error = str(error)
+    for clip in loaded:
+        clip.analysis.of_audio = {
+            name: _of_audio(metrics()[name], clip, request.rate, cache) for name in request.metrics
         }
-        if settings:  # of a reference nothing but embeddings is asked
-            result.tuning = {stem: _tuning(pcm, rate, hashes[stem], cache) for stem, pcm in stems.items()}
-        hashes |= {track: content_hash(wave, rate) for track, wave in mixed.items() if embeddings}
-        for name in embeddings:
-            network = open_embedding(name)
-            waves = {stem: partial(audio.to_float, pcm) for stem, pcm in stems.items()}
-            waves |= {track: partial(np.asarray, wave) for track, wave in mixed.items()}
-            result.embeddings[name] = {
-                track: _embed(network, wave, rate, hashes[track], cache) for track, wave in waves.items()
-            }
-    return results
+        clip.analysis.embeddings = _embeddings(clip, request, cache) if request.embeddings else {}
+    return analyses
 
 
-def _tuning(pcm: np.ndarray, rate: int, digest: str, cache: Cache) -> float:
-    if (held := cache.get("tuning", digest, tuning.VERSION)) is None:
-        held = cache.put(np.array(tuning.tuning(audio.to_float(pcm), rate)), "tuning", digest, tuning.VERSION)
-    return float(held)
+def _load(clip: Clip, analysis: Analysis, rate: int) -> _Loaded | None:
+    try:
+        canonical = clip.load()
+    except MtbenchError as error:
+        analysis.error = str(error)
+        return None
+    stems = {stem: form.samples for stem, form in canonical.items()}
+    hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
+    analysis.cut = sum(form.cut > 0 for form in canonical.values())
+    analysis.padded = sum(form.padded > 0 for form in canonical.values())
+    analysis.duration = max(len(pcm) for pcm in stems.values()) / rate
+    analysis.digest = " ".join(hashes.values())
+    return _Loaded(analysis, stems, hashes)
 
 
-def _track(loaded: list, rate: int, settings: Sequence[Setting], cache: Cache) -> None:
-    """Fill in the beats of every stem: activations once, then a decode a setting."""
+def _track(loaded: Sequence[_Loaded], request: Request, cache: Cache) -> None:
+    """Fill in the beats of every stem: activations once, then one decode after the other."""
     version = beats.identity()
-    wanted: dict[str, np.ndarray] = {}  # by content: silent stems are all alike
-    found: dict[tuple[str, Setting], np.ndarray] = {}
-    for _, stems, hashes in loaded:
-        for stem, digest in hashes.items():
-            for setting in settings:
-                if (held := cache.get("beats", digest, version, *setting)) is None:
-                    wanted[digest] = stems[stem]
+    untracked: dict[str, Pcm] = {}  # by content: silent stems are all alike
+    tracked: dict[tuple[str, Decode], Floats] = {}
+    for clip in loaded:
+        for stem, digest in clip.hashes.items():
+            for decode in request.decodes:
+                cached = cache.get("beats", digest, version, *decode)
+                if cached is None:
+                    untracked[digest] = clip.stems[stem]
                 else:
-                    found[digest, setting] = held
-    activations = {digest: cache.get("activations", digest, version) for digest in wanted}
-    missing = [digest for digest, held in activations.items() if held is None]
-    for digest, made in zip(missing, beats.activations([wanted[digest] for digest in missing], rate)):
-        activations[digest] = cache.put(made, "activations", digest, version)
-    for digest in wanted:
-        for setting in settings:
-            if (digest, setting) not in found:
-                times, positions = beats.decode(activations[digest], *setting)
-                found[digest, setting] = cache.put(
-                    np.column_stack([times, positions]), "beats", digest, version, *setting
-                )
-    for result, _, hashes in loaded:
-        result.beats = {
-            setting: {stem: found[digest, setting] for stem, digest in hashes.items()} for setting in settings
+                    tracked[digest, decode] = cached
+    activations = {digest: cache.get("activations", digest, version) for digest in untracked}
+    missing = [digest for digest, cached in activations.items() if cached is None]
+    computed = beats.activations([untracked[digest] for digest in missing], request.rate)
+    for digest, activation in zip(missing, computed):
+        activations[digest] = cache.put(activation, "activations", digest, version)
+    for digest in untracked:
+        for decode in request.decodes:
+            if (digest, decode) not in tracked:
+                beat_array = np.column_stack(beats.decode(activations[digest], *decode))
+                tracked[digest, decode] = cache.put(beat_array, "beats", digest, version, *decode)
+    for clip in loaded:
+        clip.analysis.beats = {
+            decode: {stem: tracked[digest, decode] for stem, digest in clip.hashes.items()}
+            for decode in request.decodes
         }
 
 
-def _embed(network, wave: Callable[[], np.ndarray], rate: int, digest: str, cache: Cache) -> np.ndarray:
+def _of_audio(metric: Metric, clip: _Loaded, rate: int, cache: Cache) -> dict[str, float]:
+    """{track: value} of a metric of the audio itself."""
+    if metric.scope == "clip":
+        waves = {stem: audio.to_float(pcm) for stem, pcm in clip.stems.items()}
+        return {metric.track: metric.compute(waves, rate)}
+    values = {}
+    for stem, pcm in clip.stems.items():
+        key = (metric.name, clip.hashes[stem], metric.version)
+        if (cached := cache.get(*key)) is None:
+            cached = cache.put(np.array(metric.compute(audio.to_float(pcm), rate)), *key)
+        values[stem] = float(cached)
+    return values
+
+
+def _embeddings(clip: _Loaded, request: Request, cache: Cache) -> dict[str, dict[str, Frames]]:
+    """{embedding: {track: frames}} of the stems, their mixture and the sums asked for."""
+    summed = {"mixture": list(clip.stems), **request.sums}
+    mixtures = {track: audio.mix([clip.stems[stem] for stem in stems])[0] for track, stems in summed.items()}
+    hashes = {**clip.hashes, **{track: content_hash(wave, request.rate) for track, wave in mixtures.items()}}
+    waves: dict[str, Callable[[], Frames]] = {stem: partial(audio.to_float, pcm) for stem, pcm in clip.stems.items()}
+    waves |= {track: partial(np.asarray, wave) for track, wave in mixtures.items()}
+    return {
+        name: {
+            track: _embed(open_embedding(name), wave, request.rate, hashes[track], cache)
+            for track, wave in waves.items()
+        }
+        for name in request.embeddings
+    }
+
+
+def _embed(network: Embedding, wave: Callable[[], Frames], rate: int, digest: str, cache: Cache) -> Frames:
     key = ("embedding", digest, network.name, network.version)
-    if (held := cache.get(*key)) is None:
-        held = cache.put(network(audio.resample(wave(), rate, network.sample_rate)), *key)
-    return held
+    cached: Frames | None = cache.get(*key)
+    if cached is None:
+        cached = cache.put(network(audio.resample(wave(), rate, network.sample_rate)), *key)
+    return cached
 
 
 def _load_files(files: Mapping[str, Path], rate: int, length: int | None) -> dict[str, audio.Canonical]:

@@ -135,13 +135,13 @@ def read_canonical(
 
 
 def mix(stems: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """The mixture of int16 stems: their sum as floats, clipped to [-1, 1] as published.
+    """The mixture of stems, int16 or float32 [samples]: their sum as floats, clipped to [-1, 1] as published.
 
     Stems may differ in length; shorter ones end early. Returns (float32 [longest], share of samples clipped).
     """
     total = np.zeros(max(len(stem) for stem in stems), dtype=np.float32)
     for stem in stems:
-        total[: len(stem)] += to_float(stem)
+        total[: len(stem)] += to_float(stem) if stem.dtype == np.int16 else stem
     return np.clip(total, -1.0, 1.0), float(np.mean(np.abs(total) > 1.0))
 
 

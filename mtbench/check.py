@@ -26,10 +26,13 @@ import pandas as pd
 from scipy.special import stdtr
 
 from mtbench import stats
-from mtbench.config import CONTROLS, RunConfig, validate
+from mtbench.config import RunConfig, validate
+from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError
 from mtbench.files import whole_file
-from mtbench.scores import KEY, METRICS, OVER_STEMS, STANDARD
+from mtbench.registry import metrics
+from mtbench.results.keys import KEY
+from mtbench.settings import STANDARD
 
 FORMAT = 2
 FORMATS = ("text", "markdown", "json", "junit")
@@ -127,7 +130,7 @@ def compare(
     clips = {} if samples is None else _clips(samples)
     rows, worse, better = [], [], []
     for was in _keyed(baseline.scores).to_dict("records"):
-        metric, key = METRICS[was["metric"]], tuple(was[column] for column in COMPARED)
+        metric, key = metrics()[was["metric"]], tuple(was[column] for column in COMPARED)
         absolute, relative = baseline.tolerances[was["metric"]]
         found = now.get(key)
         value, se = (found["value"], found["se"]) if found is not None else (NAN, NAN)
@@ -213,7 +216,7 @@ def of_run(
         else [held.get(number, NAN) for number in range(int(row["n"]))]
         for row in table.to_dict("records")
     ]
-    table["order"] = table["metric"].map(list(METRICS).index)
+    table["order"] = table["metric"].map(list(metrics()).index)
     table = table.sort_values(["task", "given", "model", "order", "track"], kind="stable")
     gated = {name: models[name] for name in sorted(set(table["model"]) - set(CONTROLS)) if name in models}
     return Baseline(
@@ -259,7 +262,7 @@ def read(path: Path) -> Baseline:
     try:
         tolerances = {name: (float(t["absolute"]), float(t["relative"])) for name, t in held["tolerances"].items()}
         scores = pd.DataFrame(held["scores"], columns=[*KEY, "value", "se", "n", "n_scored", "clips"])
-        if unknown := set(scores["metric"]) - set(tolerances) | set(tolerances) - set(METRICS):
+        if unknown := set(scores["metric"]) - set(tolerances) | set(tolerances) - set(metrics()):
             raise UsageError(f"baseline {path}: no tolerance or no metric for {', '.join(sorted(map(str, unknown)))}")
         for column in (*NUMBERS, "value", "se", "n", "n_scored"):
             scores[column] = scores[column].astype(float)
@@ -304,7 +307,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
         {
             "model": table["model"],
             "score": [
-                f"{METRICS[row.metric].title}{METRICS[row.metric].arrow} {row.track}" for row in table.itertuples()
+                f"{metrics()[row.metric].title}{metrics()[row.metric].arrow} {row.track}" for row in table.itertuples()
             ],
             "setting": [_setting(row) for row in table.itertuples()],
             "baseline": [_with_error(row.baseline, row.baseline_se) for row in table.itertuples()],
@@ -453,7 +456,7 @@ def _verdict(row: Mapping[str, Any], p_better: float, error_rate: float) -> str:
         return "missing"
     if not abs(row["difference"]) > row["tolerated"]:
         return "ok"
-    direction = METRICS[row["metric"]].direction
+    direction = metrics()[row["metric"]].direction
     gain = row["difference"] * direction
     if row["model"] == HARNESS:
         return "moved"
@@ -469,11 +472,13 @@ def _is_gated(row: Mapping[str, Any], tolerances: Mapping[str, tuple[float, floa
         return False
     if not row["timebase"]:  # no metric of rhythm
         return True
-    if row["metric"] in OVER_STEMS and (row["track"] == "all" or row["track"] in row["given"].split("+")):
+    if row["metric"] in [name for name, metric in metrics().items() if metric.over_stems] and (
+        row["track"] == "all" or row["track"] in row["given"].split("+")
+    ):
         return False
-    fps, transition_lambda, window = STANDARD["true"]
+    _, fps, transition_lambda, window = STANDARD["real"]
     setting = (row["timebase"], row["fps"], row["transition_lambda"])
-    return setting == ("true", fps, transition_lambda) and row["window"] in (window, "")
+    return setting == ("real", fps, transition_lambda) and row["window"] in (window, "")
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:

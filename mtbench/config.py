@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError, unknown_name
 from mtbench.files import read_yaml
-from mtbench.generator import FOLDER
+from mtbench.settings import Decode, canonical_timebase
+from mtbench.stems import FOLDER
 
-CONTROLS = ("heldout", "shuffled", "noise")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 ModelName = Annotated[str, Field(pattern=f"^({FOLDER}.+|{NAME})$")]
-# YAML reads a bare `true` as a boolean, and `timebase: true` is the natural thing to write.
-Timebase = Annotated[Literal["true", "published"], BeforeValidator(lambda value: "true" if value is True else value)]
+Timebase = Annotated[Literal["real", "published"], BeforeValidator(canonical_timebase)]
 
 
 class Strict(BaseModel):
@@ -34,13 +34,13 @@ class Grid(Strict):
     """The settings of the rhythm metrics; every combination is scored.
 
     fps: frames/s of the beat decoder. transition_lambda: its tempo-change penalty. window: CBS, in seconds.
-    timebase: `true` decodes in real seconds, `published` as the SyncTrack scripts do.
+    timebase: `real` decodes in real seconds, `published` as the SyncTrack scripts do.
     """
 
     fps: tuple[Annotated[int, Field(ge=10, le=1000)], ...] = (100, 150)
     transition_lambda: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = (100.0,)
     window: tuple[Annotated[float, Field(ge=0.001, le=10)], ...] = (0.05, 0.10, 0.15, 0.20)
-    timebase: tuple[Timebase, ...] = ("true", "published")
+    timebase: tuple[Timebase, ...] = ("real", "published")
 
     _one_is_a_list_of_one = field_validator("*", mode="before")(_listed)
 
@@ -51,9 +51,9 @@ class Grid(Strict):
             raise ValueError("needs at least one value")
         return tuple(dict.fromkeys(values))
 
-    def settings(self) -> list[tuple[int, float, str]]:
-        """(fps, transition lambda, timebase) of every decode."""
-        return [(fps, tl, base) for fps in self.fps for tl in self.transition_lambda for base in self.timebase]
+    def decodes(self) -> list[Decode]:
+        """Every combination of fps, transition lambda and timebase."""
+        return [Decode(fps, tl, base) for fps in self.fps for tl in self.transition_lambda for base in self.timebase]
 
 
 def folder_row(path: str | Path) -> str:
@@ -110,14 +110,15 @@ class RunConfig(Strict):
         for row, model in zip(rows, models):
             if not re.fullmatch(NAME, row):
                 raise ValueError(f"'{row}', the name of the folder of {model.name}, cannot name a row; give it a label")
-            if row == "shuffled" and info.data.get("task") != "arrangement":
-                raise ValueError("the control 'shuffled' is one of the task arrangement")
             if row in CONTROLS and model != Model(**_named(row)):
                 raise ValueError(f"'{row}' is the name of a control; give {model.name} another label")
+            if row in CONTROLS and info.data.get("task", "total") not in CONTROLS[row].tasks:
+                raise ValueError(f"the control '{row}' is one of the task {' and '.join(sorted(CONTROLS[row].tasks))}")
             if rows.count(row) > 1:
                 raise ValueError(f"'{row}' stands twice; give one of them a label")
-        joining = [row for row in CONTROLS if row != "shuffled" or info.data.get("task") == "arrangement"]
-        return models + tuple(Model(**_named(row)) for row in joining if row not in rows)
+        task = info.data.get("task", "total")
+        joining = [row for row, control in CONTROLS.items() if task in control.tasks and row not in rows]
+        return models + tuple(Model(**_named(row)) for row in joining)
 
     @field_validator("subsets")
     @classmethod
@@ -192,8 +193,11 @@ def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig
 
 
 def _named(row: str) -> dict[str, Any]:
-    """The Model that a mere name stands for. The control `shuffled` is the control `heldout` with other songs."""
-    return {"name": "heldout", "label": row, "options": {"shuffled": True}} if row == "shuffled" else {"name": row}
+    """The Model that a mere name stands for: a control may be another model's with options of its own."""
+    control = CONTROLS.get(row)
+    if control is None or control.model == row:
+        return {"name": row}
+    return {"name": control.model, "label": row, "options": dict(control.options)}
 
 
 def _laid_over(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The controls that bound every table: songs that a perfect generator could have made, and noise."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,24 @@ class Noise:
                 random = np.random.default_rng([seed, i, self.stems.index(stem)])
                 waves[stem] = (NOISE_LEVEL * random.standard_normal(self._length)).astype(np.float32)
             yield StemSet(f"{i:05d}", waves, self.sample_rate)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A row that the harness makes itself. model: the generator behind it, with these options; tasks: in which it
+    stands; songs: the held-out songs without which there is no such control."""
+
+    model: str
+    tasks: frozenset[str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    songs: int = 0
+
+
+CONTROLS = {
+    "heldout": Control("heldout", frozenset({"total", "arrangement"}), songs=1),
+    "shuffled": Control("heldout", frozenset({"arrangement"}), {"shuffled": True}, songs=2),
+    "noise": Control("noise", frozenset({"total", "arrangement"})),
+}
 
 
 def make_heldout(*, weights: str | None, device: str, suite: Suite, shuffled: bool = False) -> Heldout:

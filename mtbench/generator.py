@@ -1,4 +1,4 @@
-"""The interface between the harness and the models: what a generator is, and how one is found.
+"""The interface between the harness and the models: what a generator is.
 
 A package adds a model by naming a factory in its entry points, group ``mtbench.generators``::
 
@@ -12,20 +12,13 @@ whose stems, sample rate and duration are wanted, `options` what the user's conf
 A folder of audio needs no package: it is the model ``folder:PATH``. docs/adding-a-model.md has the whole of it.
 """
 
-import inspect
-import reprlib
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
-from mtbench.errors import MtbenchError, UsageError, one_line, unknown_name
-from mtbench.stems import StemSet, Suite
+from mtbench.stems import StemSet
 
-__all__ = ["FOLDER", "GROUP", "Generator", "StemSet", "installed", "is_rate", "make"]
-
-GROUP = "mtbench.generators"
-FOLDER = "folder:"  # begins the name of a model that is a folder of audio
+__all__ = ["FIELDS", "Generator", "StemSet", "is_rate"]
 
 
 @runtime_checkable
@@ -52,66 +45,10 @@ class Generator(Protocol):
     ) -> Iterator[StemSet]:
         """Yield samples start ... start + n - 1, each with exactly `stems`, of the suite's duration.
 
-        Sample i depends on (weights, seed, i) alone, so that a run can stop, go on, or be split. `given[i]`
+        Sample i depends on (weights, seed, i) alone, so that a run can stop, resume, or be split. `given[i]`
         holds the stems to keep (arrangement) or one stem named ``mixture`` (separation), by absolute sample number.
         """
         ...
-
-
-def installed() -> dict[str, EntryPoint]:
-    """The generators that installed packages offer, by name, without importing any."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
-
-
-def make(
-    name: str,
-    *,
-    suite: Suite,
-    weights: str | None = None,
-    device: str = "cpu",
-    options: Mapping[str, Any] | None = None,
-) -> Generator:
-    """Make the generator installed under `name`, or that of ``folder:PATH``.
-
-    Raises UsageError for a name that is not installed or options that its factory refuses, MtbenchError if its
-    package cannot be imported or its factory fails or returns what is no Generator.
-    """
-    if name.startswith(FOLDER) and name != FOLDER:
-        from mtbench.folder import FolderModel  # imports what is here
-
-        if weights or options:
-            raise UsageError(f"model '{name}' takes neither weights nor options")
-        return FolderModel(name.removeprefix(FOLDER), suite)
-    points = installed()
-    if name not in points:
-        raise unknown_name("model", name, [*points, f"{FOLDER}PATH"])
-    try:
-        factory = points[name].load()
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
-        raise MtbenchError(f"model '{name}': {points[name].value} cannot be imported ({one_line(error)})") from error
-    arguments = dict(options or {})
-    if taken := sorted(arguments.keys() & {"weights", "device", "suite"}):
-        raise UsageError(f"model '{name}': {', '.join(taken)} cannot be among its options")
-    arguments |= {"weights": weights, "device": device, "suite": suite}
-    try:
-        inspect.signature(factory).bind(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"model '{name}' does not take these options: {error}") from error
-    try:
-        generator = factory(**arguments)
-    except MtbenchError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise MtbenchError(f"model '{name}': cannot be made ({one_line(error)})") from error
-    for field, (wanted, right) in _FIELDS.items():
-        try:
-            value = getattr(generator, field)
-        except Exception as error:  # it may be a property
-            why = f"what its factory made is without {field} ({one_line(error)})"
-            raise MtbenchError(f"model '{name}': {why}") from error
-        if not right(value):
-            raise MtbenchError(f"model '{name}': its {field} is {reprlib.repr(value)}, not {wanted}")
-    return generator
 
 
 def is_rate(value: Any) -> bool:
@@ -124,7 +61,7 @@ def _are_names(value: Any) -> bool:
 
 
 # What a generator must have: what it should be, and whether a value is that.
-_FIELDS = {
+FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "name": ("a text", lambda value: isinstance(value, str) and value),
     "sample_rate": ("a positive whole number of Hz", is_rate),
     "stems": ("a tuple of names", _are_names),

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 STEMS = ("bass", "drums", "guitar", "piano")  # of the papers
 SAMPLE_RATE = 16000  # Hz
 N_SAMPLES = 163840  # 10.24 s, the clip of the papers
+FOLDER = "folder:"  # begins the name of a model or a suite that is a folder of audio
 LENGTHS = {"": 1, "/30s": 3, "/60s": 6}  # what ends a suite's name, and how many times N_SAMPLES its clips then have
+CLIPS_IN_WORDS = "10.24 s at 16 kHz; with /30s or /60s behind the name 30.72 or 61.44 s"
 
 
 @dataclass(frozen=True)

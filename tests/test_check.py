@@ -19,7 +19,7 @@ from mtbench import audio, beats, check, cli, scores
 from mtbench.analysis import Analysis, open_embedding
 from mtbench.config import validate
 from mtbench.errors import UsageError
-from mtbench.metrics.tuning import tuning
+from mtbench.metrics.intonation import tuning
 from mtbench.scores import SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.suites import band
 

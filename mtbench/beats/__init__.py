@@ -20,6 +20,7 @@ are this package's own and call neither madmom's processors nor ffmpeg. Numba co
 it is missing NumPy does the same work, slower.
 """
 
+from mtbench.beats.compiled import is_compiled
 from mtbench.beats.decoding import check_settings, decode, to_frame_rate
 from mtbench.beats.frontend import FRAME_RATE, features
 from mtbench.beats.many import track_files
@@ -33,6 +34,7 @@ __all__ = [
     "decode",
     "features",
     "identity",
+    "is_compiled",
     "read_44100",
     "to_frame_rate",
     "track",

@@ -9,7 +9,8 @@ The activations are at 100 frames/s whatever ``fps`` says. There are two ways to
 
 - ``timebase="published"``: frame k is taken for time k / fps, as in the scripts behind published numbers. Beat
   times come out multiplied by 100 / fps and the tempo range becomes 30-300 BPM times 100 / fps of real time.
-- ``timebase="true"``: the activations are interpolated to ``fps``, so that times are real seconds.
+- ``timebase="real"``: the activations are interpolated to ``fps``, so that times are real seconds. It was once
+  called ``"true"``, which is still taken.
 """
 
 from math import isfinite
@@ -19,14 +20,14 @@ import numpy as np
 from mtbench.beats import viterbi
 from mtbench.beats.frontend import FRAME_RATE
 from mtbench.beats.viterbi import TEMPO_RANGE
+from mtbench.settings import TIMEBASES, canonical_timebase
 
 THRESHOLD = 0.05
 LARGEST_FPS = 1000  # frames/s: the tables of the model grow with it
-TIMEBASES = ("true", "published")
 
 
 def decode(
-    activations: np.ndarray, fps: float = 100, transition_lambda: float = 100, timebase: str = "true"
+    activations: np.ndarray, fps: float = 100, transition_lambda: float = 100, timebase: str = "real"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Beats from activations.
 
@@ -37,9 +38,10 @@ def decode(
     [0, 1], or for which no path has a probability above zero; for ``fps`` below 5 (a beat at 300 BPM would be
     shorter than a frame) or above 1000, a negative ``transition_lambda``, an unknown ``timebase``.
     """
+    timebase = canonical_timebase(timebase)
     check_settings(fps, transition_lambda, timebase)
     activations = _checked(activations)
-    if timebase == "true":
+    if timebase == "real":
         activations = to_frame_rate(activations, fps)
     frames, positions = decode_frames(activations, fps, transition_lambda)
     return frames / float(fps), positions
@@ -51,7 +53,7 @@ def check_settings(fps: float, transition_lambda: float, timebase: str) -> None:
         raise ValueError(f"fps must be from {TEMPO_RANGE[1] / 60:g} to {LARGEST_FPS} frames/s, not {fps}")
     if not (isfinite(transition_lambda) and transition_lambda >= 0):
         raise ValueError(f"transition_lambda must be finite and not negative, not {transition_lambda}")
-    if timebase not in TIMEBASES:
+    if canonical_timebase(timebase) not in TIMEBASES:
         raise ValueError(f"timebase must be one of {', '.join(TIMEBASES)}, not {timebase!r}")
 
 

@@ -11,13 +11,13 @@ from mtbench.audio import AudioError
 from mtbench.beats.decoding import check_settings, decode
 from mtbench.beats.resampling import SAMPLE_RATE
 from mtbench.beats.tracking import activations, read_44100
+from mtbench.settings import Decode
 
-Setting = tuple[float, float, str]  # fps, transition lambda, timebase
-Tracked = dict[Setting, tuple[np.ndarray, np.ndarray]]  # beat times and positions in the bar
+Tracked = dict[Decode, tuple[np.ndarray, np.ndarray]]  # beat times and positions in the bar
 
 
 def track_files(
-    paths: Sequence[str | os.PathLike], settings: Sequence[Setting] = ((100, 100, "true"),), jobs: int | None = None
+    paths: Sequence[str | os.PathLike], decodes: Sequence[Decode] = (Decode(100, 100, "real"),), jobs: int | None = None
 ) -> Iterator[Tracked | AudioError]:
     """Beats of many files, in their order and as they become ready; the networks run once per file.
 
@@ -25,17 +25,17 @@ def track_files(
     the number of files. A file that cannot be read gives its AudioError in place of beats.
     Raises ValueError for settings that decode does not take.
     """
-    for setting in settings:
-        check_settings(*setting)
+    for wanted in decodes:
+        check_settings(*wanted)
     jobs = max(min(jobs or joblib.cpu_count(), len(paths)), 1)
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1) if jobs > 1 else joblib.parallel_config():
         workers = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-        yield from workers(delayed(_track)(path, settings) for path in paths)
+        yield from workers(delayed(_track)(path, decodes) for path in paths)
 
 
-def _track(path, settings):
+def _track(path, decodes):
     try:
-        (found,) = activations([read_44100(path)], SAMPLE_RATE)
+        (outputs,) = activations([read_44100(path)], SAMPLE_RATE)
     except AudioError as error:
         return error
-    return {setting: decode(found, *setting) for setting in settings}
+    return {wanted: decode(outputs, *wanted) for wanted in decodes}

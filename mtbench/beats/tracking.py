@@ -22,7 +22,7 @@ def track(
     path_or_array: str | os.PathLike | np.ndarray,
     fps: float = 100,
     transition_lambda: float = 100,
-    timebase: str = "true",
+    timebase: str = "real",
     sample_rate: int | None = None,
 ) -> np.ndarray:
     """Beat times of one stem or song.
@@ -39,7 +39,7 @@ def track_with_positions(
     path_or_array: str | os.PathLike | np.ndarray,
     fps: float = 100,
     transition_lambda: float = 100,
-    timebase: str = "true",
+    timebase: str = "real",
     sample_rate: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As ``track``: (times float64 [n] in seconds, positions in the bar int64 [n], 1 for a downbeat)."""

@@ -15,11 +15,13 @@ time unit. Tracks at different metrical levels (one at half tempo) dominate the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mtbench.metrics.record import Metric, Tolerance
 from mtbench.metrics.stability import mean_of_defined
 from mtbench.metrics.synchronization import check_tracks
 
@@ -81,3 +83,59 @@ def _errors(reference: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     reference, match, before, after = reference[paired], match[paired], before[paired], after[paired]
     # A window with a zero side holds no match on that side, so no divisor is 0.
     return np.abs(reference - match) / np.where(match >= reference, after, before)
+
+
+def _mean(beats_by_track: Mapping[str, ArrayLike], duration: float) -> float:
+    return cbd(beats_by_track).mean
+
+
+def _std(beats_by_track: Mapping[str, ArrayLike], duration: float) -> float:
+    return cbd(beats_by_track).std
+
+
+def _median(beats_by_track: Mapping[str, ArrayLike], duration: float) -> float:
+    return cbd(beats_by_track).median
+
+
+CBD_MEAN = Metric(
+    name="cbd_mean",
+    title="CBD mean",
+    unit="",
+    direction=-1,
+    version="1",
+    needs="beats",
+    scope="clip",
+    compute=_mean,
+    digits=3,
+    about="Mean distance of matched beats of two tracks, in half inter-beat intervals",
+    paper="SyncTrack, ICLR 2026",
+    most=1.0,
+    down_to_control=True,
+    tolerance=Tolerance(0.01, 0.02),
+    place=40,
+    summary=("all",),
+)
+
+METRICS = (
+    CBD_MEAN,
+    replace(
+        CBD_MEAN,
+        name="cbd_std",
+        title="CBD std",
+        compute=_std,
+        about="Standard deviation of those distances",
+        tolerance=None,
+        place=50,
+        summary=(),
+    ),
+    replace(
+        CBD_MEAN,
+        name="cbd_median",
+        title="CBD median",
+        compute=_median,
+        about="Median of those distances",
+        tolerance=None,
+        place=60,
+        summary=(),
+    ),
+)

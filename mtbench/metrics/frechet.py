@@ -16,6 +16,8 @@ dimension the value is mostly bias, see `frames_needed`.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mtbench.metrics.record import Metric, Tolerance
+
 
 def fad(embeddings_a: ArrayLike, embeddings_b: ArrayLike) -> float:
     """Fréchet distance between the Gaussians fitted to two sets of embeddings, at least 0.
@@ -62,3 +64,23 @@ def _gaussian(embeddings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     mean = embeddings.mean(axis=0)
     centred = (embeddings - mean) / np.sqrt(len(embeddings) - 1)
     return mean, np.linalg.qr(centred, mode="r")
+
+
+METRICS = (
+    Metric(
+        name="fad",
+        title="FAD",
+        unit="",
+        direction=-1,
+        version="1",
+        needs="frames",
+        scope="set",
+        compute=fad,
+        digits=3,
+        about="Fréchet audio distance to the reference, per track and of the mixture",
+        paper="Kilgour et al., 2019",
+        tolerance=Tolerance(0.0, 0.05),
+        place=10,
+        summary=("mixture", "generated"),
+    ),
+)

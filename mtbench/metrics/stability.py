@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mtbench.metrics.record import Metric, Tolerance
+
 
 def irs(beats: ArrayLike) -> float:
     """Population standard deviation of the inter-beat intervals of one track, in seconds.
@@ -69,3 +71,25 @@ def check_beats(beats: ArrayLike, track: object = None) -> NDArray[np.float64]:
     if len(beats) and beats[0] < 0:
         raise ValueError(f"{where}: negative time {beats[0]} s")
     return beats
+
+
+METRICS = (
+    Metric(
+        name="irs",
+        title="IRS",
+        unit="s",
+        direction=-1,
+        version="1",
+        needs="beats",
+        scope="track",
+        compute=irs,
+        digits=4,
+        about="Standard deviation of a track's inter-beat intervals",
+        paper="SyncTrack, ICLR 2026",
+        down_to_control=True,
+        tolerance=Tolerance(0.001, 0.05),
+        place=20,
+        summary=("all",),
+        over_stems=True,
+    ),
+)

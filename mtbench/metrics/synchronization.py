@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mtbench.metrics.record import Metric, Tolerance
 from mtbench.metrics.stability import check_beats
 
 
@@ -54,3 +55,25 @@ def check_tracks(
     """The tracks of one clip by name, or by position where they come in a sequence, each through `check_beats`."""
     tracks = beats_by_track if isinstance(beats_by_track, Mapping) else dict(enumerate(beats_by_track))
     return {track: check_beats(beats, track) for track, beats in tracks.items()}
+
+
+METRICS = (
+    Metric(
+        name="cbs",
+        title="CBS",
+        unit="",
+        direction=1,
+        version="1",
+        needs="beats",
+        scope="clip",
+        compute=cbs,
+        digits=3,
+        about="Share of live tracks that beat in a window in which any does; rises as stems fall silent",
+        paper="SyncTrack, ICLR 2026",
+        most=1.0,
+        tolerance=Tolerance(0.01, 0.02),
+        place=30,
+        summary=("all",),
+        windowed=True,
+    ),
+)

@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from mtbench.config import CONTROLS
+from mtbench.controls import CONTROLS
+from mtbench.registry import metrics
 from mtbench.report.sources import Run, slug, unique
 from mtbench.report.tables import DIGITS, standard_setting
-from mtbench.scores import METRICS, rank
+from mtbench.results.tables import rank
 
 TASKS = {"total": "Total generation", "arrangement": "Arrangement"}
 PAPERS = {"synctrack-iclr2026": "SyncTrack, ICLR 2026", "mt-musicldm-2024": "MT-MusicLDM, 2024"}
@@ -120,8 +121,8 @@ def as_json(board: Board) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
                 "metric": column.metric,
                 "views": column.views,
                 "digits": DIGITS.get(column.metric, 3),
-                "direction": METRICS[column.metric].direction,
-                "unit": METRICS[column.metric].unit,
+                "direction": metrics()[column.metric].direction,
+                "unit": metrics()[column.metric].unit,
             }
             for column in board.columns
         ],
@@ -151,12 +152,12 @@ def shown(board: Board) -> list[dict[str, Any]]:
         (
             c
             for c in columns
-            if METRICS[board.columns[c].metric].direction
+            if metrics()[board.columns[c].metric].direction
             and any(board.rows[i].kind != "reported" and (i, c) in found for i in visible)
         ),
         -1,
     )
-    sign = -METRICS[board.columns[lead].metric].direction or 1
+    sign = -metrics()[board.columns[lead].metric].direction or 1
 
     def order(i: int) -> tuple:  # reported ones by name: papers take over each other's numbers
         score = found.get((i, lead)) if board.rows[i].kind != "reported" else None
@@ -210,7 +211,7 @@ def _board(task: str, suite: str, name: str, runs: Sequence[Run], reported: pd.D
     columns = _columns(together)
     settings = {
         "given": sorted(together["given"].unique(), key=lambda text: (text.count("+") if text else -1, text)),
-        "timebase": [base for base in ("true", "published") if (together["timebase"] == base).any()],
+        "timebase": [base for base in ("real", "published") if (together["timebase"] == base).any()],
         **{
             name: sorted(float(value) for value in together[name].dropna().unique())
             for name in ("fps", "transition_lambda", "window")
@@ -238,7 +239,7 @@ def _board(task: str, suite: str, name: str, runs: Sequence[Run], reported: pd.D
 
     ranked = False
     for number, (run, part) in enumerate(held):
-        competing = part[~part["model"].isin(CONTROLS) & part["metric"].isin(METRICS)]
+        competing = part[~part["model"].isin(CONTROLS) & part["metric"].isin(metrics())]
         places = rank(competing, run.comparisons).dropna().astype(int).to_dict()
         ranked |= bool(places)
         for model, of_model in part.groupby("model", sort=False):
@@ -279,12 +280,12 @@ def _columns(table: pd.DataFrame) -> list[Column]:
     measured = {(metric, track) for metric, track, version in found if version}
     found = [(metric, track, version) for metric, track, version in found if version or (metric, track) not in measured]
     first = {"mixture": 0, "generated": 1, "all": 2}
-    found = [key for key in found if key[0] in METRICS and (key[0] != "live" or key[1] == "all")]
-    found.sort(key=lambda key: (list(METRICS).index(key[0]), first.get(key[1], 3), *key[1:]))
+    found = [key for key in found if key[0] in metrics() and (key[0] != "live" or key[1] == "all")]
+    found.sort(key=lambda key: (list(metrics()).index(key[0]), first.get(key[1], 3), *key[1:]))
     versions = {(metric, track): sum(key[:2] == (metric, track) for key in found) for metric, track, _ in found}
     columns = []
     for metric, track, version in found:
-        title = METRICS[metric].title + ("" if track == "all" or metric == "clipped" else f" {track}")
+        title = metrics()[metric].title + ("" if track == "all" or metric == "clipped" else f" {track}")
         if versions[metric, track] > 1:
             title += f" v{version}"
         views = ["everything"]

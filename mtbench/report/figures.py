@@ -150,7 +150,7 @@ def timebases(times: np.ndarray, factor: float, seconds: float) -> Markup:
     left, right = 8, WIDTH - 10
     scale = (right - left) / seconds
     parts = []
-    for name, style, y, stretched in (("true", "m0", 34, times), ("published", "m1", 96, times * factor)):
+    for name, style, y, stretched in (("real", "m0", 34, times), ("published", "m1", 96, times * factor)):
         parts.append(
             f'<text x="{left}" y="{y - 12}" class="name">{name}</text>'
             f'<line class="grid" x1="{left}" x2="{right}" y1="{y + 14}" y2="{y + 14}"/>'

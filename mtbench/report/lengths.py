@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtbench.config import CONTROLS
+from mtbench.controls import CONTROLS
+from mtbench.registry import metrics
 from mtbench.report import models
 from mtbench.report.figures import Sample
 from mtbench.report.sources import Run
-from mtbench.report.tables import DIGITS, Setting, at_setting, standard_setting
-from mtbench.scores import METRICS
+from mtbench.report.tables import DIGITS, at_setting, standard_setting
+from mtbench.settings import Setting
 from mtbench.stems import LENGTHS, N_SAMPLES, SAMPLE_RATE
 
 ACROSS = ("cbs", "cbd_mean", "cbd_std", "cbd_median")  # of all stems together; IRS is of each
@@ -81,7 +82,7 @@ def by_suite(found: Sequence[Lengths]) -> list[dict[str, Any]]:
             )
         )
         settings = [standard_setting(part) for _, part in scores.groupby("timebase", sort=False)]
-        settings.sort(key=lambda setting: setting.timebase != "true")
+        settings.sort(key=lambda setting: setting.timebase != "real")
         if settings:
             made.append(
                 {
@@ -160,7 +161,7 @@ def _table(held: Sequence[Lengths], scores: pd.DataFrame, setting: Setting) -> d
         "timebase": setting.timebase,
         "setting": setting.words,
         "groups": groups,
-        "columns": [(METRICS[metric], "" if track == "all" else track) for metric, track in columns],
+        "columns": [(metrics()[metric], "" if track == "all" else track) for metric, track in columns],
     }
 
 
@@ -179,7 +180,7 @@ def _panels(held: Sequence[Lengths], setting: Setting) -> list[dict[str, Any]]:
                 Sample(_seconds(seconds), f"m{i}", part[part["metric"] == metric]["value"].to_numpy(np.float64))
                 for i, (seconds, part) in enumerate(near.items())
             ]
-            title = "IRS of all stems" if metric == "irs" else METRICS[metric].title
+            title = "IRS of all stems" if metric == "irs" else metrics()[metric].title
             panels.append(models.distribution(f"{one.model}, {title}", metric, lines))
     return [panel for panel in panels if panel["figure"]]
 

@@ -15,8 +15,9 @@ import soundfile
 from mtbench import audio
 from mtbench.metrics.embeddings import SAMPLE_RATE, log_mel
 from mtbench.report.sources import Run
-from mtbench.report.tables import Setting, at_setting, standard_setting
-from mtbench.store import RunFolder
+from mtbench.report.tables import at_setting, standard_setting
+from mtbench.results.store import RunFolder
+from mtbench.settings import Setting
 
 FIXED = 2  # samples of a model that are shown whatever they score: its first
 SHOWN = (-4.0, 3.5)  # log-mel from the first colour to the last, alike in all pictures

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mtbench import scores
-from mtbench.config import CONTROLS, folder_row
-from mtbench.generator import FOLDER
+from mtbench.config import folder_row
+from mtbench.controls import CONTROLS
+from mtbench.registry import metrics
 from mtbench.report import board, figures
 from mtbench.report.sources import Run
 from mtbench.report.tables import DIGITS, at_setting, standard_setting
+from mtbench.stems import FOLDER
 
 STEMS = ("bass", "drums", "guitar", "piano")  # which have a colour of their own everywhere on the site
 PLAIN = {
@@ -49,13 +50,13 @@ def score_table(part: pd.DataFrame, task: str, given: str, base: str) -> dict[st
     setting = standard_setting(part[part["timebase"] == base])
     rhythm = at_setting(part, setting)
     # FAD and tuning have no timebase: they stand in the first table alone.
-    timeless = part if base == "true" or not (part["timebase"] == "true").any() else part.iloc[:0]
+    timeless = part if base == "real" or not (part["timebase"] == "real").any() else part.iloc[:0]
     columns = []
     for (embedding, reference), of_fad in timeless[timeless["metric"] == "fad"].groupby(
         ["embedding", "reference"], sort=False
     ):
         columns.append(("fad", embedding, _by_track(of_fad)))
-    for metric in scores.METRICS:
+    for metric in metrics():
         held = timeless if metric == "tuning" else rhythm
         of_metric = held[held["metric"] == metric]
         if len(of_metric):
@@ -85,7 +86,7 @@ def score_table(part: pd.DataFrame, task: str, given: str, base: str) -> dict[st
         "given": given,
         "base": base,
         "setting": words,
-        "columns": [(scores.METRICS[metric], embedding) for metric, embedding, _ in columns],
+        "columns": [(metrics()[metric], embedding) for metric, embedding, _ in columns],
         "rows": rows,
     }
 
@@ -125,7 +126,7 @@ def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]
         panels = [panel("IRS", "irs", irs[irs["track"] == stem], stem) for stem in dict.fromkeys(irs["track"])]
         panels.append(panel("IRS of all stems", "irs", irs))
         panels += [
-            panel(scores.METRICS[metric].title, metric, total[total["metric"] == metric])
+            panel(metrics()[metric].title, metric, total[total["metric"] == metric])
             for metric in ("cbs", "cbd_mean", "cbd_std", "cbd_median")
         ]
         groups.append(
@@ -139,7 +140,7 @@ def distributions(near: pd.DataFrame | None, model: str) -> list[dict[str, Any]]
     if len(arranged):
         panels = [
             distribution(
-                scores.METRICS[metric].title,
+                metrics()[metric].title,
                 metric,
                 [
                     figures.Sample(f"given {given}" if given else "nothing given", "me", part["value"].to_numpy())
@@ -161,7 +162,7 @@ def distribution(title: str, metric: str, lines: Sequence[figures.Sample], stem:
         values = line.values[np.isfinite(line.values)]
         ends = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]) if len(values) else []
         rows.append((line.name, f"{len(values)}/{len(line.values)}", [f"{end:.{digits}f}" for end in ends]))
-    unit = scores.METRICS[metric].unit
+    unit = metrics()[metric].unit
     named = " ".join(part for part in (stem, title) if part)
     what = f"Distribution of {named} over samples: {', '.join(line.name for line in lines)}"
     return {

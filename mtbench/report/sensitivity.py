@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtbench.config import CONTROLS
+from mtbench.controls import CONTROLS
+from mtbench.registry import metrics
 from mtbench.report import figures
 from mtbench.report.figures import Line
 from mtbench.report.sources import Run
 from mtbench.report.tables import DIGITS, standard_setting
-from mtbench.scores import METRICS
 
-TIMEBASES = {"true": "True timebase", "published": "Published timebase"}
+TIMEBASES = {"real": "Real seconds", "published": "Published timebase"}
 
 
 def of_run(run: Run) -> dict[str, Any] | None:
@@ -31,7 +31,7 @@ def of_run(run: Run) -> dict[str, Any] | None:
     models = list(dict.fromkeys(table["model"]))
     styles, count = {}, 0
     for model in models:
-        styles[model] = f"c{CONTROLS.index(model)}" if model in CONTROLS else f"m{count % 6}"
+        styles[model] = f"c{list(CONTROLS).index(model)}" if model in CONTROLS else f"m{count % 6}"
         count += model not in CONTROLS
     legend = [(model, figures.key_mark(number, styles[model])) for number, model in enumerate(models)]
     return {
@@ -118,7 +118,7 @@ def _cbd(table: pd.DataFrame, models: Sequence[str]) -> list[dict]:
                     {
                         "setting": f"{fps:g} / {tl:g}",
                         "first": metric == "cbd_mean",
-                        "metric": METRICS[metric].title,
+                        "metric": metrics()[metric].title,
                         "cells": [
                             (_text(value, DIGITS[metric]), model not in CONTROLS and value == best)
                             for model, value in values.items()
@@ -140,7 +140,7 @@ def _timebase(table: pd.DataFrame, models: Sequence[str]) -> list[dict]:
             window = standard_setting(part).window
             part = part[part["window"] == window]
         wide = part.pivot(index=["fps", "transition_lambda", "model"], columns="timebase", values="value")
-        if not {"true", "published"} <= set(wide.columns):
+        if not {"real", "published"} <= set(wide.columns):
             continue
         wide = wide.dropna().reset_index()
         digits = DIGITS[metric]
@@ -148,16 +148,16 @@ def _timebase(table: pd.DataFrame, models: Sequence[str]) -> list[dict]:
             {
                 "setting": f"{row.fps:g} / {row.transition_lambda:g}",
                 "model": row.model,
-                "true": _text(row.true, digits),
+                "real": _text(row.real, digits),
                 "published": _text(row.published, digits),
-                "ratio": _text(row.published / row.true, 3) if row.true else "–",
+                "ratio": _text(row.published / row.real, 3) if row.real else "–",
                 "scale": f"{100 / row.fps:.3f}",
             }
             for fps in sorted(set(wide["fps"]))
             for model in models
             for row in wide[(wide["fps"] == fps) & (wide["model"] == model)].itertuples()
         ]
-        title = METRICS[metric].title + (f", window {window:g} s" if metric == "cbs" else "")
+        title = metrics()[metric].title + (f", window {window:g} s" if metric == "cbs" else "")
         made.append({"title": title, "metric": metric, "rows": rows})
     return made
 

@@ -18,12 +18,13 @@ import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 import mtbench
-from mtbench import scores
 from mtbench.errors import UsageError
 from mtbench.files import check_writable, whole_file
+from mtbench.registry import metrics
 from mtbench.report import board, figures, lengths, listening, models, sensitivity, sources
 from mtbench.report.sources import Sources, slug
-from mtbench.report.tables import DIGITS, Setting
+from mtbench.report.tables import DIGITS
+from mtbench.settings import Setting
 
 STATIC = ("site.css", "board.js", "player.js", "icon.svg")
 JSON_ROWS = 200_000  # of a table; one with more rows is a CSV alone
@@ -79,7 +80,7 @@ class _Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals |= {"metrics": scores.METRICS, "version": mtbench.__version__, "better": _better}
+        self.environment.globals |= {"metrics": metrics(), "version": mtbench.__version__, "better": _better}
 
     def put(self, name: str, content: bytes) -> None:
         with whole_file(self.out / name) as file:
@@ -172,7 +173,7 @@ def _model_pages(
             tables = [
                 models.score_table(part, task, given, base)
                 for (task, given), part in mine.groupby(["task", "given"], sort=False)
-                for base in ("true", "published")
+                for base in ("real", "published")
                 if (part["timebase"] == base).any()
             ]
             page = board.model_page(run, model)
@@ -266,7 +267,7 @@ def _listening_pages(site: _Site, held: Sources, samples: Sequence[listening.Sam
             seconds=seconds,
             mixture=f"mel/{mixture}.png",
             scores=[
-                (scores.METRICS[metric], _sample_score(sample, metric, track))
+                (metrics()[metric], _sample_score(sample, metric, track))
                 for metric, track in (("cbs", "all"), ("cbd_mean", "all"), ("cbd_std", "all"), ("cbd_median", "all"))
             ],
             same=same,

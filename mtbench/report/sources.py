@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from mtbench import scores
 from mtbench.errors import UsageError
 from mtbench.files import read_yaml
-from mtbench.store import RunFolder
+from mtbench.registry import metrics
+from mtbench.results.load import load_run
 
 REPORTED_KEYS = [
     "task",
@@ -123,7 +123,7 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
         return pd.DataFrame(columns=REPORTED_COLUMNS)
     held = published[
         (published["kind"] == "objective")
-        & published["metric"].isin(scores.METRICS)
+        & published["metric"].isin(metrics())
         & (published["suite"] == "slakh2100/test")
         & (published["length"] == "10.24")
         & (published["value"] != "")
@@ -138,23 +138,18 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _run(folder: Path, names: set[str], slugs: set[str]) -> Run:
-    files = RunFolder(folder)
-    held, record = scores.read(files), files.read_record()
+    run = load_run(folder)
     name = os.fsencode(folder.resolve().name).decode(errors="backslashreplace")
     name = unique(name, names, "{} ({})")
-
-    def optional(file: str, columns: Iterable[str]) -> pd.DataFrame | None:
-        return files.read_table(file, columns) if (folder / file).is_file() else None
-
     return Run(
         name,
         unique(slug(name), slugs),
         folder,
-        record,
-        held,
-        scores.read_comparisons(files),
-        optional("samples.csv", scores.SAMPLE_COLUMNS),
-        optional("failures.csv", ["model", "sample", "reason"]),
+        dict(run.record),
+        run.scores,
+        run.comparisons,
+        run.samples,
+        run.failures,
     )
 
 

@@ -3,33 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor, log10
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from mtbench.config import CONTROLS
-from mtbench.scores import METRICS, STANDARD, rank
+from mtbench.controls import CONTROLS
+from mtbench.registry import metrics
+from mtbench.results.tables import rank
+from mtbench.settings import STANDARD, Setting
 
 DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "tuning": 1, "live": 2}
 LEGEND = (
     "± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
     "scored: clips with a value, the fewest of the row"
 )
-
-
-class Setting(NamedTuple):
-    """What a rhythm score is decoded and counted with; window in s, NaN where there is no CBS."""
-
-    timebase: str
-    fps: float
-    transition_lambda: float
-    window: float
-
-    @property
-    def words(self) -> str:
-        base = {"true": "true seconds", "published": "published timebase"}[self.timebase]
-        counted = f" · window {self.window:g} s" if self.window == self.window else ""
-        return f"{base} · {self.fps:g} fps · lambda {self.transition_lambda:g}{counted}"
 
 
 @dataclass(frozen=True)
@@ -66,13 +53,13 @@ def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]
     """
     scores = scores.assign(rank=rank(scores[~scores["model"].isin(CONTROLS)], comparisons))
     tables = _fad_tables(scores)
-    for timebase in ("true", "published"):
+    for timebase in ("real", "published"):
         part = scores[scores["timebase"] == timebase]
         if part.empty:
             continue
         _, fps, tl, window = standard_setting(part)
         held = part[(part["fps"] == fps) & (part["transition_lambda"] == tl)]
-        seconds = "real seconds" if timebase == "true" else f"published timebase, whose second is {fps / 100:g} s"
+        seconds = "real seconds" if timebase == "real" else f"published timebase, whose second is {fps / 100:g} s"
         note = f"fps {fps:g}, transition lambda {tl:g}, {seconds}"
         live = held[(held["metric"] == "live") & (held["track"] == "all")]
         irs = held[held["metric"] == "irs"]
@@ -92,7 +79,7 @@ def standard_setting(table: pd.DataFrame) -> Setting | None:
     STANDARD's, and of these the one with the nearest transition lambda; then of its CBS windows the nearest. Of two
     that are as near it is the lower. So it is STANDARD wherever that has scores, and always one that has some.
     """
-    for timebase, (fps, tl, window) in STANDARD.items():
+    for timebase, fps, tl, window in STANDARD.values():
         decodes = table[table["timebase"] == timebase]
         if len(decodes):
             fps = _nearest(decodes["fps"], fps)
@@ -135,7 +122,9 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
         )
         rows = rows.reindex(index=labels.unique(), columns=part["model"].unique()).rename_axis(index=None, columns=None)
         note = "timebase, fps / transition lambda" + (" / window in s" if metric == "cbs" else "")
-        tables.append(Table(f"Sensitivity of {METRICS[metric].title}{METRICS[metric].arrow}", note, "setting", rows))
+        tables.append(
+            Table(f"Sensitivity of {metrics()[metric].title}{metrics()[metric].arrow}", note, "setting", rows)
+        )
     return tables
 
 
@@ -157,12 +146,12 @@ def _pivot(part: pd.DataFrame, title: str, note: str, across: str, live: pd.Data
     rows = part.assign(text=[_score(score) for score in part.itertuples()]).pivot(
         index="model", columns=across, values="text"
     )
-    columns = [name for name in METRICS if name in set(part[across])] if across == "metric" else part[across].unique()
+    columns = [name for name in metrics() if name in set(part[across])] if across == "metric" else part[across].unique()
     rows = rows.reindex(index=part["model"].unique(), columns=columns).fillna("-")
-    metrics = dict(zip(part[across], part["metric"]))
+    metric_of = dict(zip(part[across], part["metric"]))
     rows = rows.rename(
         columns={
-            column: (METRICS[column].title if across == "metric" else column) + METRICS[metrics[column]].arrow
+            column: (metrics()[column].title if across == "metric" else column) + metrics()[metric_of[column]].arrow
             for column in columns
         }
     )

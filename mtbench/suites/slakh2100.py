@@ -13,7 +13,8 @@ import platformdirs
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.stems import LENGTHS, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
+from mtbench.stems import CLIPS_IN_WORDS, LENGTHS, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
+from mtbench.suites import SuiteFamily
 
 SPLITS = ("train", "validation", "test")
 LONGEST = 640.0  # s
@@ -57,6 +58,30 @@ class Slakh2100:
 
     def _songs(self, found: list[tuple[Path, int]]) -> Songs:
         return Songs(found, partial(_load, n_samples=self.n_samples), pieces=[track for track, _ in found])
+
+
+def _open(name: str) -> Slakh2100:
+    split = name.split("/")[1]
+    return Slakh2100(split, name.removeprefix(f"slakh2100/{split}"))
+
+
+def _describe() -> list[tuple[str, str, str]]:
+    folders = {split: data_folder() / split for split in SPLITS}
+    return [
+        (
+            f"slakh2100/{split}",
+            f"Slakh2100: bass, drums, guitar and piano, as cut for MSDM, {CLIPS_IN_WORDS}",
+            str(folder) if folder.is_dir() else f"not here: put it at {folder}, or set MTBENCH_DATA",
+        )
+        for split, folder in folders.items()
+    ]
+
+
+FAMILY = SuiteFamily(
+    suites={f"slakh2100/{split}{end}": n * N_SAMPLES / SAMPLE_RATE for split in SPLITS for end, n in LENGTHS.items()},
+    open=_open,
+    describe=_describe,
+)
 
 
 def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:

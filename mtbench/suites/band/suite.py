@@ -6,7 +6,8 @@
 from functools import partial
 
 from mtbench import audio
-from mtbench.stems import LENGTHS, Songs, StemSet
+from mtbench.stems import CLIPS_IN_WORDS, LENGTHS, Songs, StemSet
+from mtbench.suites import SuiteFamily
 from mtbench.suites.band import N_SAMPLES, SAMPLE_RATE, STEMS, VERSION, seeds, song
 
 REFERENCE_SONGS = 64
@@ -32,3 +33,14 @@ def _load(seed: int, clips: int) -> StemSet:
     """A song as it would be read back from its PCM-16 files."""
     stems = {stem: audio.to_float(audio.to_pcm16(wave)) for stem, wave in song(seed, clips).stems.items()}
     return StemSet(f"band-{VERSION}-{seed}", stems, SAMPLE_RATE)
+
+
+def _describe() -> list[tuple[str, str, str]]:
+    return [("band", f"songs composed and rendered by mtbench itself, {CLIPS_IN_WORDS}", "embedded")]
+
+
+FAMILY = SuiteFamily(
+    suites={f"band{end}": n * N_SAMPLES / SAMPLE_RATE for end, n in LENGTHS.items()},
+    open=lambda name: Band(name.removeprefix("band")),
+    describe=_describe,
+)

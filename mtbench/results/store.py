@@ -1,9 +1,9 @@
-"""What is kept on disk: the run folder, and the cache of what was worked out from a piece of audio.
+"""What is kept on disk of a run: its tables and the samples of its models.
 
 Every file appears whole or not at all. A run folder holds::
 
     run.yaml        the resolved config, versions, seeds, weights, git commit; samples_made_by, where it was other code
-    samples.csv     a row per sample, track, metric and setting
+    samples.csv     one row per sample, track, metric and setting
     scores.csv      the same over all samples, with standard errors and intervals
     comparisons.csv every two models' difference under every key, with interval and p-value
     failures.csv    samples that could not be made or scored, and why
@@ -18,33 +18,22 @@ can do that.
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.files import link_or_copy, read_yaml, whole_file, write_yaml
 from mtbench.generator import is_rate
+from mtbench.results.keys import COUNTS, NUMBERS, TEXTS
+from mtbench.settings import canonical_timebase
 from mtbench.stems import StemSet
-
-NUMBERS = (
-    "fps",
-    "transition_lambda",
-    "window",
-    "value",
-    "se",
-    "ci_low",
-    "ci_high",
-    "difference",
-    "p",
-    "p_adjusted",
-    "time",
-)
-COUNTS = ("n", "n_scored")
 
 
 class RunFolder:
@@ -60,7 +49,8 @@ class RunFolder:
         write_yaml(self.path / name, values)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        _write_table(self.path / name, table)
+        with whole_file(self.path / name) as file:  # the name of a file need not be UTF-8
+            table.to_csv(file, index=False, lineterminator="\n", errors="backslashreplace")
 
     def read_record(self) -> dict[str, Any]:
         """run.yaml. Raises UsageError, naming it, unless it is what a finished run left there."""
@@ -70,37 +60,18 @@ class RunFolder:
                 f"{path}: not there; {self.path} holds no finished run: give its command again, or leave it out"
             )
         record = read_yaml(path)
-        parts = [record.get(name) for name in ("config", "versions", "models")]
-        parts += parts[-1].values() if isinstance(parts[-1], dict) else ()
-        if not all(isinstance(part, dict) for part in parts) or "git_commit" not in record:
+        mappings = [record.get(name) for name in ("config", "versions", "models")]
+        mappings += mappings[-1].values() if isinstance(mappings[-1], dict) else ()
+        if not all(isinstance(mapping, dict) for mapping in mappings) or "git_commit" not in record:
             raise UsageError(f"{path}: not the record of a run (config, models, versions and git_commit)")
         return record
 
     def read_table(self, name: str, columns: Iterable[str] = ()) -> pd.DataFrame:
-        """A table. Raises UsageError, naming it, if it is not there, none, or lacks some of `columns`."""
+        """A table. Raises UsageError, naming it, if it is not there, not a table, or lacks some of `columns`."""
         path = self.path / name
         if not path.is_file():
             raise UsageError(f"{self.path}: no {name} there; is it a run folder, and did its run finish?")
-        # An empty cell of a text column is an empty text; of a number, "not defined here".
-        texts = {
-            column: str
-            for column in (
-                "task",
-                "given",
-                "model",
-                "model_a",
-                "model_b",
-                "suite",
-                "reference",
-                "metric",
-                "version",
-                "track",
-                "timebase",
-                "embedding",
-                "sample",
-                "reason",
-            )
-        }
+        texts = dict.fromkeys(TEXTS, str)
         # Only an empty cell is empty: a model may be called NA.
         empty = {column: [""] for column in NUMBERS}
         try:
@@ -111,10 +82,13 @@ class RunFolder:
             raise UsageError(f"{path}: not such a table, it has no column {', '.join(lacking)}")
         for column in table.columns.intersection([*NUMBERS, *COUNTS]):
             if len(table) and not pd.api.types.is_numeric_dtype(table[column]):
-                raise UsageError(f"{path}: damaged, its column {column} holds what is no number")
+                raise UsageError(f"{path}: damaged, its column {column} holds what is not a number")
+        if "timebase" in table:
+            table["timebase"] = table["timebase"].map(canonical_timebase)
         return table
 
 
+@dataclass(frozen=True)
 class ModelFolder:
     """The samples of one model in a run folder: WAVs of `length` samples at `rate` Hz.
 
@@ -122,34 +96,26 @@ class ModelFolder:
     made_by: the code that samples are made with, noted beside each that is added.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        stems: tuple[str, ...],
-        rate: int,
-        length: int,
-        songs: "ModelFolder | None" = None,
-        given: tuple[str, ...] = (),
-        made_by: str = "",
-    ):
-        self.path, self.stems, self.rate, self.length, self.given, self.made_by = (
-            path,
-            stems,
-            rate,
-            length,
-            given,
-            made_by,
-        )
-        self.made = tuple(stem for stem in stems if stem not in given)
-        self._songs = songs
+    path: Path
+    stems: tuple[str, ...]
+    rate: int
+    length: int
+    songs: "ModelFolder | None" = None
+    given: tuple[str, ...] = ()
+    made_by: str = ""
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The stems that the model makes."""
+        return tuple(stem for stem in self.stems if stem not in self.given)
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Note what the samples here come from. Raises UsageError if some are there that came from something else."""
         path, identity = self.path / "model.yaml", yaml.safe_load(yaml.safe_dump(dict(identity)))
         if path.is_file() and any(self.path.glob("*/*.wav")):
-            held = read_yaml(path)
-            if held != identity:
-                differs = sorted(key for key in held.keys() | identity.keys() if held.get(key) != identity.get(key))
+            known = read_yaml(path)
+            if known != identity:
+                differs = sorted(key for key in known.keys() | identity.keys() if known.get(key) != identity.get(key))
                 raise UsageError(
                     f"{self.path} holds samples of another run (its {', '.join(differs)} differ"
                     f"{'s' if len(differs) == 1 else ''}); choose another --out, or delete it"
@@ -185,39 +151,43 @@ class ModelFolder:
         rate, rows, files = int(sample.sample_rate), [], self.files(number)
         self._conversion_file(number).unlink(missing_ok=True)  # else one that is stopped here would count as whole
         for stem in self.given:
-            link_or_copy(self._songs.files(number)[stem], files[stem])
+            link_or_copy(self._given_files(number)[stem], files[stem])
         for stem in self.made:
             wave = _wave(stem, sample.stems[stem])
             # NaN becomes 0 in the published protocol; it is counted, since a model that makes it is broken.
-            done = audio.canonical(np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0), rate, self.rate, self.length)
+            finite = np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0)
+            canonical = audio.canonical(finite, rate, self.rate, self.length)
             rows.append(
                 {
                     "sample": f"{number:05d}",
                     "stem": stem,
                     "rate_in": rate,
                     "samples_in": len(wave),
-                    "cut": done.cut,
-                    "padded": done.padded,
+                    "cut": canonical.cut,
+                    "padded": canonical.padded,
                     "not_finite": int((~np.isfinite(wave)).sum()),
                     "made_by": self.made_by,
                 }
             )
-            audio.write_wav(files[stem], done.samples, self.rate)
+            audio.write_wav(files[stem], canonical.samples, self.rate)
         with whole_file(self._conversion_file(number)) as file:  # last: a sample that lacks it was not finished
             file.write(json.dumps(rows).encode())
 
     def read_given(self, number: int) -> StemSet:
         """The given stems of a sample, exactly as its songs' files hold them. Raises AudioError, naming the file."""
-        files = self._songs.files(number)
+        files = self._given_files(number)
         return StemSet(f"{number:05d}", {stem: audio.read(files[stem])[0] for stem in self.given}, self.rate)
 
     def conversions(self, n: int) -> pd.DataFrame:
-        """What was done to the first `n` samples, all there: a row a stem made.
+        """What was done to the first `n` samples, all there: one row per stem made.
 
         made_by: the code that made it; empty where that was not noted.
         """
-        rows = [row for number in range(n) for row in self._conversion(number)]
+        rows = [row for number in range(n) for row in self._conversion(number) or ()]
         return pd.DataFrame([row | {"made_by": row.get("made_by", "")} for row in rows])
+
+    def _given_files(self, number: int) -> dict[str, Path]:
+        return self.songs.files(number) if self.songs else {}
 
     def _conversion(self, number: int) -> list[dict[str, Any]] | None:
         try:
@@ -230,17 +200,12 @@ class ModelFolder:
         return self.path / "conversions" / f"{number:05d}.json"
 
 
-def _wave(stem: str, wave: Any) -> np.ndarray:
-    """A stem as a generator gave it, as float32 [samples]. Raises MtbenchError, naming it, if it is none."""
+def _wave(stem: str, wave: Any) -> NDArray[np.float32]:
+    """A stem as a generator gave it, as float32 [samples]. Raises MtbenchError, naming it, if it is not audio."""
     try:
         wave = np.asarray(wave)
     except Exception as error:  # a tensor on a GPU, or anything else of a stranger's
-        raise MtbenchError(f"its {stem} is no array ({one_line(error)})") from None
+        raise MtbenchError(f"its {stem} is not an array ({one_line(error)})") from None
     if wave.ndim != 1 or not len(wave) or wave.dtype.kind != "f":
         raise MtbenchError(f"its {stem} is {wave.dtype} {list(wave.shape)}, not float [samples]")
     return wave.astype(np.float32, copy=False)
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with whole_file(path) as file:  # the name of a file may be no UTF-8
-        table.to_csv(file, index=False, lineterminator="\n", errors="backslashreplace")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtbench.metrics.tuning import tuning
+from mtbench.metrics.intonation import tuning
 
 RATE = 16000
 TIME = np.arange(4 * RATE) / RATE

@@ -9,7 +9,8 @@ frequency estimation using circular statistics" (ISMIR 2007).
 import numpy as np
 from numpy.typing import ArrayLike
 
-VERSION = "1"
+from mtbench.metrics.record import Metric, Tolerance
+
 WINDOW = 0.512  # s: partials a semitone apart are told apart from 80 Hz on
 BAND = (80.0, 2000.0)  # Hz
 FLOOR = 0.02  # of the loudest peak: what lies below is noise
@@ -34,3 +35,24 @@ def tuning(wave: ArrayLike, rate: int) -> float:
         return float("nan")
     mean = np.average(np.exp(2j * np.pi * 12 * np.log2(frequency[kept] / 440)), weights=weight)
     return float(abs(np.angle(mean)) * 50 / np.pi) if abs(mean) > AGREE else float("nan")
+
+
+METRICS = (
+    Metric(
+        name="tuning",
+        title="Tuning",
+        unit="cents",
+        direction=-1,
+        version="1",
+        needs="audio",
+        scope="track",
+        compute=tuning,
+        digits=1,
+        about="Distance of a track's partials from equal temperament at A = 440 Hz",
+        paper="Dressler and Streich, ISMIR 2007",
+        most=50.0,
+        tolerance=Tolerance(5.0, 0.0),
+        place=70,
+        skips=("drums",),
+    ),
+)

@@ -1,0 +1,55 @@
+"""The command line: one file per command, each thin. It reads options, calls one function, and prints.
+
+What a command needs that is slow to import, it imports when it runs, so that ``mtbench --help`` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+import mtbench
+from mtbench.cli.beats import beats
+from mtbench.cli.check import check
+from mtbench.cli.doctor import doctor
+from mtbench.cli.evaluate import evaluate
+from mtbench.cli.models import models, suites
+from mtbench.cli.run import run
+from mtbench.cli.show import show
+from mtbench.cli.site import site
+from mtbench.cli.terminal import console
+
+COMMANDS = {
+    "run": (run, "mtbench run --models synctrack,msg-ld -n 8 --out runs/demo"),
+    "eval": (evaluate, "mtbench eval runs/demo/audio/total/synctrack --reference band"),
+    "show": (show, "mtbench show runs/demo"),
+    "check": (check, "mtbench check results/baselines/band.json"),
+    "site": (site, "mtbench site results runs/demo --out public"),
+    "beats": (beats, "mtbench beats drums.wav song.mp3 --format json > beats.json"),
+    "models": (models, "mtbench models synctrack"),
+    "suites": (suites, "mtbench suites"),
+    "doctor": (doctor, "mtbench doctor"),
+}
+
+app = typer.Typer(
+    name="mtbench",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
+)
+for name, (command, example) in COMMANDS.items():
+    app.command(name=name, epilog=f"Example: [bold]{example}[/bold]")(command)
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """The benchmark for multi-track music generators."""
+    if version:
+        console.print(mtbench.__version__)
+        raise typer.Exit()
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,6 @@
+"""``python -m mtbench.cli``."""
+
+from mtbench.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""``mtbench doctor``."""
+
+import platform
+from importlib.metadata import version
+
+from rich.markup import escape
+from rich.table import Table
+
+import mtbench
+from mtbench.cli.models import suites, weights_in_words
+from mtbench.cli.terminal import console, guarded
+
+
+@guarded
+def doctor() -> None:
+    """Say what is installed, which weights and suites are there, and what to do about the rest."""
+    # These import torch, which takes seconds: not for --help.
+    import torch
+
+    from mtbench import beats, registry
+    from mtbench.cache import Cache
+    from mtbench.metrics.embeddings import missing
+
+    names = ("torch", "numpy", "scipy", "madmom", "soundfile")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    console.print(f"mtbench {mtbench.__version__}, Python {platform.python_version()}, {versions}")
+    gpus = "".join(f", cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))
+    console.print(f"devices: cpu ({torch.get_num_threads()} threads){gpus}")
+    console.print(f"beat networks: madmom's, SHA-256 {beats.identity()['weights_sha256'][:12]} (CC BY-NC-SA 4.0)")
+    compiled = "compiled by Numba" if beats.is_compiled() else "not compiled, ten times slower: install a working numba"
+    console.print(f"beat engine: {compiled}")
+    console.print(f"cache: {escape(str(Cache().path))} (MTBENCH_CACHE moves it)")
+    console.print("\n[bold]models[/bold]")
+    table = Table("model", "package", "tasks", "weights", box=None, header_style="bold")
+    band = registry.open_suite("band")
+    for name, point in registry.models().items():
+        try:
+            generator = registry.make_model(name, suite=band)
+            tasks, weights = ", ".join(sorted(generator.tasks)), weights_in_words(generator.provenance)
+        except Exception as error:  # one bad package must not hide the others
+            tasks, weights = "-", f"not ready: {error}"
+        package = point.dist.name if point.dist else point.module
+        table.add_row(*(escape(text) for text in (name, package, tasks, weights)))
+    console.print(table)
+    console.print("\n[bold]suites[/bold]")
+    suites()
+    console.print("\n[bold]embeddings[/bold]")
+    for name in registry.embeddings():
+        console.print(f"{name}: {escape(missing(name) or 'ready')}")
+    console.print("\n[bold]metrics[/bold]")
+    for metric in registry.metrics().values():
+        console.print(f"{metric.name} {metric.version}: {escape(metric.about)}")

@@ -1,0 +1,26 @@
+"""``mtbench site``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from mtbench.cli.terminal import console, guarded
+
+
+@guarded
+def site(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run folders, or folders that hold some, as results/ does with the published numbers.",
+            metavar="RUN...",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
+) -> None:
+    """Write the leaderboard: static pages that any host serves and that open from disk."""
+    from mtbench.report import site as pages  # imports pandas
+
+    console.print(f"wrote [bold]{escape(str(pages.write(runs, out)))}[/bold]")

@@ -1,0 +1,36 @@
+"""How pieces of work are carried out: in processes of one thread each, with progress, in order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import joblib
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from mtbench.errors import MtbenchError
+
+Item = TypeVar("Item")
+Product = TypeVar("Product")
+
+# Shows a stage of work to the user: stage(title, total) gives a function to call with the steps just finished and,
+# where one takes long, a word on what happens in it.
+Stage = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
+
+
+def in_processes(
+    title: str, work: Callable[[Sequence[Item]], list[Product]], items: Sequence[Item], at_once: int, stage: Stage
+) -> Iterator[Product]:
+    """What `work` makes of the items, in their order, as it becomes ready; few products are in memory at once.
+
+    at_once: items that one call of `work` gets. Raises MtbenchError if a process was killed.
+    """
+    chunks = [items[i : i + at_once] for i in range(0, len(items), at_once)]
+    with stage(title, len(items)) as advance, joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        workers = Parallel(n_jobs=min(joblib.cpu_count(), len(chunks)), return_as="generator", batch_size=1)
+        try:
+            for products in workers(delayed(work)(chunk) for chunk in chunks):
+                advance(len(products))
+                yield from products
+        except TerminatedWorkerError:
+            raise MtbenchError(f"{title}: a process was killed, perhaps for want of memory") from None

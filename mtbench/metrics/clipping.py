@@ -1,0 +1,33 @@
+"""The share of a mixture's samples that lie beyond full scale, where the published protocol clips them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.audio import mix
+from mtbench.metrics.record import Metric
+
+
+def clipped(stems: Mapping[str, NDArray[np.float32]], rate: int) -> float:
+    """Share in [0, 1] of the samples of the stems' sum whose magnitude is above 1; stems are float32 [samples]."""
+    return mix(list(stems.values()))[1]
+
+
+METRICS = (
+    Metric(
+        name="clipped",
+        title="Clipped",
+        unit="",
+        direction=0,
+        version="1",
+        needs="audio",
+        scope="clip",
+        compute=clipped,
+        digits=3,
+        about="Share of the mixture's samples beyond full scale",
+        most=1.0,
+        place=90,
+        track="mixture",
+    ),
+)

@@ -1,0 +1,172 @@
+"""What installed packages offer by entry point: models, suites, embeddings and metrics, mtbench's own among them.
+
+======================  ============================================================================
+group                   an entry point names
+======================  ============================================================================
+`mtbench.generators`    a factory, ``make(*, weights, device, suite, **options) -> Generator``
+`mtbench.suites`        a `SuiteFamily`
+`mtbench.embeddings`    a factory without arguments that returns an `Embedding`
+`mtbench.metrics`       a `Metric`
+======================  ============================================================================
+
+Names are listed without importing any package; what is asked for is imported then. docs/adding-a-model.md has examples.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import reprlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import mtbench.metrics
+from mtbench.errors import MtbenchError, UsageError, one_line, unknown_name
+from mtbench.folder import FolderModel
+from mtbench.generator import FIELDS, Generator
+from mtbench.metrics import Metric
+from mtbench.metrics.embeddings import EMBEDDING_NAMES, Embedding, embedding
+from mtbench.stems import FOLDER, Suite
+from mtbench.suites import SuiteFamily
+from mtbench.suites.folder import Folder
+
+
+def models() -> dict[str, EntryPoint]:
+    """The models that installed packages offer, by name, without importing any."""
+    return _points("mtbench.generators")
+
+
+def make_model(
+    name: str,
+    *,
+    suite: Suite,
+    weights: str | None = None,
+    device: str = "cpu",
+    options: Mapping[str, Any] | None = None,
+) -> Generator:
+    """Make the generator installed under `name`, or that of ``folder:PATH``.
+
+    Raises UsageError for a name that is not installed or options that its factory refuses, MtbenchError if its
+    package cannot be imported or its factory fails or returns what is not a Generator.
+    """
+    if name.startswith(FOLDER) and name != FOLDER:
+        if weights or options:
+            raise UsageError(f"model '{name}' takes neither weights nor options")
+        return FolderModel(name.removeprefix(FOLDER), suite)
+    points = models()
+    if name not in points:
+        raise unknown_name("model", name, [*points, f"{FOLDER}PATH"])
+    factory = _load("model", points[name])
+    arguments = dict(options or {})
+    if taken := sorted(arguments.keys() & {"weights", "device", "suite"}):
+        raise UsageError(f"model '{name}': {', '.join(taken)} cannot be among its options")
+    arguments |= {"weights": weights, "device": device, "suite": suite}
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model '{name}' does not take these options: {error}") from error
+    generator: Generator = _call("model", name, factory, arguments)
+    for field, (wanted, is_right) in FIELDS.items():
+        try:
+            value = getattr(generator, field)
+        except Exception as error:  # it may be a property
+            why = f"what its factory made is without {field} ({one_line(error)})"
+            raise MtbenchError(f"model '{name}': {why}") from error
+        if not is_right(value):
+            raise MtbenchError(f"model '{name}': its {field} is {reprlib.repr(value)}, not {wanted}")
+    return generator
+
+
+def open_suite(name: str) -> Suite:
+    """The suite of this name. Raises UsageError for an unknown name, or if its files are not where they should be."""
+    if name.startswith(FOLDER) and name != FOLDER:
+        return Folder(name.removeprefix(FOLDER))
+    points = _points("mtbench.suites")
+    family_name = name.partition("/")[0]
+    if family_name in points:
+        family = _suite_family(points[family_name])
+        if name in family.suites:
+            return family.open(name)
+        base, _, length = name.rpartition("/")
+        if lengths := {suite: s for suite, s in family.suites.items() if suite == base or suite.startswith(f"{base}/")}:
+            listed = ", ".join(f"{suite} ({seconds:g} s)" for suite, seconds in lengths.items())
+            raise UsageError(f"suite '{base}' has no clips of the length '{length}'; there are {listed}")
+    known = [suite for point in points.values() for suite in _suite_family(point).suites]
+    raise unknown_name("suite", name, [*known, f"{FOLDER}PATH"])
+
+
+def describe_suites() -> list[tuple[str, str, str]]:
+    """(name, what it is, where it is or what to do about it) of every suite."""
+    rows = [row for point in _points("mtbench.suites").values() for row in _suite_family(point).describe()]
+    return [*rows, (f"{FOLDER}PATH", "your own audio: a subfolder per stem, the same file names in each", "any folder")]
+
+
+def embeddings() -> list[str]:
+    """The names of the embeddings that there are: mtbench's own, then those of other packages."""
+    return [*EMBEDDING_NAMES, *_points("mtbench.embeddings")]
+
+
+@lru_cache(maxsize=None)
+def open_embedding(name: str) -> Embedding:
+    """The embedding of this name, ready to call; a process loads each network once.
+
+    Raises UsageError for an unknown name, MtbenchError where its package, files or weights are missing.
+    """
+    points = _points("mtbench.embeddings")
+    if name in EMBEDDING_NAMES:
+        return embedding(name)
+    if name not in points:
+        raise unknown_name("embedding", name, embeddings())
+    opened: Embedding = _call("embedding", name, _load("embedding", points[name]), {})
+    return opened
+
+
+@lru_cache(maxsize=1)
+def metrics() -> dict[str, Metric]:
+    """Every metric by name, in the order of tables: those of `mtbench.metrics`, then those of other packages.
+
+    Raises MtbenchError for an entry point that cannot be imported, is not a Metric, or takes the name of another.
+    """
+    records = [
+        record
+        for module in pkgutil.iter_modules(mtbench.metrics.__path__)
+        for record in getattr(importlib.import_module(f"mtbench.metrics.{module.name}"), "METRICS", ())
+    ]
+    for point in _points("mtbench.metrics").values():
+        record = _load("metric", point)
+        if not isinstance(record, Metric):
+            raise MtbenchError(f"metric '{point.name}': {point.value} is {type(record).__name__}, not a Metric")
+        records.append(record)
+    by_name = {record.name: record for record in sorted(records, key=lambda record: (record.place, record.name))}
+    if len(by_name) < len(records):
+        names = [record.name for record in records]
+        raise MtbenchError(f"two metrics are called '{next(name for name in names if names.count(name) > 1)}'")
+    return by_name
+
+
+def _points(group: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def _load(kind: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        raise MtbenchError(f"{kind} '{point.name}': {point.value} cannot be imported ({one_line(error)})") from error
+
+
+def _call(kind: str, name: str, factory: Any, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return factory(**arguments)
+    except MtbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise MtbenchError(f"{kind} '{name}': cannot be made ({one_line(error)})") from error
+
+
+def _suite_family(point: EntryPoint) -> SuiteFamily:
+    family = _load("suite", point)
+    if not isinstance(family, SuiteFamily):
+        raise MtbenchError(f"suite '{point.name}': {point.value} is {type(family).__name__}, not a SuiteFamily")
+    return family

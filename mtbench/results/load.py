@@ -1,0 +1,80 @@
+"""Reading a finished run back from its folder."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mtbench.errors import UsageError
+from mtbench.results.keys import COMPARISON_COLUMNS, KEY, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.results.store import RunFolder
+from mtbench.settings import TIMEBASES
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run as its folder holds it.
+
+    record: run.yaml. scores, comparisons: SCORE_COLUMNS, COMPARISON_COLUMNS; comparisons has no rows where nothing was
+    compared. samples (SAMPLE_COLUMNS) and failures are None where the folder has none, as under ``results/``, which may
+    keep the scores alone.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    scores: pd.DataFrame
+    comparisons: pd.DataFrame
+    samples: pd.DataFrame | None
+    failures: pd.DataFrame | None
+
+    @property
+    def provenances(self) -> Mapping[str, Mapping[str, Any]]:
+        """{model: what its samples depend on}."""
+        provenances: Mapping[str, Mapping[str, Any]] = self.record["models"]
+        return provenances
+
+    @property
+    def suite_version(self) -> str:
+        """That of the run's suite; empty where it is not known."""
+        return str(self.record.get("suite_version", ""))
+
+
+def load_run(path: str | Path) -> FinishedRun:
+    """A finished run. Raises UsageError, naming the file, if there is none or it is damaged."""
+    files = RunFolder(path)
+    scores, record = _scores(files), files.read_record()
+    return FinishedRun(
+        files.path,
+        record,
+        scores,
+        _comparisons(files),
+        _optional(files, "samples.csv", SAMPLE_COLUMNS),
+        _optional(files, "failures.csv", ["model", "sample", "reason"]),
+    )
+
+
+def _scores(files: RunFolder) -> pd.DataFrame:
+    """scores.csv. Where the code of a run knew no standard errors, `se` is NaN."""
+    needed = [column for column in SCORE_COLUMNS if column != "se"]
+    table, path = files.read_table("scores.csv", needed), files.path / "scores.csv"
+    table = table.reindex(columns=[*SCORE_COLUMNS, *table.columns.difference(SCORE_COLUMNS)])
+    if table.empty:
+        raise UsageError(f"{path}: holds no scores")
+    if strange := set(table["timebase"]) - {"", *TIMEBASES}:
+        raise UsageError(f"{path}: damaged, its column timebase holds '{min(strange)}'")
+    # The suite and the versions are the run's: with two of them a table has one cell for two scores.
+    twice = table[table.duplicated([column for column in KEY if column not in ("suite", "version")])]
+    for row in twice.itertuples():
+        raise UsageError(f"{path}: not one run's, it has the {row.metric} of {row.model} twice")
+    return table
+
+
+def _comparisons(files: RunFolder) -> pd.DataFrame:
+    table = _optional(files, "comparisons.csv", COMPARISON_COLUMNS)
+    return pd.DataFrame(columns=COMPARISON_COLUMNS) if table is None else table
+
+
+def _optional(files: RunFolder, name: str, columns: Iterable[str]) -> pd.DataFrame | None:
+    return files.read_table(name, columns) if (files.path / name).is_file() else None

@@ -1,0 +1,280 @@
+"""From analysed clips to the tidy tables of a run: one value per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mtbench import stats
+from mtbench.metrics import Metric, frames_needed, mean_of_defined
+from mtbench.registry import metrics
+from mtbench.results.keys import (
+    BEAT_COLUMNS,
+    COLUMN,
+    COMPARISON_COLUMNS,
+    KEY,
+    NAN,
+    SAMPLE_COLUMNS,
+    SCORE_COLUMNS,
+    plain_key,
+)
+from mtbench.settings import Decode
+
+if TYPE_CHECKING:
+    from mtbench.analysis import Analysis
+
+Floats = NDArray[np.float64]
+
+
+class Origin(NamedTuple):
+    """What all scores of a row have in common. given: the given stems, joined by ``+``; suite: empty without one."""
+
+    task: str
+    given: str
+    model: str
+    suite: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The embeddings of a reference set.
+
+    label: its split, size and content hash. frames: {(embedding, track): float32 [n, dimension]}. versions: {embedding:
+    version}.
+    """
+
+    label: str
+    frames: Mapping[tuple[str, str], NDArray[np.float32]]
+    versions: Mapping[str, str]
+
+
+class FadTables(NamedTuple):
+    """FAD of a row: scores (SCORE_COLUMNS), what each clip does to them (SAMPLE_COLUMNS), notices to the user."""
+
+    scores: pd.DataFrame
+    per_clip: pd.DataFrame
+    notices: list[str]
+
+
+def pool(analyses: Sequence[Analysis], embedding: str, track: str) -> NDArray[np.float32]:
+    """The frames of one track of all clips, float32 [frames, dimension]."""
+    return np.concatenate([clip.embeddings[embedding][track] for clip in analyses])
+
+
+def sample_table(analyses: Sequence[Analysis], windows: Sequence[float], origin: Origin) -> pd.DataFrame:
+    """A row per clip, track, metric and setting (SAMPLE_COLUMNS).
+
+    windows: of the metrics that have one, in s. The given stems, which no model made, count in what is measured across
+    stems; of the metrics of a stem only those that are `of_given` measure them. Clips with an error have no row.
+    """
+    given = origin.given.split("+")
+    rows = [
+        (score.metric.name, score.metric.version, score.track, *score.decode, score.window, clip.id, score.value)
+        for clip in analyses
+        if not clip.error
+        for score in (*_scores_of_audio(clip, given), *_scores_of_beats(clip, given, windows))
+    ]
+    columns = ["metric", "version", "track", "fps", "transition_lambda", "timebase", "window", "sample", "value"]
+    table = pd.DataFrame(rows, columns=columns).assign(reference="", embedding="", **origin._asdict())
+    return table[SAMPLE_COLUMNS]
+
+
+class _Score(NamedTuple):
+    metric: Metric
+    track: str
+    value: float
+    decode: Decode = Decode(NAN, NAN, "")
+    window: float = NAN
+
+
+def _scores_of_audio(clip: Analysis, given: Sequence[str]) -> Iterator[_Score]:
+    records = [metrics()[name] for name in clip.of_audio]
+    for metric in sorted(records, key=lambda metric: metric.scope):  # clips before tracks
+        for track, value in clip.of_audio[metric.name].items():
+            if metric.scope == "clip" or _is_measured(metric, track, given):
+                yield _Score(metric, track, value)
+
+
+def _scores_of_beats(clip: Analysis, given: Sequence[str], windows: Sequence[float]) -> Iterator[_Score]:
+    records = [metric for metric in metrics().values() if metric.needs == "beats"]
+    of_tracks = [metric for metric in records if metric.scope == "track"]
+    across = [metric for metric in records if metric.scope == "clip" and not metric.windowed]
+    windowed = [metric for metric in records if metric.scope == "clip" and metric.windowed]
+    for decode, beats in clip.beats.items():
+        times = {stem: array[:, 0] for stem, array in beats.items()}
+        for stem, track_times in times.items():
+            for metric in of_tracks:
+                if _is_measured(metric, stem, given):
+                    yield _Score(metric, stem, metric.compute(track_times), decode)
+        for metric in across:
+            yield _Score(metric, metric.track, metric.compute(times, clip.duration), decode)
+        for window in windows:
+            for metric in windowed:
+                yield _Score(metric, metric.track, metric.compute(times, clip.duration, window), decode, window)
+
+
+def _is_measured(metric: Metric, stem: str, given: Sequence[str]) -> bool:
+    return stem not in metric.skips and (metric.of_given or stem not in given)
+
+
+def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Means of a sample table over its clips (SCORE_COLUMNS), of which there were `n`, with 95% intervals.
+
+    Files first, then stems, as published: the row `all` of IRS (and of live stems) is the plain mean over the
+    stems that have a value. se and interval as `stats.interval` has them.
+    """
+    grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
+    table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
+    table[["se", "ci_low", "ci_high"]] = [
+        _spread(values.to_numpy(), key[KEY.index("metric")]) for key, values in grouped
+    ]
+    without_track = [column for column in KEY if column != "track"]
+    per_stem = table[table["metric"].isin(_over_stems())]
+    over_stems = per_stem.groupby(without_track, dropna=False, sort=False)
+    overall = over_stems.agg(value=("value", mean_of_defined)).reset_index()
+    of_stems = samples[samples["metric"].isin(_over_stems())].groupby(without_track, dropna=False, sort=False)
+    clips = [stems.pivot(index="sample", columns="track", values="value").to_numpy() for _, stems in of_stems]
+    overall["n_scored"] = [int(np.isfinite(values).any(axis=1).sum()) for values in clips]
+    overall[["se", "ci_low", "ci_high"]] = np.reshape(
+        [_spread(values, metric) for values, metric in zip(clips, overall["metric"])], (-1, 3)
+    )
+    table = pd.concat([table, overall.assign(track="all")], ignore_index=True)
+    return table.assign(n=n)[SCORE_COLUMNS]
+
+
+def fad_tables(analyses: Sequence[Analysis], reference: Reference, origin: Origin) -> FadTables:
+    """FAD of each embedding and track that the reference has, and what each clip does to it (`stats.fad_per_clip`).
+
+    With too few frames for the embedding's dimension the value is NaN, and a notice says how many it takes.
+    """
+    scored = [clip for clip in analyses if not clip.error]
+    rows, tables, notices = [], [], []
+    for (embedding, track), frames in reference.frames.items():
+        clips = [clip.embeddings[embedding][track] for clip in scored]
+        key = _fad_key(origin, reference, embedding, track)
+        counts = {"the model has": sum(map(len, clips)), "the reference has": len(frames)}
+        needed = frames_needed(frames.shape[1])
+        few = [f"{side} {count}" for side, count in counts.items() if count < needed]
+        if few:
+            notices.append(
+                f"FAD ({embedding}) needs at least {needed} frames on each side, {' and '.join(few)}: left empty"
+            )
+            value, spread = NAN, (NAN, NAN, NAN)
+        else:
+            per_clip = stats.fad_per_clip(clips, frames)
+            # Their mean is FAD; where that is 0, rounding may leave it some 1e-17 below.
+            value, spread = max(float(per_clip.mean()), 0.0), _spread(per_clip, "fad")
+            tables.append(pd.DataFrame({**key, "sample": [clip.id for clip in scored], "value": per_clip}))
+        n_scored = 0 if few else len(scored)
+        rows.append([*key.values(), value, *spread, len(analyses), n_scored])
+    per_clip_table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=SAMPLE_COLUMNS)
+    scores = pd.DataFrame(rows, columns=[*KEY, "value", "se", "ci_low", "ci_high", "n", "n_scored"])
+    return FadTables(scores[SCORE_COLUMNS], per_clip_table[SAMPLE_COLUMNS], list(dict.fromkeys(notices)))
+
+
+def _fad_key(origin: Origin, reference: Reference, embedding: str, track: str) -> dict[str, Any]:
+    key = {
+        **origin._asdict(),
+        "reference": reference.label,
+        "metric": "fad",
+        "version": metrics()["fad"].version,
+        "track": track,
+        "fps": NAN,
+        "transition_lambda": NAN,
+        "window": NAN,
+        "timebase": "",
+        "embedding": f"{embedding}@{reference.versions[embedding]}",
+    }
+    return {column: key[column] for column in KEY}
+
+
+def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of models under every key (COMPARISON_COLUMNS): model_a minus model_b, with interval and p-value.
+
+    `samples` are sample tables of all models, and what each clip does to FAD. In arrangement the samples of a number
+    have the same stems given and are paired; in total generation they share nothing. p_adjusted is Holm's correction
+    over the pairs of one key.
+    """
+    per_stem = samples[samples["metric"].isin(_over_stems())]
+    samples = pd.concat(
+        [samples.assign(stem=""), per_stem.assign(stem=per_stem["track"], track="all")], ignore_index=True
+    )
+    tables = []
+    for key, of_key in samples.groupby(COLUMN, dropna=False, sort=False):
+        cells = dict(zip(COLUMN, key))
+        clips = of_key.pivot(index="sample", columns=["model", "stem"], values="value")
+        models, paired = list(dict.fromkeys(of_key["model"])), cells["task"] == "arrangement"
+        of_model = {model: clips[model].to_numpy() for model in models}
+        if paired:
+            differences = [stats.paired_difference(of_model[a], of_model[b]) for a, b in combinations(models, 2)]
+        else:
+            resampled = {model: stats.resample(values) for model, values in of_model.items()}
+            differences = [stats.difference(resampled[a], resampled[b]) for a, b in combinations(models, 2)]
+        table = pd.DataFrame(differences, columns=["difference", "ci_low", "ci_high", "p"])
+        table["model_a"], table["model_b"] = zip(*combinations(models, 2)) if differences else ((), ())
+        tables.append(table.assign(**cells, p_adjusted=stats.holm(table["p"]), paired=paired)[COMPARISON_COLUMNS])
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COMPARISON_COLUMNS)
+
+
+def rank(table: pd.DataFrame, comparisons: pd.DataFrame) -> pd.Series:
+    """The rank of each row of `table` (SCORE_COLUMNS, of the models to be ranked) under its key: `stats.ranks`.
+
+    Who is better is said by the difference that was compared: where clips pair up, it is over those that both have, and
+    may be the reverse of the two values' own. NaN where a model was tested against no other, as one without a value or
+    with a single clip, where a metric has no better side, or is not installed.
+    """
+    decided: dict[tuple[Any, ...], list[tuple[str, str, float, float]]] = {}
+    named = (*COLUMN, "model_a", "model_b", "difference", "p_adjusted")
+    for *key, a, b, difference, p in zip(*(comparisons[name] for name in named)):
+        decided.setdefault(plain_key(key), []).append((a, b, difference, p))
+    columns: dict[tuple[Any, ...], list[int]] = {}
+    for place, key in enumerate(zip(*(table[name] for name in COLUMN))):
+        columns.setdefault(plain_key(key), []).append(place)
+    ranks, models = np.full(len(table), NAN), table["model"].to_numpy()
+    directions = {name: metric.direction for name, metric in metrics().items()}
+    for key, places in columns.items():
+        direction = directions.get(key[COLUMN.index("metric")], 0)
+        if direction and len(places) > 1 and key in decided:
+            ranks[places] = _ranks_of_column(list(models[places]), decided[key], direction)
+    return pd.Series(ranks, index=table.index)
+
+
+def _ranks_of_column(models: list[str], pairs: Iterable[tuple[str, str, float, float]], direction: int) -> Floats:
+    row = {model: i for i, model in enumerate(models)}
+    differences, p_of = np.full((2, len(models), len(models)), NAN)
+    for a, b, difference, p in pairs:
+        if a in row and b in row:
+            differences[row[a], row[b]], differences[row[b], row[a]] = difference, -difference
+            p_of[row[a], row[b]] = p_of[row[b], row[a]] = p
+    return stats.ranks(differences, p_of, direction)
+
+
+def beat_table(analyses: Sequence[Analysis]) -> pd.DataFrame:
+    """Every beat of every stem (BEAT_COLUMNS): its time in s and its position in the bar (1 is the downbeat)."""
+    rows = [
+        (clip.id, stem, *decode, time, int(position))
+        for clip in analyses
+        for decode, beats in clip.beats.items()
+        for stem, array in beats.items()
+        for time, position in array
+    ]
+    return pd.DataFrame(rows, columns=BEAT_COLUMNS)
+
+
+def _over_stems() -> list[str]:
+    """Metrics of a stem whose row `all` is the mean over stems."""
+    return [name for name, metric in metrics().items() if metric.over_stems]
+
+
+def _spread(clips: Floats, metric: str) -> tuple[float, float, float]:
+    """se, ci_low and ci_high of the score of [n] or [n, stems]; the interval ends where the metric does."""
+    resampled = stats.resample(clips)
+    low, high = np.clip(stats.interval(resampled), 0.0, metrics()[metric].most)
+    return resampled.se, low, high

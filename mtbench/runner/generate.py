@@ -1,0 +1,113 @@
+"""Making the samples that are missing. A model that fails has a line in the run's report; the others go on."""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from mtbench import audio
+from mtbench.errors import MtbenchError, one_line
+from mtbench.execute import Stage
+from mtbench.files import whole_file
+from mtbench.generator import Generator
+from mtbench.results.store import ModelFolder
+from mtbench.runner.plan import Batch, Plan
+from mtbench.stems import Songs, StemSet
+
+
+class Failure(NamedTuple):
+    """The number of the first sample that could not be made, and why."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A batch whose samples are there, or the failure that stopped it."""
+
+    batch: Batch
+    failure: Failure | None
+
+
+def generate(plan: Plan, stage: Stage) -> Iterator[Generated]:
+    """Make what is missing of every batch, in order."""
+    if plan.given_songs:
+        _keep_songs(plan.heldout, plan.given_songs, plan.config.n, stage)
+    for batch in plan.batches:
+        given = None
+        if batch.assignment.given:
+            load = partial(_given, batch.folder, plan.heldout, plan.config.n)
+            given = Songs(range(len(plan.heldout)), load)
+        yield Generated(batch, _generate_batch(batch, given, plan.config.n, plan.config.seed, stage))
+
+
+def _keep_songs(songs: Songs, folder: ModelFolder, n: int, stage: Stage) -> None:
+    """Write the songs whose stems are given that are not there yet: every subset and model reads them."""
+    missing = [i for i in range(n) if not folder.has(i)]
+    with stage("given songs", n) as advance:
+        advance(n - len(missing))
+        for i in missing:
+            folder.add(i, songs[i])
+            advance(1)
+
+
+def _given(folder: ModelFolder, songs: Songs, kept: int, number: int) -> StemSet:
+    """The stems of song `number` that are given: as the disk holds the first `kept` songs, and the others would be read
+    back from it.
+
+    A network that mixes the samples of a batch looks at what the ones after the last asked for are given.
+    """
+    if number < kept:
+        return folder.read_given(number)
+    song = songs[number]
+    waves = {
+        stem: audio.canonical(song.stems[stem], song.sample_rate, folder.rate, folder.length).samples
+        for stem in folder.given
+    }
+    return StemSet(f"{number:05d}", {stem: audio.to_float(wave) for stem, wave in waves.items()}, folder.rate)
+
+
+def _generate_batch(batch: Batch, given: Songs | None, n: int, seed: int, stage: Stage) -> Failure | None:
+    generator, folder = batch.row.generator, batch.folder
+    missing = [i for i in range(n) if not folder.has(i)]
+    trace = folder.path / "error.txt"
+    trace.unlink(missing_ok=True)
+    with stage(f"generate {batch.title}", n) as advance:
+        advance(n - len(missing))
+        if hasattr(generator, "on_step"):
+            generator.on_step = lambda step, steps: advance(0, f"(step {step} of {steps})")
+        for first, count in _stretches(missing):
+            samples = _samples(generator, count, folder.made, given, seed, first)
+            for number in range(first, first + count):
+                try:
+                    sample = next(samples)
+                except StopIteration:
+                    return Failure(number, f"asked for the samples {first} to {first + count - 1}, it stopped before")
+                except (Exception, SystemExit) as error:
+                    with whole_file(trace) as file:
+                        file.write(traceback.format_exc().encode(errors="backslashreplace"))
+                    return Failure(number, f"{one_line(error)} (its traceback: {trace})")
+                try:
+                    folder.add(number, sample)
+                except MtbenchError as error:
+                    return Failure(number, str(error))
+                advance(1)
+    return None
+
+
+def _samples(
+    generator: Generator, n: int, stems: Sequence[str], given: Sequence[StemSet] | None, seed: int, start: int
+) -> Iterator[StemSet]:
+    # It is called within next(), so that all it raises is met there.
+    yield from generator.generate(n, stems, given=given, seed=seed, start=start)
+
+
+def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first, count) of each unbroken stretch of ascending numbers."""
+    start = 0
+    for i in range(1, len(numbers) + 1):
+        if i == len(numbers) or numbers[i] != numbers[i - 1] + 1:
+            yield numbers[start], i - start
+            start = i

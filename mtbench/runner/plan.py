@@ -1,0 +1,350 @@
+"""What a run is to do, worked out and checked before anything is made: every usage error is raised here."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtbench import registry
+from mtbench.analysis import Clip, Request, clip_of_files
+from mtbench.cache import Cache
+from mtbench.config import Grid, Model, RunConfig, folder_row, generated_stems
+from mtbench.controls import CONTROLS
+from mtbench.errors import UsageError
+from mtbench.files import check_writable
+from mtbench.generator import Generator
+from mtbench.results.store import ModelFolder, RunFolder
+from mtbench.results.tables import Origin
+from mtbench.runner.code import SOURCE, code_of, git_commit
+from mtbench.stems import SAMPLE_RATE, STEMS, Songs, Suite
+from mtbench.suites.folder import StemFolder, stem_folder
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What models are asked for: the stems `made` beside those `given`. With none given it is total generation."""
+
+    made: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        return "arrangement" if self.given else "total"
+
+    @property
+    def folder(self) -> str:
+        return f"{self.task}-{'+'.join(self.given)}" if self.given else self.task
+
+    def title(self, row: str) -> str:
+        """A model in what is said to the user."""
+        return f"{row} ({'+'.join(self.made)} beside {'+'.join(self.given)})" if self.given else row
+
+    def origin(self, row: str, suite: Suite | None) -> Origin:
+        return Origin(self.task, "+".join(self.given), row, suite.name if suite else "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the tables: a model that is ready to generate. code: what its samples are made by."""
+
+    model: Model
+    generator: Generator
+    code: str
+
+    @property
+    def name(self) -> str:
+        return self.model.row
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples that one row is to make for one assignment, and the folder that holds them."""
+
+    row: Row
+    assignment: Assignment
+    folder: ModelFolder
+
+    @property
+    def title(self) -> str:
+        return self.assignment.title(self.row.name)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, checked. given_songs: where the songs whose stems are given lie, in arrangement."""
+
+    config: RunConfig
+    suite: Suite
+    reference: Songs
+    heldout: Songs
+    rows: tuple[Row, ...]
+    batches: tuple[Batch, ...]
+    given_songs: ModelFolder | None
+    target: RunFolder
+    cache: Cache
+    commit: str | None  # of mtbench's own code
+    notices: tuple[str, ...]
+
+    @property
+    def sums(self) -> dict[str, tuple[str, ...]]:
+        """{track: stems} of the sums that are embedded: where one stem is made alone, its own embedding is there."""
+        assignments = [batch.assignment for batch in self.batches]
+        return {"+".join(a.made): a.made for a in assignments if a.given and len(a.made) > 1}
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """A folder of stems to score, checked. suite, reference: None where there is nothing to measure FAD against."""
+
+    path: Path
+    row: str
+    stems: StemFolder
+    clips: list[Clip]
+    request: Request
+    suite: Suite | None
+    reference: Songs | None
+    target: RunFolder
+    cache: Cache
+    settings: Mapping[str, Any]  # as run.yaml has them
+
+
+def default_folder(config: RunConfig) -> Path:
+    """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun resumes."""
+    identity = json.dumps(
+        [
+            config.suite,
+            config.task,
+            config.subsets,
+            config.seed,
+            [model.model_dump(mode="json") for model in config.models],
+        ]
+    )
+    suite = config.suite.replace("/", "-").replace(":", "-").strip("-")[-60:]
+    return Path("runs") / f"{suite}-{_short_hash(identity)}"
+
+
+def default_eval_folder(path: Path) -> Path:
+    """``runs/eval-<name>-<hash>``: another one for a folder of the same name elsewhere."""
+    path = path.resolve()
+    return Path("runs") / f"eval-{path.name[-60:]}-{_short_hash(str(path))}"
+
+
+def check_folder() -> Path:
+    """``runs/check-<date>-<time>``: a new one, so that nothing in it was made by other code than today's."""
+    return Path("runs") / f"check-{datetime.now():%Y%m%d-%H%M%S-%f}"
+
+
+def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan:
+    """Check everything that a run needs, and claim its folders.
+
+    Raises UsageError for names, options or a folder that do not fit, MtbenchError for a package that does not load.
+    """
+    suite = registry.open_suite(config.suite)
+    assignments = _assignments(config, suite)
+    for name in config.embeddings:
+        registry.open_embedding(name)
+    _check_device(device)
+    reference, heldout = suite.reference(), suite.heldout()
+    models = [model for model in config.models if len(heldout) >= _songs_needed(model)]
+    _check_songs(config, suite, heldout, models, any(assignment.given for assignment in assignments))
+    commit = git_commit(SOURCE)
+    rows = tuple(
+        Row(model, _make(model, suite, assignments, config.n, device), code_of(model.name, commit)) for model in models
+    )
+    target = RunFolder(folder)
+    check_writable(cache.path, "MTBENCH_CACHE moves the cache")
+    check_writable(target.path, "choose another --out")
+    given_songs = _given_songs(target, suite) if any(assignment.given for assignment in assignments) else None
+    batches = tuple(
+        _batch(row, assignment, target, suite, given_songs, config.seed)
+        for assignment in assignments
+        for row in rows
+        if assignment.task in row.generator.tasks  # else it is a control, or it would have been refused
+    )
+    few = "no songs" if not len(heldout) else "one song"
+    absent = [
+        f"suite '{suite.name}' holds {few} outside its reference, so there is no control '{model.row}'"
+        for model in config.models
+        if model not in models
+    ]
+    notices = (*reference.notices, *heldout.notices, *absent)
+    return Plan(config, suite, reference, heldout, rows, batches, given_songs, target, cache, commit, notices)
+
+
+def plan_evaluation(
+    path: Path, reference: str | None, grid: Grid, embeddings: Sequence[str], folder: Path, cache: Cache
+) -> EvaluationPlan:
+    """Check everything that scoring a folder of stems needs.
+
+    Raises UsageError for a folder or suite that is not there, a folder without a complete clip, or an output folder
+    that holds a run.
+    """
+    stems = stem_folder(path)
+    if (folder / "audio").exists():
+        raise UsageError(f"{folder} is the folder of a run, whose scores this would replace; choose another --out")
+    suite = registry.open_suite(reference) if reference else None
+    embeddings = tuple(embeddings) if suite else ()
+    for name in embeddings:
+        registry.open_embedding(name)
+    if not stems.clips:
+        raise UsageError(f"{path}: no clip is complete; {stems.left_out}")
+    rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
+    target = RunFolder(folder)
+    check_writable(cache.path, "MTBENCH_CACHE moves the cache")
+    check_writable(target.path, "choose another --out")
+    return EvaluationPlan(
+        path,
+        folder_row(path),
+        stems,
+        [clip_of_files(name, files, rate, length) for name, files in stems.clips.items()],
+        Request(rate, grid.decodes(), metrics_of_audio(), embeddings),
+        suite,
+        suite.reference() if suite else None,
+        target,
+        cache,
+        {
+            "eval": str(path),
+            "reference": reference,
+            "grid": grid.model_dump(mode="json"),
+            "embeddings": list(embeddings),
+        },
+    )
+
+
+def evaluated_stems() -> Assignment:
+    """What a folder that is evaluated holds."""
+    return Assignment(STEMS)
+
+
+def metrics_of_audio() -> tuple[str, ...]:
+    """The names of the metrics that are worked out from the audio itself."""
+    return tuple(name for name, metric in registry.metrics().items() if metric.needs == "audio")
+
+
+def plain(value: Any, depth: int = 8) -> Any:
+    """A stranger's provenance as plain values that YAML holds and that equal themselves; what else it has becomes
+    the name of its type."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and isfinite(value):
+        return float(value)
+    if isinstance(value, (str, float, Path)):
+        return str(value)
+    if isinstance(value, Mapping) and depth:
+        return {str(key): plain(inner, depth - 1) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)) and depth:
+        return [plain(inner, depth - 1) for inner in value]
+    if isinstance(value, (set, frozenset)) and depth:
+        return sorted(str(plain(inner, depth - 1)) for inner in value)
+    return type(value).__name__
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _assignments(config: RunConfig, suite: Suite) -> list[Assignment]:
+    if config.task == "total":
+        return [Assignment(suite.stems)]
+    subsets = generated_stems(config.subsets, suite.stems)
+    return [Assignment(made, tuple(stem for stem in suite.stems if stem not in made)) for made in subsets]
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
+        raise UsageError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from None
+
+
+def _songs_needed(model: Model) -> int:
+    """Held-out songs without which there is no such control."""
+    needed = (c.songs for c in CONTROLS.values() if c.model == model.name and c.options == model.options)
+    return max(needed, default=0)
+
+
+def _check_songs(
+    config: RunConfig, suite: Suite, heldout: Songs, models: Sequence[Model], is_arrangement: bool
+) -> None:
+    if is_arrangement and not len(heldout):
+        raise UsageError(
+            f"suite '{suite.name}' holds no songs outside its reference to be given; a folder suite takes them "
+            "from heldout/ beside reference/"
+        )
+    if len(heldout) < config.n and (is_arrangement or any(map(_songs_needed, models))):
+        use = "to be given" if is_arrangement else "for the control 'heldout'"
+        raise UsageError(
+            f"suite '{suite.name}' holds {len(heldout)} songs outside its reference {use}, and {config.n} "
+            f"samples per model are asked for: give -n {len(heldout)} or less"
+        )
+
+
+def _make(model: Model, suite: Suite, assignments: Sequence[Assignment], n: int, device: str) -> Generator:
+    generator = registry.make_model(
+        model.name, suite=suite, weights=model.weights, device=device, options=model.options
+    )
+    needed = {stem for assignment in assignments for stem in assignment.made}
+    if missing := [stem for stem in suite.stems if stem in needed and stem not in generator.stems]:
+        raise UsageError(f"model '{model.row}' cannot make the stems {', '.join(missing)} of suite '{suite.name}'")
+    lacking = {assignment.task for assignment in assignments} - set(generator.tasks)
+    if lacking and model.row not in CONTROLS:
+        is_arrangement = any(assignment.given for assignment in assignments)
+        leave_out = is_arrangement and lacking == {"total"}
+        remedy = "; leave the subset of all stems out with --subsets" if leave_out else ""
+        raise UsageError(
+            f"model '{model.row}' cannot do the task '{min(lacking)}' (it does "
+            f"{', '.join(sorted(generator.tasks))}){remedy}"
+        )
+    available = getattr(generator, "available", n)
+    if n > available:
+        raise UsageError(
+            f"model '{model.row}' has {available} samples, and {n} are asked for: give -n {available} or less"
+        )
+    return generator
+
+
+def _given_songs(target: RunFolder, suite: Suite) -> ModelFolder:
+    folder = ModelFolder(target.path / "audio" / "songs", suite.stems, suite.sample_rate, suite.n_samples)
+    folder.claim({"songs": "held out", "suite": suite.name, "suite_version": suite.version})
+    return folder
+
+
+def _batch(
+    row: Row, assignment: Assignment, target: RunFolder, suite: Suite, given_songs: ModelFolder | None, seed: int
+) -> Batch:
+    folder = ModelFolder(
+        target.path / "audio" / assignment.folder / row.name,
+        suite.stems,
+        suite.sample_rate,
+        suite.n_samples,
+        given_songs,
+        assignment.given,
+        row.code,
+    )
+    folder.claim(
+        {
+            "model": row.model.name,
+            "task": assignment.task,
+            "suite": suite.name,
+            "suite_version": suite.version,
+            "seed": seed,
+            "options": plain(row.model.options),
+            "stems": list(suite.stems),
+            "sample_rate": suite.sample_rate,
+            "n_samples": suite.n_samples,
+            "generator_sample_rate": int(row.generator.sample_rate),
+            "provenance": plain(row.generator.provenance),
+        }
+    )
+    return Batch(row, assignment, folder)

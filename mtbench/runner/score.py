@@ -1,0 +1,72 @@
+"""The tables of one row, from its analysed clips."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mtbench.analysis import Analysis
+from mtbench.results.keys import FAILURE_COLUMNS
+from mtbench.results.tables import Origin, Reference, beat_table, fad_tables, sample_table, score_table
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a row's clips give: tables of scores, samples, FAD per clip, beats and failures; notices to the user.
+
+    `scores` is empty if no clip can be scored.
+    """
+
+    title: str
+    scores: pd.DataFrame
+    samples: pd.DataFrame
+    fad_per_clip: pd.DataFrame
+    beats: pd.DataFrame
+    failures: pd.DataFrame
+    notices: list[str]
+
+
+def score(
+    title: str, analyses: Sequence[Analysis], reference: Reference | None, origin: Origin, windows: Sequence[float]
+) -> Scored:
+    """Score a row. title: the row in notices; windows: of CBS, in s."""
+    errors = {clip.id: clip.error for clip in analyses if clip.error}
+    failures = failure_table(errors, origin)
+    if len(errors) == len(analyses):
+        nothing = pd.DataFrame()
+        return Scored(title, nothing, nothing, nothing, beat_table([]), failures, [])
+    notices = [f"{title}: clip {name} not scored: {error}" for name, error in errors.items()]
+    samples = sample_table(analyses, windows, origin)
+    scores, fad_per_clip = score_table(samples, len(analyses)), pd.DataFrame()
+    if reference:
+        fad = fad_tables(analyses, reference, origin)
+        scores, fad_per_clip = pd.concat([fad.scores, scores], ignore_index=True), fad.per_clip
+        notices += [f"{title}: {notice}" for notice in fad.notices]
+    beats = beat_table([clip for clip in analyses if not clip.error])
+    return Scored(title, scores, samples, fad_per_clip, beats, failures, notices)
+
+
+def failure_table(reasons: Mapping[str, str], origin: Origin) -> pd.DataFrame:
+    """failures.csv of a row: {sample: reason} of what could not be made or scored."""
+    rows = [
+        {
+            "task": origin.task,
+            "given": origin.given,
+            "model": origin.model,
+            "suite": origin.suite,
+            "sample": sample,
+            "reason": reason,
+        }
+        for sample, reason in reasons.items()
+    ]
+    return pd.DataFrame(rows, columns=FAILURE_COLUMNS)
+
+
+def nothing_scored(scored: Scored) -> str:
+    failures = scored.failures
+    return f"{scored.title}: none of its {len(failures)} clips can be scored; the first: {failures.iloc[0]['reason']}"
+
+
+def length_notices(title: str, cut: int, padded: int) -> list[str]:
+    counts = ((cut, "stems longer than the suite's clip were cut"), (padded, "shorter stems were zero-padded"))
+    return [f"{title}: {count} {what}" for count, what in counts if count]
