@@ -8,18 +8,18 @@ import pytest
 import soundfile
 from conftest import STEMS, clicks, write_clips
 
-from mtbench import audio, config, runner
+from mtbench import audio, config, execute, registry, runner
 from mtbench.config import generated_stems
 from mtbench.errors import UsageError
+from mtbench.files import link_or_copy
 from mtbench.folder import FolderModel
-from mtbench.generator import make
 from mtbench.metrics import fad
 from mtbench.metrics.embeddings import embedding
+from mtbench.registry import open_suite
+from mtbench.results.store import RunFolder
 from mtbench.stems import StemSet
-from mtbench.store import RunFolder
-from mtbench.suites import open_suite
 
-ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("true",)}
+ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("real",)}
 LETTERS = {"B": "bass", "D": "drums", "G": "guitar", "P": "piano"}
 
 
@@ -57,9 +57,9 @@ class progress:
 
 
 def run(fake, suite_folder, out, monkeypatch, **asked):
-    real = runner.generator.make
-    monkeypatch.setattr(runner.generator, "make", lambda name, **o: fake if name == "fake" else real(name, **o))
-    monkeypatch.setattr(runner.joblib, "cpu_count", lambda: 1)
+    real = registry.make_model
+    monkeypatch.setattr(registry, "make_model", lambda name, **o: fake if name == "fake" else real(name, **o))
+    monkeypatch.setattr(execute.joblib, "cpu_count", lambda: 1)
     base = {"task": "arrangement", "models": ["fake"], "suite": f"folder:{suite_folder}", "n": 4, "grid": ONE_SETTING}
     return runner.run(config.validate(base | asked, "test"), out, "cpu", progress)
 
@@ -170,7 +170,7 @@ def test_the_controls_bound_what_is_synchronous(arranged):
     _, result, _ = arranged
     value = lambda model, metric: rows(result, model=model, metric=metric, given=GIVEN_OF_BP, track="all")[
         "value"
-    ].item()  # noqa: E731
+    ].item()
     assert value("heldout", "cbd_mean") == pytest.approx(0.0, abs=1e-3)
     assert value("shuffled", "cbd_mean") > value("heldout", "cbd_mean")
     assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM beside 120
@@ -196,7 +196,7 @@ def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_f
             self.given = [given[i] for i in range(len(given))]
             return super().generate(n, stems, seed=seed, start=start)
 
-    monkeypatch.setattr(runner, "_analyse", stops)
+    monkeypatch.setattr(runner, "analyse_reference", stops)
     monkeypatch.setattr(runner, "_reference", lambda *_: None)
     songs, found = open_suite(f"folder:{suite_folder}").heldout(), {}
     for n in (1, 3, 4):
@@ -242,16 +242,14 @@ def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_p
 
 
 def test_given_stems_are_copied_where_files_cannot_have_two_names(suite_folder, tmp_path, monkeypatch):
-    from mtbench import store
-
     def refuses(*_):
         raise OSError
 
-    monkeypatch.setattr(store.os, "link", refuses)
-    monkeypatch.setattr(runner, "_analyse", stops)
+    monkeypatch.setattr(Path, "hardlink_to", refuses)
+    monkeypatch.setattr(runner, "analyse_reference", stops)
     (tmp_path / "song.wav").write_bytes(b"a song")
     for _ in range(2):  # in place of what is there, too
-        store._link(tmp_path / "song.wav", tmp_path / "below/given.wav")
+        link_or_copy(tmp_path / "song.wav", tmp_path / "below/given.wav")
         assert (tmp_path / "below/given.wav").read_bytes() == b"a song"
 
 
@@ -300,14 +298,14 @@ def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path
 
 
 def test_a_model_of_one_stem_takes_the_subset_it_can_make(suite_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_analyse", stops)
+    monkeypatch.setattr(runner, "analyse_reference", stops)
     fake = Fake(stems=("bass",), tasks={"arrangement"})
     with pytest.raises(RuntimeError, match="far enough"):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, subsets=["bass"])
 
 
 def test_no_subsets_are_those_of_the_papers_tables():
-    table_3 = "B D G P BD BG BP DG DP GP BDG BDP BGP DGP".split()
+    table_3 = ["B", "D", "G", "P", "BD", "BG", "BP", "DG", "DP", "GP", "BDG", "BDP", "BGP", "DGP"]
     assert generated_stems((), STEMS) == [tuple(LETTERS[letter] for letter in subset) for subset in [*table_3, "BDGP"]]
     assert generated_stems((), ("drums", "vocals")) == [("drums",), ("vocals",), ("drums", "vocals")]
 
@@ -410,7 +408,7 @@ def test_a_folder_may_be_labelled(suite_folder):
     labelled = config.Model(name="folder:some/my stems", label="stemgen")
     assert labelled.row == "stemgen" and config.Model(name="folder:some/stems/").row == "stems"
     with pytest.raises(UsageError, match="no such folder"):
-        make("folder:some/stems", suite=open_suite(f"folder:{suite_folder}"))
+        registry.make_model("folder:some/stems", suite=open_suite(f"folder:{suite_folder}"))
 
 
 def test_a_config_survives_its_own_record():

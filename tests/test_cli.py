@@ -11,7 +11,7 @@ import pytest
 from conftest import STEMS, write_clips
 from typer.testing import CliRunner
 
-from mtbench import cli, generator, runner
+from mtbench import cli, registry, runner
 
 
 def mtbench(*arguments):
@@ -20,7 +20,7 @@ def mtbench(*arguments):
     return done.exit_code, " ".join((done.stdout + done.stderr).split())
 
 
-ONE_SETTING = ["--fps", "100", "--timebase", "true", "--window", "0.15"]
+ONE_SETTING = ["--fps", "100", "--timebase", "real", "--window", "0.15"]
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_a_table_is_not_wrapped_where_nobody_watches(monkeypatch, tmp_path):
 
 
 def test_a_failed_model_does_not_stop_the_others(suite_folder, tmp_path, monkeypatch):
-    theirs = {"theirs": EntryPoint("theirs", "test_cli:Breaks", generator.GROUP)}
-    ours = generator.installed()
-    monkeypatch.setattr(generator, "installed", lambda: ours | theirs)
+    theirs = {"theirs": EntryPoint("theirs", "test_cli:Breaks", "mtbench.generators")}
+    ours = registry.models()
+    monkeypatch.setattr(registry, "models", lambda: ours | theirs)
     code, output = mtbench(
         "run",
         "--models",
@@ -241,7 +241,7 @@ def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
 def test_eval_prints_and_keeps(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a", "b"], seconds=4.0)
     code, output = mtbench(
-        "eval", folder, "--out", tmp_path / "run", "--fps", "100", "--timebase", "true", "--window", "0.15"
+        "eval", folder, "--out", tmp_path / "run", "--fps", "100", "--timebase", "real", "--window", "0.15"
     )
     assert code == 0 and "IRS in s" in output and "mine" in output
     assert set(pd.read_csv(tmp_path / "run" / "scores.csv")["n"]) == {2}
@@ -296,7 +296,7 @@ def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeyp
                 "models": [{"name": "noise", "label": "mine"}],
                 "suite": f"folder:{suite_folder}",
                 "n": 4,
-                "grid": {"fps": 100, "timebase": "true", "window": 0.15},
+                "grid": {"fps": 100, "timebase": "real", "window": 0.15},
             }
         )
     )

@@ -19,9 +19,9 @@ def test_the_controls_join_the_models():
     assert [m.row for m in config.validate({"models": ["noise", "a"]}, "t").models] == ["noise", "a", "heldout"]
 
 
-def test_a_bare_true_is_the_timebase(tmp_path):
+def test_the_old_word_true_is_the_timebase_real(tmp_path):
     loaded = config.load(written(tmp_path, "models: [a]\ngrid: {timebase: [true, published]}"), {})
-    assert loaded.grid.timebase == ("true", "published")
+    assert loaded.grid.timebase == ("real", "published")
 
 
 def test_a_folder_called_as_a_control_is_a_row_of_its_own():
@@ -37,13 +37,13 @@ def test_the_command_line_wins_key_by_key(tmp_path):
 
 
 def test_settings_are_the_product():
-    grid = config.Grid(fps=(100, 150), transition_lambda=(50, 100), timebase=("true",))
-    assert grid.settings() == [(100, 50, "true"), (100, 100, "true"), (150, 50, "true"), (150, 100, "true")]
+    grid = config.Grid(fps=(100, 150), transition_lambda=(50, 100), timebase=("real",))
+    assert grid.decodes() == [(100, 50, "real"), (100, 100, "real"), (150, 50, "real"), (150, 100, "real")]
 
 
 def test_one_value_is_a_list_of_one(tmp_path):
     loaded = config.load(written(tmp_path, "models: [a]\nembeddings: vggish\ngrid: {fps: 100, timebase: true}"), {})
-    assert (loaded.grid.fps, loaded.grid.timebase, loaded.embeddings) == ((100,), ("true",), ("vggish",))
+    assert (loaded.grid.fps, loaded.grid.timebase, loaded.embeddings) == ((100,), ("real",), ("vggish",))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_one_value_is_a_list_of_one(tmp_path):
         ("models: [a]\ngrid: {windows: [1]}", "unknown key 'windows'. Did you mean 'window'"),
         ("models: [{name: a, weigths: b}]", "unknown key 'weigths'. Did you mean 'weights'"),
         ("models: [a]\ngrid: {fps: [0]}", "grid.fps.0"),
-        ("models: [a]\ngrid: {timebase: [real]}", "timebase"),
+        ("models: [a]\ngrid: {timebase: [unreal]}", "timebase"),
         ("models: [a]\nn: many", "n: "),
         ("models: a", "list of names"),
         ("models: [a, a]", "'a' stands twice"),

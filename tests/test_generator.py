@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from conftest import STEMS
 
-from mtbench import generator
+from mtbench import registry
 from mtbench.controls import Heldout, Noise
 from mtbench.errors import MtbenchError, UsageError
+from mtbench.registry import open_suite
 from mtbench.stems import StemSet
-from mtbench.suites import open_suite
 
 
 def test_the_mixture_is_the_clipped_sum():
@@ -27,17 +27,17 @@ def test_the_mixture_is_the_clipped_sum():
 
 
 def test_ours_are_installed():
-    assert {"synctrack", "msg-ld", "heldout", "noise"} <= set(generator.installed())
+    assert {"synctrack", "msg-ld", "heldout", "noise"} <= set(registry.models())
 
 
 def test_unknown_models_and_options_are_answered():
     suite = open_suite("band")
     with pytest.raises(UsageError, match="Did you mean 'synctrack'"):
-        generator.make("sinctrack", suite=suite)
+        registry.make_model("sinctrack", suite=suite)
     with pytest.raises(UsageError, match="colour"):
-        generator.make("noise", suite=suite, options={"colour": "pink"})
+        registry.make_model("noise", suite=suite, options={"colour": "pink"})
     with pytest.raises(UsageError, match="device cannot be among its options"):
-        generator.make("noise", suite=suite, options={"device": "cuda"})
+        registry.make_model("noise", suite=suite, options={"device": "cuda"})
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_unknown_models_and_options_are_answered():
     ],
 )
 def test_a_strangers_faults_are_named(value, problem, monkeypatch):
-    point = EntryPoint("theirs", value, generator.GROUP)
-    monkeypatch.setattr(generator, "installed", lambda: {"theirs": point})
+    point = EntryPoint("theirs", value, "mtbench.generators")
+    monkeypatch.setattr(registry, "models", lambda: {"theirs": point})
     with pytest.raises(MtbenchError, match=f"model 'theirs'.*{problem}"):
-        generator.make("theirs", suite=open_suite("band"))
+        registry.make_model("theirs", suite=open_suite("band"))
 
 
 def breaks(*, weights, device, suite):
@@ -121,9 +121,9 @@ def test_attributes_of_a_wrong_type_are_named(field, value, said, monkeypatch):
 
 
 def make_with(field, value, monkeypatch):
-    point = EntryPoint("theirs", "test_generator:with_field", generator.GROUP)
-    monkeypatch.setattr(generator, "installed", lambda: {"theirs": point})
-    return generator.make("theirs", suite=open_suite("band"), options={"field": field, "value": value})
+    point = EntryPoint("theirs", "test_generator:with_field", "mtbench.generators")
+    monkeypatch.setattr(registry, "models", lambda: {"theirs": point})
+    return registry.make_model("theirs", suite=open_suite("band"), options={"field": field, "value": value})
 
 
 def half(*, weights, device, suite):
@@ -165,7 +165,7 @@ def test_a_generator_takes_thirty_lines_and_one_entry_point():
     assert set(files) == {"pyproject.toml", "metronome.py"}
     assert len([line for line in files["metronome.py"].splitlines() if line.strip()]) <= 30
     assert tomllib.loads(files["pyproject.toml"])["project"]["entry-points"] == {
-        generator.GROUP: {"metronome": "metronome:make"}
+        "mtbench.generators": {"metronome": "metronome:make"}
     }
 
 
@@ -185,7 +185,9 @@ def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
         return done.stdout
 
     (listed,) = [line.split() for line in mtbench("models").splitlines() if line.split()[:1] == ["metronome"]]
-    assert listed == "metronome metronome arrangement, total clicks at 120 BPM".split()
+    assert listed == ["metronome", "metronome"]
+    told = {line.split()[0]: line.split()[1:] for line in mtbench("models", "metronome").splitlines()}
+    assert told["tasks"] == ["arrangement,", "total"] and told["weights"] == "clicks at 120 BPM".split()
     run = [
         "run",
         "--models",
@@ -195,7 +197,7 @@ def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
         "--fps",
         "100",
         "--timebase",
-        "true",
+        "real",
         "--window",
         "0.15",
     ]

@@ -14,12 +14,14 @@ import soundfile
 from conftest import STEMS, clicks, write_clips
 
 import mtbench
-from mtbench import audio, config, runner
+from mtbench import audio, config, execute, registry, runner
 from mtbench.errors import MtbenchError, UsageError, one_line
+from mtbench.results.store import RunFolder
+from mtbench.runner import plan
+from mtbench.runner.code import code_of, git_commit
 from mtbench.stems import StemSet
-from mtbench.store import RunFolder
 
-ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("true",)}
+ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("real",)}
 
 
 class Fake:
@@ -45,8 +47,8 @@ class Fake:
 
 def run(fake, suite_folder, out, monkeypatch, n=4, **more):
     """A run of the fake beside the real controls."""
-    real = runner.generator.make
-    monkeypatch.setattr(runner.generator, "make", lambda name, **o: fake if name == "fake" else real(name, **o))
+    real = registry.make_model
+    monkeypatch.setattr(registry, "make_model", lambda name, **o: fake if name == "fake" else real(name, **o))
     wanted = config.validate(
         {"models": ["fake"], "suite": f"folder:{suite_folder}", "n": n, "grid": ONE_SETTING} | more, "test"
     )
@@ -251,7 +253,7 @@ def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp
 
 
 def code(monkeypatch, commit):
-    monkeypatch.setattr(runner, "_git_commit", lambda source: commit)
+    monkeypatch.setattr(plan, "git_commit", lambda source: commit)
     return f"mtbench {mtbench.__version__}" + (f" at commit {commit}" if commit else "")
 
 
@@ -297,10 +299,10 @@ def test_the_package_of_a_model_is_part_of_its_code(monkeypatch):
     theirs = SimpleNamespace(dist=SimpleNamespace(name="their-package", version="1.2"))
     ours = SimpleNamespace(dist=SimpleNamespace(name="mtbench", version="9"))
     monkeypatch.setattr(
-        runner.generator, "installed", lambda: {"theirs": theirs, "ours": ours, "bare": SimpleNamespace(dist=None)}
+        registry, "models", lambda: {"theirs": theirs, "ours": ours, "bare": SimpleNamespace(dist=None)}
     )
     own = code(monkeypatch, "aaa")
-    made_by = {name: runner._code(config.Model(name=name), "aaa") for name in ("theirs", "ours", "bare", "folder:mine")}
+    made_by = {name: code_of(name, "aaa") for name in ("theirs", "ours", "bare", "folder:mine")}
     assert made_by == {"theirs": f"{own}, their-package 1.2", "ours": own, "bare": own, "folder:mine": own}
 
 
@@ -446,7 +448,7 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path
 
 def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path, monkeypatch):
     def no_path(loaded, *arguments):
-        if any(np.all(stems["bass"] == 1000) for _, stems, _ in loaded):
+        if any(np.all(clip.stems["bass"] == 1000) for clip in loaded):
             raise ValueError("activations admit no path")
         return real(loaded, *arguments)
 
@@ -454,7 +456,7 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
 
     real = analysis._track
     monkeypatch.setattr(analysis, "_track", no_path)
-    monkeypatch.setattr(runner.joblib, "cpu_count", lambda: 1)  # in this process, where the patch is
+    monkeypatch.setattr(execute.joblib, "cpu_count", lambda: 1)  # in this process, where the patch is
     constant = Fake(change=lambda waves: dict.fromkeys(waves, np.full(163840, 1000 / 32768, np.float32)))
     result = run(constant, suite_folder, tmp_path / "run", monkeypatch, n=2)
     assert result.failed == ["fake: none of its 2 clips can be scored; the first: activations admit no path"]
@@ -463,7 +465,7 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
 
 
 def test_a_killed_process_is_named(suite_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "Parallel", KilledWorkers)
+    monkeypatch.setattr(execute, "Parallel", KilledWorkers)
     with pytest.raises(MtbenchError, match="reference of .*: a process was killed, perhaps for want of memory"):
         run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
 
@@ -474,7 +476,7 @@ class KilledWorkers:
     def __init__(self, **options): ...
 
     def __call__(self, jobs):
-        raise runner.TerminatedWorkerError
+        raise execute.TerminatedWorkerError
 
 
 def test_a_model_that_stops_early_is_named(suite_folder, tmp_path, monkeypatch):
@@ -553,21 +555,21 @@ def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
 
     inner = tmp_path / "theirs" / "site-packages"
     inner.mkdir(parents=True)
-    assert runner._git_commit(inner) is None
+    assert git_commit(inner) is None
     commit(tmp_path / "theirs")
     (inner / "pyproject.toml").write_text('[project]\nname = "mtbench"')
-    assert runner._git_commit(inner) is None  # a project that has mtbench somewhere below it
+    assert git_commit(inner) is None  # a project that has mtbench somewhere below it
     own = commit(inner)
-    assert runner._git_commit(inner) == own
+    assert git_commit(inner) == own
     (inner / "mtbench").mkdir()
     (inner / "mtbench" / "code.py").write_text("a = 1")
     subprocess.run(["git", "-C", str(inner), "add", "."], check=True)
-    changed = runner._git_commit(inner)
+    changed = git_commit(inner)
     assert changed.startswith(f"{own}+") and len(changed) == len(own) + 9
     (inner / "mtbench" / "code.py").write_text("a = 2")
-    assert runner._git_commit(inner) not in (own, changed)
+    assert git_commit(inner) not in (own, changed)
     (inner / "pyproject.toml").write_text('[project]\nname = "theirs"')
-    assert runner._git_commit(inner) is None
+    assert git_commit(inner) is None
 
 
 def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
@@ -660,10 +662,10 @@ def test_eval_against_itself_has_no_distance(suite_folder, tmp_path):
 def test_public_audio_gives_the_golden_scores(shared, tmp_path):
     """Real instrument samples, all 46 clips, from files to folder values: the published protocol and the repaired one."""
     goldens = json.loads((shared / "metrics/goldens.json").read_text())
-    grid = config.Grid(fps=(100, 150), window=(0.05, 0.07, 0.15), timebase=("true", "published"))
+    grid = config.Grid(fps=(100, 150), window=(0.05, 0.07, 0.15), timebase=("real", "published"))
     result = runner.evaluate(shared / "metrics/audio", None, grid, [], tmp_path / "run", no_progress)
     samples = RunFolder(tmp_path / "run").read_table("samples.csv")
-    for fps, timebase, name in ((150, "published", "fps150_tl100"), (100, "true", "fps100_tl100")):
+    for fps, timebase, name in ((150, "published", "fps150_tl100"), (100, "real", "fps100_tl100")):
         folder, clips = goldens["aggregate"][name]["all"], goldens["per_clip"][name]
 
         def close(golden, metric, track="all", table=result.scores, **where):

@@ -4,28 +4,34 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtbench import scores
 from mtbench.analysis import Analysis
 from mtbench.errors import UsageError
 from mtbench.metrics import fad, folder_irs
 from mtbench.report.tables import paper_tables, sensitivity_tables
-from mtbench.store import RunFolder
+from mtbench.results import tables
+from mtbench.results.keys import COMPARISON_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.results.load import load_run
+from mtbench.results.store import RunFolder
+from mtbench.results.tables import Origin, Reference
+from mtbench.settings import Decode
 
-SETTING = (100, 100.0, "true")
-SHARED = {"task": "total", "given": "", "model": "m", "suite": "band"}
+DECODE = Decode(100, 100.0, "real")
+ORIGIN = Origin("total", "", "m", "band")
 
 
 def analysis(name, drums, bass, frames=None):
     beats = {"bass": bass, "drums": drums}
     tracked = {stem: np.column_stack([times, np.ones(len(times))]) for stem, times in beats.items()}
     embeddings = {"log-mel-stats": {"mixture": frames}} if frames is not None else {}
-    return Analysis(name, duration=2.0, beats={SETTING: tracked}, embeddings=embeddings, clipped=0.25)
+    return Analysis(
+        name, duration=2.0, beats={DECODE: tracked}, embeddings=embeddings, of_audio={"clipped": {"mixture": 0.25}}
+    )
 
 
 STEADY = np.array([0.0, 0.5, 1.0, 1.5])
 UNEVEN = np.array([0.0, 0.4, 1.0])  # intervals 0.4 and 0.6: mean 0.5, population standard deviation 0.1
 NONE = np.empty(0)
-NO_COMPARISONS = pd.DataFrame(columns=scores.COMPARISON_COLUMNS)
+NO_COMPARISONS = pd.DataFrame(columns=COMPARISON_COLUMNS)
 
 
 def value(table, **where):
@@ -38,8 +44,8 @@ def value(table, **where):
 
 def test_files_first_then_stems():
     # drums: 0 and 0.1, mean 0.05; bass: only one file has beats, 0. Over stems (0.05 + 0) / 2, not over the three files.
-    samples = scores.sample_table([analysis("a", STEADY, STEADY), analysis("b", UNEVEN, NONE)], [0.5], SHARED)
-    table = scores.score_table(samples, 2)
+    samples = tables.sample_table([analysis("a", STEADY, STEADY), analysis("b", UNEVEN, NONE)], [0.5], ORIGIN)
+    table = tables.score_table(samples, 2)
     drums, bass, both = (value(table, metric="irs", track=track) for track in ("drums", "bass", "all"))
     assert (drums["value"], drums["n"], drums["n_scored"]) == (pytest.approx(0.05), 2, 2)
     assert (bass["value"], bass["n_scored"]) == (pytest.approx(0.0), 1)
@@ -51,15 +57,15 @@ def test_files_first_then_stems():
 def test_the_row_of_all_stems_counts_the_clips_with_any():
     # Of three clips one has beats of the drums alone, one of the bass alone, one of neither: two are behind the mean.
     clips = [analysis("a", STEADY, NONE), analysis("b", NONE, UNEVEN), analysis("c", NONE, NONE)]
-    table = scores.score_table(scores.sample_table(clips, [0.5], SHARED), 3)
+    table = tables.score_table(tables.sample_table(clips, [0.5], ORIGIN), 3)
     both = value(table, metric="irs", track="all")
     assert both["value"] == pytest.approx(0.05) and (both["n"], both["n_scored"]) == (3, 2)
 
 
 def test_undefined_is_left_out_and_counted():
     # With one live track CBS and CBD are undefined; the folder value is the other clip's, scored 1 of 2.
-    samples = scores.sample_table([analysis("a", STEADY, STEADY), analysis("b", UNEVEN, NONE)], [0.5], SHARED)
-    table = scores.score_table(samples, 2)
+    samples = tables.sample_table([analysis("a", STEADY, STEADY), analysis("b", UNEVEN, NONE)], [0.5], ORIGIN)
+    table = tables.score_table(samples, 2)
     cbs = value(table, metric="cbs", window=0.5)
     assert cbs["value"] == pytest.approx(1.0) and (cbs["n"], cbs["n_scored"]) == (2, 1)
     cbd = value(table, metric="cbd_mean")
@@ -70,9 +76,9 @@ def test_undefined_is_left_out_and_counted():
 
 
 def test_columns_are_the_published_contract():
-    samples = scores.sample_table([analysis("a", STEADY, STEADY)], [0.5], SHARED)
+    samples = tables.sample_table([analysis("a", STEADY, STEADY)], [0.5], ORIGIN)
     assert (
-        list(scores.score_table(samples, 1).columns)
+        list(tables.score_table(samples, 1).columns)
         == (
             "task given model suite reference metric version track fps transition_lambda window timebase embedding "
             "value se ci_low ci_high n n_scored"
@@ -82,19 +88,21 @@ def test_columns_are_the_published_contract():
 
 def test_broken_clips_have_no_rows_but_count():
     broken = Analysis("b", error="b.wav: truncated")
-    samples = scores.sample_table([analysis("a", STEADY, STEADY), broken], [0.5], SHARED)
+    samples = tables.sample_table([analysis("a", STEADY, STEADY), broken], [0.5], ORIGIN)
     assert set(samples["sample"]) == {"a"}
-    assert set(scores.score_table(samples, 2)["n"]) == {2}
+    assert set(tables.score_table(samples, 2)["n"]) == {2}
 
 
 def test_fad_pools_frames_over_clips_and_refuses_too_few():
     random = np.random.default_rng(0)
-    reference = scores.Reference("r:1:abc", {("log-mel-stats", "mixture"): random.standard_normal((40, 32))})
+    reference = Reference(
+        "r:1:abc", {("log-mel-stats", "mixture"): random.standard_normal((40, 32))}, {"log-mel-stats": "1"}
+    )
     half = [
         analysis(str(i), STEADY, STEADY, part)
         for i, part in enumerate(np.split(reference.frames["log-mel-stats", "mixture"], 2))
     ]
-    table, per_clip, notices = scores.fad_table(half, reference, SHARED)
+    table, per_clip, notices = tables.fad_tables(half, reference, ORIGIN)
     assert table["value"].item() == pytest.approx(0, abs=1e-9) and not notices  # the reference itself, in two clips
     assert table["reference"].item() == "r:1:abc" and table["n_scored"].item() == 2
     assert per_clip["sample"].tolist() == ["0", "1"] and per_clip["value"].mean() == pytest.approx(
@@ -102,9 +110,9 @@ def test_fad_pools_frames_over_clips_and_refuses_too_few():
     )
     frames = random.standard_normal((70, 32)) + 0.5  # in clips of unequal length
     clips = [analysis(str(i), STEADY, STEADY, part) for i, part in enumerate(np.split(frames, [20, 25, 60]))]
-    value = scores.fad_table(clips, reference, SHARED)[0]["value"].item()
+    value = tables.fad_tables(clips, reference, ORIGIN)[0]["value"].item()
     assert value == pytest.approx(fad(frames, reference.frames["log-mel-stats", "mixture"]), rel=1e-12)
-    table, per_clip, notices = scores.fad_table(half[:1], reference, SHARED)
+    table, per_clip, notices = tables.fad_tables(half[:1], reference, ORIGIN)
     assert (
         table[["value", "se", "ci_low", "ci_high"]].isna().all(axis=None)
         and table["n_scored"].item() == 0
@@ -116,7 +124,7 @@ def test_fad_pools_frames_over_clips_and_refuses_too_few():
 def test_paper_tables_never_mix_timebases():
     rows = []
     for model in ("a", "b"):
-        for fps, timebase, offset in ((100, "true", 0.0), (150, "published", 0.1)):
+        for fps, timebase, offset in ((100, "real", 0.0), (150, "published", 0.1)):
             for metric, track, window in (("irs", "all", None), ("cbs", "all", 0.15), ("cbd_mean", "all", None)):
                 rows.append(
                     {
@@ -130,24 +138,24 @@ def test_paper_tables_never_mix_timebases():
                         "value": 0.2 + offset,
                     }
                 )
-    tables = paper_tables(pd.DataFrame(rows).reindex(columns=scores.SCORE_COLUMNS), NO_COMPARISONS)
+    shown = paper_tables(pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS), NO_COMPARISONS)
     by_timebase = {
-        ("published" if "published" in table.note else "true"): table for table in tables if table.title == "IRS in s"
+        ("published" if "published" in table.note else "real"): table for table in shown if table.title == "IRS in s"
     }
-    assert by_timebase["true"].rows.loc["a", "all ↓"] == "0.2000"
+    assert by_timebase["real"].rows.loc["a", "all ↓"] == "0.2000"
     assert by_timebase["published"].rows.loc["a", "all ↓"] == "0.3000"
 
 
 def test_sensitivity_has_a_row_a_setting():
-    samples = scores.sample_table([analysis("a", STEADY, UNEVEN)], [0.1, 0.5], SHARED)
-    (table,) = sensitivity_tables(scores.score_table(samples, 1))  # IRS and CBD have one setting each: nothing to show
-    assert table.rows.index.tolist() == ["true 100 / 100 / 0.1", "true 100 / 100 / 0.5"]
+    samples = tables.sample_table([analysis("a", STEADY, UNEVEN)], [0.1, 0.5], ORIGIN)
+    (table,) = sensitivity_tables(tables.score_table(samples, 1))  # IRS and CBD have one setting each: nothing to show
+    assert table.rows.index.tolist() == ["real 100 / 100 / 0.1", "real 100 / 100 / 0.5"]
 
 
 def test_near_windows_stay_apart():
-    samples = scores.sample_table([analysis("a", STEADY, UNEVEN)], [0.05, 0.051], SHARED)
-    (table,) = sensitivity_tables(scores.score_table(samples, 1))
-    assert table.rows.index.tolist() == ["true 100 / 100 / 0.05", "true 100 / 100 / 0.051"]
+    samples = tables.sample_table([analysis("a", STEADY, UNEVEN)], [0.05, 0.051], ORIGIN)
+    (table,) = sensitivity_tables(tables.score_table(samples, 1))
+    assert table.rows.index.tolist() == ["real 100 / 100 / 0.05", "real 100 / 100 / 0.051"]
 
 
 def uneven(late):
@@ -157,12 +165,12 @@ def uneven(late):
 
 def samples_of(model, lates, **more):
     clips = [analysis(f"{i:05d}", uneven(late), uneven(late / 2)) for i, late in enumerate(lates)]
-    return scores.sample_table(clips, [0.5], SHARED | {"model": model} | more)
+    return tables.sample_table(clips, [0.5], ORIGIN._replace(model=model, **more))
 
 
 def test_a_score_has_a_standard_error_and_an_interval():
     lates = [0.01, 0.02, 0.03, 0.06]
-    table = scores.score_table(samples_of("m", lates), 4)
+    table = tables.score_table(samples_of("m", lates), 4)
     drums, bass, both = (value(table, metric="irs", track=track) for track in ("drums", "bass", "all"))
     # s^2 = (0.02^2 + 0.01^2 + 0 + 0.03^2) / 3, over 4 clips; the bass is half of it, so their mean three quarters.
     se = np.sqrt((0.0004 + 0.0001 + 0.0009) / 3 / 4)
@@ -175,8 +183,8 @@ def test_a_score_has_a_standard_error_and_an_interval():
 def test_every_pair_is_compared_under_every_key():
     lates = np.linspace(0.01, 0.05, 8)
     samples = pd.concat([samples_of("a", lates), samples_of("b", lates + 0.1), samples_of("noise", lates)])
-    table = scores.comparison_table(samples)
-    assert list(table.columns) == scores.COMPARISON_COLUMNS
+    table = tables.comparison_table(samples)
+    assert list(table.columns) == COMPARISON_COLUMNS
     drums = table[(table["metric"] == "irs") & (table["track"] == "drums")].set_index(["model_a", "model_b"])
     assert drums.index.tolist() == [("a", "b"), ("a", "noise"), ("b", "noise")] and not drums["paired"].any()
     assert drums["difference"].tolist() == pytest.approx([-0.1, 0, 0.1])
@@ -186,8 +194,8 @@ def test_every_pair_is_compared_under_every_key():
     assert all_stems["difference"].tolist() == pytest.approx([-0.075, 0, 0.075])
     shuffled = samples.sample(frac=1, random_state=0).sort_values("model", kind="stable")
     pd.testing.assert_frame_equal(
-        scores.comparison_table(shuffled).sort_values(scores.COMPARISON_COLUMNS, ignore_index=True),
-        table.sort_values(scores.COMPARISON_COLUMNS, ignore_index=True),
+        tables.comparison_table(shuffled).sort_values(COMPARISON_COLUMNS, ignore_index=True),
+        table.sort_values(COMPARISON_COLUMNS, ignore_index=True),
     )
 
 
@@ -195,7 +203,7 @@ def test_arrangements_of_the_same_given_stems_pair_up():
     lates = np.linspace(0.01, 0.05, 8)
     near = lates + 0.001 * np.array([1, 2, 1, 2, 1, 2, 1, 2])
     for task, paired in (("total", False), ("arrangement", True)):
-        table = scores.comparison_table(
+        table = tables.comparison_table(
             pd.concat([samples_of("a", lates, task=task), samples_of("b", near, task=task)])
         )
         found = value(table, metric="irs", track="drums")
@@ -208,7 +216,7 @@ def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
             {"model": model, "metric": "irs", "task": "total", "track": "all", "value": value}
             for model, value in (("a", 0.3), ("b", 0.2), ("c", 0.1), ("d", np.nan))
         ]
-    ).reindex(columns=scores.SCORE_COLUMNS)
+    ).reindex(columns=SCORE_COLUMNS)
     pairs = [
         ("a", "b", 0.1, 0.2),
         ("a", "c", 0.2, 0.001),
@@ -230,11 +238,11 @@ def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
             for a, b, difference, p in pairs
         ]
     )
-    comparisons = comparisons.reindex(columns=scores.COMPARISON_COLUMNS)
-    assert scores.rank(table, comparisons).tolist()[:3] == [2, 1, 1] and np.isnan(scores.rank(table, comparisons)[3])
-    assert scores.rank(table, comparisons.iloc[:0]).isna().all()  # nothing was compared
+    comparisons = comparisons.reindex(columns=COMPARISON_COLUMNS)
+    assert tables.rank(table, comparisons).tolist()[:3] == [2, 1, 1] and np.isnan(tables.rank(table, comparisons)[3])
+    assert tables.rank(table, comparisons.iloc[:0]).isna().all()  # nothing was compared
     assert (
-        scores.rank(table.assign(metric="live"), comparisons.assign(metric="live")).isna().all()
+        tables.rank(table.assign(metric="live"), comparisons.assign(metric="live")).isna().all()
     )  # neither side is better
 
 
@@ -254,14 +262,14 @@ def clips_of(model, values, task="arrangement"):
         for i, clip in enumerate(values)
     ]
     texts = dict.fromkeys(("given", "reference", "timebase", "embedding"), "")
-    return pd.DataFrame(rows).assign(**texts).reindex(columns=scores.SAMPLE_COLUMNS)
+    return pd.DataFrame(rows).assign(**texts).reindex(columns=SAMPLE_COLUMNS)
 
 
 def ranks_of(samples):
     """{model: rank} of sample tables of one key."""
     samples = pd.concat(samples, ignore_index=True)
-    table = scores.score_table(samples, samples["sample"].nunique())
-    return dict(zip(table["model"], scores.rank(table, scores.comparison_table(samples))))
+    table = tables.score_table(samples, samples["sample"].nunique())
+    return dict(zip(table["model"], tables.rank(table, tables.comparison_table(samples))))
 
 
 def test_a_rank_is_of_the_clips_that_were_compared():
@@ -269,7 +277,7 @@ def test_a_rank_is_of_the_clips_that_were_compared():
     jitter = 0.001 * np.array([1, -1] * 5)
     a, b = np.r_[np.full(10, np.nan), np.full(10, 0.60)], np.r_[np.full(10, 0.10), 0.66 + jitter]
     held = [clips_of("a", a), clips_of("b", b)]
-    table = scores.comparison_table(pd.concat(held))
+    table = tables.comparison_table(pd.concat(held))
     assert table["difference"].item() == pytest.approx(-0.06) and table["p_adjusted"].item() < 0.001
     assert np.nanmean(a) > b.mean()  # the scores say the reverse
     assert ranks_of(held) == {"a": 2, "b": 1} == ranks_of(held[::-1])
@@ -293,9 +301,9 @@ def test_who_was_tested_against_nobody_has_no_rank(task):
 def test_the_tables_show_interval_rank_and_coverage():
     lates = np.linspace(0.01, 0.05, 8)
     samples = {model: samples_of(model, lates + more) for model, more in (("good", 0), ("bad", 0.1), ("noise", 0))}
-    table = pd.concat([scores.score_table(part, 8) for part in samples.values()], ignore_index=True)
+    table = pd.concat([tables.score_table(part, 8) for part in samples.values()], ignore_index=True)
     held = table[(table["model"] == "good") & (table["metric"] == "irs") & (table["track"] == "drums")].iloc[0]
-    shown = paper_tables(table, scores.comparison_table(pd.concat(samples.values())))
+    shown = paper_tables(table, tables.comparison_table(pd.concat(samples.values())))
     irs, across = shown
     half = (held["ci_high"] - held["ci_low"]) / 2
     assert 0.01 < half < 0.1  # two digits of it are three decimals
@@ -305,20 +313,40 @@ def test_the_tables_show_interval_rank_and_coverage():
 
 
 def test_a_timebase_that_there_is_not_is_damage(tmp_path):
-    table = scores.score_table(samples_of("m", [0.01, 0.02]), 2)
-    RunFolder(tmp_path).write_table("scores.csv", table.assign(timebase="real"))
-    with pytest.raises(UsageError, match="scores.csv: damaged, its column timebase holds 'real'"):
-        scores.read(RunFolder(tmp_path))
+    table = tables.score_table(samples_of("m", [0.01, 0.02]), 2)
+    run_folder(tmp_path).write_table("scores.csv", table.assign(timebase="unreal"))
+    with pytest.raises(UsageError, match="scores.csv: damaged, its column timebase holds 'unreal'"):
+        load_run(tmp_path)
+
+
+def test_the_timebase_real_was_once_called_true(tmp_path):
+    table = tables.score_table(samples_of("m", [0.01, 0.02]), 2)
+    old = table.assign(timebase=table["timebase"].replace("real", "true"))
+    run_folder(tmp_path).write_table("scores.csv", old)
+    assert set(load_run(tmp_path).scores["timebase"]) == {"", "real"}  # shares of clipped samples have none
+    # Alone in its column pandas would read the old word as a boolean, to which no text is equal.
+    only = old[old["timebase"] == "true"]
+    run_folder(tmp_path).write_table("scores.csv", only)
+    scores = load_run(tmp_path).scores
+    assert len(scores[scores["timebase"] == "real"]) == len(only) > 0
 
 
 def test_old_and_single_runs_read(tmp_path):
-    folder = RunFolder(tmp_path)
-    table = scores.score_table(samples_of("m", [0.01, 0.02]), 2)
+    folder = run_folder(tmp_path)
+    table = tables.score_table(samples_of("m", [0.01, 0.02]), 2)
     folder.write_table("scores.csv", table.drop(columns="se"))
-    assert scores.read(folder)["se"].isna().all() and list(scores.read(folder).columns) == scores.SCORE_COLUMNS
-    assert scores.read_comparisons(folder).empty
-    folder.write_table("comparisons.csv", scores.comparison_table(samples_of("m", [0.01, 0.02])))
-    assert scores.read_comparisons(folder).empty
-    two = scores.comparison_table(pd.concat([samples_of("m", [0.01, 0.02]), samples_of("1", [0.01, 0.03])]))
+    run = load_run(tmp_path)
+    assert run.scores["se"].isna().all() and list(run.scores.columns) == SCORE_COLUMNS
+    assert run.comparisons.empty and run.samples is None and run.failures is None
+    folder.write_table("comparisons.csv", tables.comparison_table(samples_of("m", [0.01, 0.02])))
+    assert load_run(tmp_path).comparisons.empty
+    two = tables.comparison_table(pd.concat([samples_of("m", [0.01, 0.02]), samples_of("1", [0.01, 0.03])]))
     folder.write_table("comparisons.csv", two)
-    assert scores.read_comparisons(folder)["model_b"].unique().tolist() == ["1"]  # a name, no number
+    assert load_run(tmp_path).comparisons["model_b"].unique().tolist() == ["1"]  # a name, not a number
+
+
+def run_folder(path):
+    """A run folder that lacks nothing but its tables."""
+    folder = RunFolder(path)
+    folder.write_yaml("run.yaml", {"config": {}, "models": {}, "versions": {}, "git_commit": None})
+    return folder

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from conftest import STEMS, write_clips
 
-from mtbench import suites
+from mtbench import registry
 from mtbench.controls import Heldout
 from mtbench.errors import UsageError
 from mtbench.suites.folder import Folder, stem_folder
@@ -49,7 +49,7 @@ def test_slakh_is_cut_into_longer_windows_by_the_same_rule(tmp_path, monkeypatch
     for n_samples, counts in ((163840, [6, 6, 5]), (491520, [2, 2, 1]), (983040, [1, 1, 0])):
         tracks = [track.name for track, _ in windows(split, n_samples)]
         assert [tracks.count(f"Track0000{i}") for i in (1, 2, 3)] == counts
-    opened = [suites.open_suite(f"slakh2100/test{length}") for length in ("", "/30s", "/60s")]
+    opened = [registry.open_suite(f"slakh2100/test{length}") for length in ("", "/30s", "/60s")]
     assert [len(suite.reference()) for suite in opened] == [17, 5, 2]
     suite, second = opened[1], opened[1].reference()[1]
     assert suite.name == "slakh2100/test/30s" and suite.split == "test" and suite.n_samples == 491520
@@ -84,14 +84,14 @@ def test_heldout_songs_come_from_another_split(tmp_path, monkeypatch):
 def test_absent_slakh_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
     with pytest.raises(UsageError, match="MTBENCH_DATA"):
-        suites.open_suite("slakh2100/test")
+        registry.open_suite("slakh2100/test")
 
 
 def test_unknown_suites_get_a_guess():
     with pytest.raises(UsageError, match="Did you mean 'band'"):
-        suites.open_suite("bond")
+        registry.open_suite("bond")
     with pytest.raises(UsageError, match="no such folder"):
-        suites.open_suite("folder:/nowhere/at/all")
+        registry.open_suite("folder:/nowhere/at/all")
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_unknown_suites_get_a_guess():
 )
 def test_a_length_that_is_none_is_answered_with_those_there_are(name, there_are):
     with pytest.raises(UsageError) as error:
-        suites.open_suite(name)
+        registry.open_suite(name)
     assert there_are in str(error.value) and f"'{name.rpartition('/')[2]}'" in str(error.value)
 
 
 @pytest.mark.parametrize("length, n_samples", [("", 163840), ("/30s", 491520), ("/60s", 983040)])
 def test_band_at_every_length(length, n_samples):
-    band = suites.open_suite(f"band{length}")
+    band = registry.open_suite(f"band{length}")
     assert (band.name, band.split, band.version, band.n_samples) == (f"band{length}", "reference", "2", n_samples)
     for songs, seed in ((band.reference(), 3), (band.heldout(), 500_003)):
         song = songs[3]
@@ -121,12 +121,12 @@ def test_band_at_every_length(length, n_samples):
 
 
 def test_the_lengths_are_listed():
-    told = {name: what for name, what, _ in suites.describe()}
+    told = {name: what for name, what, _ in registry.describe_suites()}
     assert all("/30s" in told[name] and "61.44 s" in told[name] for name in ("band", "slakh2100/test"))
 
 
 def test_band_reference_and_heldout_share_no_song():
-    band = suites.open_suite("band")
+    band = registry.open_suite("band")
     assert len(band.reference()) == 64 and len(band.heldout()) >= 10_000
     assert band.reference()[0].id != band.heldout()[0].id
     assert not np.array_equal(band.reference()[0].stems["drums"], band.heldout()[0].stems["drums"])
@@ -161,7 +161,7 @@ def heldout_windows(tmp_path, monkeypatch, counts):
     slakh_track(tmp_path / "slakh2100" / "test", "Track00100", seconds=21.0)
     for track, count in enumerate(counts, 1):
         slakh_track(tmp_path / "slakh2100" / "validation", f"Track{track:05d}", seconds=10.24 * count + 1, rate=2000)
-    return suites.open_suite("slakh2100/test")
+    return registry.open_suite("slakh2100/test")
 
 
 def test_heldout_windows_of_slakh_take_turns(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_shuffled_of_a_single_track_takes_another_window(tmp_path, monkeypatch):
 
 
 def test_shuffled_of_band_is_the_song_half_of_all_further_on():
-    (song,) = Heldout(suites.open_suite("band"), shuffled=True).generate(1, STEMS, start=3)
+    (song,) = Heldout(registry.open_suite("band"), shuffled=True).generate(1, STEMS, start=3)
     assert song.id == "band-2-750003"  # held out are the seeds from 500,000 to 999,999
 
 
@@ -272,4 +272,4 @@ def test_a_folder_says_what_it_cuts_pads_and_leaves_out(tmp_path):
     assert Folder(tmp_path).heldout().notices == [
         f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)"
     ]
-    assert list(suites.open_suite("band").reference().notices) == []
+    assert list(registry.open_suite("band").reference().notices) == []

@@ -45,7 +45,7 @@ def test_the_wheel_holds_every_file(unpacked, source, target):
 
 def test_it_works_away_from_the_repository(unpacked, tmp_path):
     script = (
-        "import mtbench, msg_ld; from mtbench.suites import open_suite; from mtbench.config import load; "
+        "import mtbench, msg_ld; from mtbench.registry import open_suite; from mtbench.config import load; "
         "print(mtbench.__file__); print(open_suite('band').reference()[0].id, load('band.yaml', {}).n)"
     )
     done = subprocess.run(

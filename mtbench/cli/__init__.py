@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-import mtbench
 from mtbench.cli.beats import beats
 from mtbench.cli.check import check
 from mtbench.cli.doctor import doctor
@@ -17,6 +16,7 @@ from mtbench.cli.run import run
 from mtbench.cli.show import show
 from mtbench.cli.site import site
 from mtbench.cli.terminal import console
+from mtbench.version import __version__
 
 COMMANDS = {
     "run": (run, "mtbench run --models synctrack,msg-ld -n 8 --out runs/demo"),
@@ -47,7 +47,7 @@ def top(
 ) -> None:
     """The benchmark for multi-track music generators."""
     if version:
-        console.print(mtbench.__version__)
+        console.print(__version__)
         raise typer.Exit()
 
 

@@ -6,9 +6,9 @@ from importlib.metadata import version
 from rich.markup import escape
 from rich.table import Table
 
-import mtbench
 from mtbench.cli.models import suites, weights_in_words
 from mtbench.cli.terminal import console, guarded
+from mtbench.version import __version__
 
 
 @guarded
@@ -23,7 +23,7 @@ def doctor() -> None:
 
     names = ("torch", "numpy", "scipy", "madmom", "soundfile")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    console.print(f"mtbench {mtbench.__version__}, Python {platform.python_version()}, {versions}")
+    console.print(f"mtbench {__version__}, Python {platform.python_version()}, {versions}")
     gpus = "".join(f", cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))
     console.print(f"devices: cpu ({torch.get_num_threads()} threads){gpus}")
     console.print(f"beat networks: madmom's, SHA-256 {beats.identity()['weights_sha256'][:12]} (CC BY-NC-SA 4.0)")

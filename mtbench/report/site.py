@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-import mtbench
 from mtbench.errors import UsageError
 from mtbench.files import check_writable, whole_file
 from mtbench.registry import metrics
@@ -25,6 +24,7 @@ from mtbench.report import board, figures, lengths, listening, models, sensitivi
 from mtbench.report.sources import Sources, slug
 from mtbench.report.tables import DIGITS
 from mtbench.settings import Setting
+from mtbench.version import __version__
 
 STATIC = ("site.css", "board.js", "player.js", "icon.svg")
 JSON_ROWS = 200_000  # of a table; one with more rows is a CSV alone
@@ -80,7 +80,7 @@ class _Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals |= {"metrics": metrics(), "version": mtbench.__version__, "better": _better}
+        self.environment.globals |= {"metrics": metrics(), "version": __version__, "better": _better}
 
     def put(self, name: str, content: bytes) -> None:
         with whole_file(self.out / name) as file:

@@ -29,6 +29,11 @@ class Table:
     rows: pd.DataFrame
 
 
+def as_text(table: Table) -> str:
+    """A table as plain text: title, note, rows."""
+    return f"{table.title} ({table.note})\n{table.rows.to_string()}"
+
+
 def run_tables(
     scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
 ) -> list[Table]:

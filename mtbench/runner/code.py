@@ -6,17 +6,17 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-import mtbench
 from mtbench import registry
+from mtbench.version import __version__
 
-SOURCE = Path(mtbench.__file__).resolve().parents[1]
+SOURCE = Path(__file__).resolve().parents[2]
 
 
 def code_of(model: str, commit: str | None) -> str:
     """What the samples of an installed model are made by: the version of mtbench, its commit where that is known, and
     the version of the package that brings the model."""
     point = registry.models().get(model)
-    code = f"mtbench {mtbench.__version__}" + (f" at commit {commit}" if commit else "")
+    code = f"mtbench {__version__}" + (f" at commit {commit}" if commit else "")
     package = point.dist if point else None
     return f"{code}, {package.name} {package.version}" if package and package.name != "mtbench" else code
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-import mtbench
 from mtbench import beats
 from mtbench.errors import MtbenchError
 from mtbench.registry import open_embedding
@@ -20,6 +19,7 @@ from mtbench.results.tables import comparison_table
 from mtbench.runner.generate import Failure
 from mtbench.runner.plan import Batch, Plan
 from mtbench.runner.score import Scored, failure_table, length_notices, nothing_scored
+from mtbench.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "madmom", "soundfile")  # whose versions may change a score
 
@@ -104,7 +104,7 @@ def run_record(
         "models": dict(provenances),
         "beats": dict(beats.identity()),
         "embeddings": {name: open_embedding(name).version for name in embeddings},
-        "versions": {"mtbench": mtbench.__version__, "python": platform.python_version()}
+        "versions": {"mtbench": __version__, "python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
         "git_commit": commit,
     }
