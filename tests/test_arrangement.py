@@ -190,14 +190,15 @@ def test_progress_and_tables_name_subset_and_model(arranged):
 
 
 def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_folder, tmp_path, monkeypatch):
-    # A network that mixes the samples of a batch fills it up with the samples that follow, and looks at what they are given.
+    # A network that mixes the samples of a batch fills it up with the samples that follow, and looks at what they are
+    # given.
     class Mixes(Fake):
         def generate(self, n, stems, *, given=None, seed=0, start=0):
             self.given = [given[i] for i in range(len(given))]
             return super().generate(n, stems, seed=seed, start=start)
 
-    monkeypatch.setattr(runner, "analyse_reference", stops)
-    monkeypatch.setattr(runner, "_reference", lambda *_: None)
+    monkeypatch.setattr(runner, "analyse_batch", stops)
+    monkeypatch.setattr(runner, "analyse_reference", lambda *_: None)
     songs, found = open_suite(f"folder:{suite_folder}").heldout(), {}
     for n in (1, 3, 4):
         fake = Mixes()

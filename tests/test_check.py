@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import yaml
+from mtbench.scores import SAMPLE_COLUMNS, SCORE_COLUMNS
 from scipy.signal import resample_poly
 from typer.testing import CliRunner
 
@@ -20,7 +21,6 @@ from mtbench.analysis import Analysis, open_embedding
 from mtbench.config import validate
 from mtbench.errors import UsageError
 from mtbench.metrics.intonation import tuning
-from mtbench.scores import SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.suites import band
 
 CONFIG = validate({"models": ["m"], "n": 4}, "test")

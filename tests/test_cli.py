@@ -31,7 +31,7 @@ ONE_SETTING = ["--fps", "100", "--timebase", "real", "--window", "0.15"]
         (["run", "--models", "noise,,heldout"], "--models: 'noise,,heldout' is not a comma-separated list"),
         (["run", "--models", "noise", "--suite", "bant"], "unknown suite 'bant'. Did you mean 'band'"),
         (["run", "--models", "noise", "--embedding", "vgish"], "unknown embedding 'vgish'. Did you mean 'vggish'"),
-        (["run", "--models", "noise", "--timebase", "real"], "timebase"),
+        (["run", "--models", "noise", "--timebase", "unreal"], "timebase"),
         (["run", "--models", "noise", "--fps", "fast"], "grid.fps.0"),
         (["run", "--models", "noise", "-n", "0"], "options: n"),
         (["run", "--models", "noise", "--device", "abacus"], "device 'abacus' cannot be used here"),

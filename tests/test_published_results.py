@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from mtbench.scores import KEY, METRICS
 
 from mtbench.metrics.embeddings import EMBEDDING_NAMES
-from mtbench.scores import KEY, METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 SYNC, MT, LADA = "synctrack-iclr2026", "mt-musicldm-2024", "lada-band-2026"

@@ -272,8 +272,8 @@ def test_samples_of_other_code_are_told_of(suite_folder, tmp_path, monkeypatch):
     new = code(monkeypatch, "bbb")
     notices, made_by, commit = told(3)
     assert notices == [
-        f"samples made by {old}, not by the code at hand ({new}), are scored as they are (2 of fake, 2 of "
-        "heldout, 2 of noise): choose another --out to make them anew"
+        f"samples made by {old}, not by today's code ({new}), are scored as they are (2 of fake, 2 of "
+        "heldout, 2 of noise): choose another --out to make them again"
     ]
     assert made_by == dict.fromkeys(("fake", "heldout", "noise"), {old: 2, new: 1}) and commit == "bbb"
     assert set(pd.read_csv(tmp_path / "run/audio/total/fake/conversions.csv")["made_by"]) == {old, new}
@@ -383,7 +383,7 @@ def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypa
             "its drums is float32 [1, 163840], not float [samples]",
         ),
         (lambda waves: {**waves, "drums": np.zeros(10, np.int16)}, "its drums is int16"),
-        (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "its drums is no array (ValueError: "),
+        (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "its drums is not an array (ValueError: "),
         (lambda waves: None, "it is a StemSet without named stems"),
     ],
 )

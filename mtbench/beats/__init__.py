@@ -20,7 +20,7 @@ are this package's own and call neither madmom's processors nor ffmpeg. Numba co
 it is missing NumPy does the same work, slower.
 """
 
-from mtbench.beats.compiled import is_compiled
+from mtbench.beats.compiled import UNCOMPILED, is_compiled
 from mtbench.beats.decoding import check_settings, decode, to_frame_rate
 from mtbench.beats.frontend import FRAME_RATE, features
 from mtbench.beats.many import track_files
@@ -28,6 +28,7 @@ from mtbench.beats.tracking import VERSION, activations, identity, read_44100, t
 
 __all__ = [
     "FRAME_RATE",
+    "UNCOMPILED",
     "VERSION",
     "activations",
     "check_settings",

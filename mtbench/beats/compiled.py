@@ -18,6 +18,9 @@ else:
     AVAILABLE, reason = True, ""
 
 
+UNCOMPILED = "Numba is not available, so the beat engine runs uncompiled: the same beats, ten times slower"
+
+
 def is_compiled() -> bool:
     """Does Numba compile the engine here? Where it does not, beats are the same and take ten times as long."""
     return AVAILABLE

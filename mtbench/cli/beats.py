@@ -46,7 +46,7 @@ def beats(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not engine.is_compiled():
-        note("Numba is not available, so the beat engine runs uncompiled: same beats, ten times slower")
+        note(engine.UNCOMPILED)
     documents, failures = [], []
     with stage("beats", len(files)) as advance:
         for file, tracked in zip(files, engine.track_files(files, [decode], jobs)):

@@ -18,6 +18,7 @@ from mtbench.runner.plan import (
     plain,
     plan_evaluation,
     plan_run,
+    slow_path_notices,
 )
 from mtbench.runner.record import Report, RunResult, finish, keep_batch, made_by_other_code, run_record
 from mtbench.runner.score import failure_table, length_notices, nothing_scored, score
@@ -68,7 +69,7 @@ def evaluate(
     """
     plan = plan_evaluation(path, reference, grid, embeddings, folder, Cache())
     reference_set = None
-    report = Report()
+    report = Report(notices=slow_path_notices())
     if plan.suite and plan.reference:
         report.notices += plan.reference.notices
         names = plan.request.embeddings

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mtbench import registry
+from mtbench import beats, registry
 from mtbench.analysis import Clip, Request, clip_of_files
 from mtbench.cache import Cache
 from mtbench.config import Grid, Model, RunConfig, folder_row, generated_stems
@@ -174,7 +174,7 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
         for model in config.models
         if model not in models
     ]
-    notices = (*reference.notices, *heldout.notices, *absent)
+    notices = (*slow_path_notices(), *reference.notices, *heldout.notices, *absent)
     return Plan(config, suite, reference, heldout, rows, batches, given_songs, target, cache, commit, notices)
 
 
@@ -216,6 +216,11 @@ def plan_evaluation(
             "embeddings": list(embeddings),
         },
     )
+
+
+def slow_path_notices() -> list[str]:
+    """What the user should know of slower ways that stand in for faster ones here."""
+    return [] if beats.is_compiled() else [beats.UNCOMPILED]
 
 
 def evaluated_stems() -> Assignment:
