@@ -1,7 +1,7 @@
 """How often the intervals of `mtbench.stats` hold the truth, and how often two equal models are called different.
 
-    python benchmarks/coverage.py                       # about 4 minutes of one core; the tables of docs/statistics.md
-    python benchmarks/coverage.py --repetitions 200
+    python benchmarks/intervals.py                       # about 4 minutes of one core; the tables of docs/statistics.md
+    python benchmarks/intervals.py --repetitions 200
 
 Rhythm: a population of clips is made from beats and scored by `mtbench.metrics`. A run draws n of them, so the truth is
 the population's own score. FAD: a clip's frames share a random shift, so that they are as alike as those of a piece of
