@@ -8,6 +8,8 @@
 - published: as the metric scripts of the papers do, everything again for each of three metrics and each setting.
   Measured on a few stems and multiplied.
 
+It needs ffmpeg. Without Numba it measures the NumPy form of mtbench.beats, and says so first.
+
 CPU seconds count all of a process's threads and its children (ffmpeg); one thread per process. Settings are read in
 the published time base, fps 100, 150, 200 x transition lambda 100, 50.
 """
@@ -17,6 +19,7 @@ import multiprocessing
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -215,6 +218,11 @@ def main():
     parser.add_argument("--stems", type=int, default=12, help="of 10.24 s, 16 kHz, from the suite band")
     parser.add_argument("--published-stems", type=int, default=1, help="of these, tracked the published way")
     options = parser.parse_args()
+    if shutil.which("ffmpeg") is None:
+        sys.exit("benchmarks/beats.py needs ffmpeg, through which madmom reads files: apt-get install ffmpeg")
+    from mtbench import beats as engine
+    from mtbench.beats import compiled
+
     lines = []
 
     def say(line=""):
@@ -226,6 +234,14 @@ def main():
         files = write_stems(folder, options.stems)
         few = files[: options.published_stems]
         say("# What beats cost")
+        say()
+        if engine.is_compiled():
+            say("Measured: the form of mtbench.beats that Numba compiles.")
+        else:
+            say(
+                "**Not compiled**: this measures the NumPy form of mtbench.beats, which is many times slower. Numba says "
+                f"{compiled.reason}"
+            )
         say()
         say(
             f"`python benchmarks/beats.py --stems {options.stems} --published-stems {options.published_stems}`: "

@@ -203,6 +203,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=1000)
     repetitions = parser.parse_args().repetitions
+    if repetitions < 10:  # some tables take a tenth of them
+        parser.error("--repetitions must be at least 10")
     cases = rhythm_cases(np.random.default_rng(0))
     rhythm(cases, repetitions)
     distances(repetitions // 2)
