@@ -1,15 +1,25 @@
-# Two things a newcomer types: `make run` and `make test`. Each sets up what it needs.
+# Three things to type: `make run`, `make test` and `make lint`. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test setup clean
+.PHONY: run test lint setup clean
 run: setup
 	$(BIN)/mtbench run --models synctrack,msg-ld
 
 test: setup
 	$(BIN)/python -m pytest
 
+lint: .venv/.lint-installed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
 setup: .venv/.installed
+
+.venv/.lint-installed: .venv/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group lint
+	@touch $@
 
 # Two passes of pip, because madmom's setup.py imports Cython and NumPy and declares neither:
 # they must be there before it builds, and the build must see them (no isolation).
