@@ -140,8 +140,9 @@ def _track(loaded: Sequence[_Loaded], request: Request, cache: Cache) -> None:
                     untracked[digest] = clip.stems[stem]
                 else:
                     tracked[digest, decode] = cached
-    activations = {digest: cache.get("activations", digest, version) for digest in untracked}
-    missing = [digest for digest, cached in activations.items() if cached is None]
+    cached_activations = {digest: cache.get("activations", digest, version) for digest in untracked}
+    activations = {digest: cached for digest, cached in cached_activations.items() if cached is not None}
+    missing = [digest for digest in untracked if digest not in activations]
     computed = beats.activations([untracked[digest] for digest in missing], request.rate)
     for digest, activation in zip(missing, computed):
         activations[digest] = cache.put(activation, "activations", digest, version)

@@ -46,7 +46,7 @@ class Grid(Strict):
 
     @field_validator("*")
     @classmethod
-    def _some_and_once(cls, values: tuple) -> tuple:
+    def _some_and_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
             raise ValueError("needs at least one value")
         return tuple(dict.fromkeys(values))
@@ -122,7 +122,9 @@ class RunConfig(Strict):
 
     @field_validator("subsets")
     @classmethod
-    def _subsets_are_of_an_arrangement(cls, subsets: tuple, info: ValidationInfo) -> tuple:
+    def _subsets_are_of_an_arrangement(
+        cls, subsets: tuple[str | tuple[str, ...], ...], info: ValidationInfo
+    ) -> tuple[str | tuple[str, ...], ...]:
         if subsets and info.data.get("task") != "arrangement":
             raise ValueError("only the task arrangement has subsets")
         return subsets
@@ -133,24 +135,26 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
 
     A subset is a list of names, a text of names joined by ``+``, or a text of their initials: ``BP`` is bass and piano.
     None at all stand for every subset there is, the smallest first; of four stems they are the 14 of MT-MusicLDM's
-    Table 3 and the total generation of SyncTrack's Table A5. Raises UsageError, naming it, for one that is none.
+    Table 3 and the total generation of SyncTrack's Table A5. Raises UsageError, naming it, for one that is not such a text.
     """
     if not subsets:
         return [subset for size in range(1, len(stems) + 1) for subset in combinations(stems, size)]
     initials = [stem[0].upper() for stem in stems]
-    found = []
+    chosen = []
     for subset in subsets:
-        names = subset
-        if isinstance(subset, str):
-            by_initial = len(set(initials)) == len(stems) and set(subset) <= set(initials)
-            names = [stems[initials.index(letter)] for letter in subset] if by_initial else subset.split("+")
+        if not isinstance(subset, str):
+            names = list(subset)
+        elif len(set(initials)) == len(stems) and set(subset) <= set(initials):
+            names = [stems[initials.index(letter)] for letter in subset]
+        else:
+            names = subset.split("+")
         if not names or len(set(names)) < len(names) or not set(names) <= set(stems):
             raise UsageError(
                 f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': give stems to generate "
                 f"by their initials ({', '.join(initials)}) or by name, as in {'+'.join(stems[:2])}"
             )
-        found.append(tuple(stem for stem in stems if stem in names))
-    return list(dict.fromkeys(found))
+        chosen.append(tuple(stem for stem in stems if stem in names))
+    return list(dict.fromkeys(chosen))
 
 
 ConfigT = TypeVar("ConfigT", bound=Strict)
@@ -163,33 +167,39 @@ def load(path: str | Path, overrides: dict[str, Any]) -> RunConfig:
     Raises UsageError naming the file and the key; an unknown key is answered with the nearest known one.
     """
     path = Path(path)
-    bundled = files("mtbench.configs") / path.name
+    bundled = Path(str(files("mtbench.configs") / path.name))
     if not path.exists() and path.parent in (Path(), Path("configs")) and bundled.is_file():
-        path = Path(bundled)
+        path = bundled
     return validate(_laid_over(read_yaml(path), overrides), str(path))
 
 
-def validate(values: dict[str, Any], where: str, kind: type[ConfigT] = RunConfig) -> ConfigT:
-    """A config object from plain values. `where` names their source in the UsageError that bad ones raise."""
+def validate(values: dict[str, Any], where: str) -> RunConfig:
+    """What a run is asked to do, from plain values. `where` names their source in the UsageError that bad ones raise."""
+    return validated(RunConfig, values, where)
+
+
+def validated(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT:
+    """`validate`, for any kind of config object."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         problems = error.errors()
         # A misspelt key is also missing under its right name: say the former.
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
-        key = ".".join(str(part) for part in problem["loc"])
+        key = ".".join(str(name) for name in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = {"grid": Grid, "models": Model}[str(problem["loc"][0])] if len(problem["loc"]) > 1 else kind
+            inner: dict[str, type[Strict]] = {"grid": Grid, "models": Model}
+            known = inner[str(problem["loc"][0])] if len(problem["loc"]) > 1 else kind
             raise UsageError(f"{where}: {unknown_name('key', key.rsplit('.', 1)[-1], known.model_fields)}") from None
         if problem["type"] == "value_error":  # our own, which says what it got
             raise UsageError(f"{where}: {key}: {problem['ctx']['error']}") from None
         got = "" if problem["type"] == "missing" else f" (got {reprlib.repr(problem['input'])})"
-        told = problem["msg"]
+        message = problem["msg"]
         if problem["type"] == "string_pattern_mismatch":
-            told = (
+            message = (
                 "letters, digits, '.', '_' and '-' make a name, the first a letter or digit; a model may be folder:PATH"
             )
-        raise UsageError(f"{where}: {key or 'config'}: {told}{got}") from None
+        raise UsageError(f"{where}: {key or 'config'}: {message}{got}") from None
 
 
 def _named(row: str) -> dict[str, Any]:

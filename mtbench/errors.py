@@ -36,5 +36,5 @@ def one_line(error: BaseException) -> str:
     first = next((line for line in text.splitlines() if line.strip()), "")
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in first).split())
     kind = "" if isinstance(error, MtbenchError) else type(error).__name__
-    line = ": ".join(part for part in (kind, words) if part)
+    line = ": ".join(text for text in (kind, words) if text)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."

@@ -53,7 +53,7 @@ class Generator(Protocol):
 
 def is_rate(value: Any) -> bool:
     """Is this a positive whole number (of Hz), of whatever numeric type?"""
-    return isinstance(value, Real) and value > 0 and value % 1 == 0
+    return isinstance(value, Real) and float(value) > 0 and float(value) % 1 == 0
 
 
 def _are_names(value: Any) -> bool:

@@ -3,6 +3,7 @@
 What a command needs that is slow to import, it imports when it runs, so that ``mtbench --help`` answers at once.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ from mtbench.cli.site import site
 from mtbench.cli.terminal import console
 from mtbench.version import __version__
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "run": (run, "mtbench run --models synctrack,msg-ld -n 8 --out runs/demo"),
     "eval": (evaluate, "mtbench eval runs/demo/audio/total/synctrack --reference band"),
     "show": (show, "mtbench show runs/demo"),

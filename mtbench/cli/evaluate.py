@@ -35,7 +35,7 @@ def evaluate(
     from mtbench.cli.tables import show_tables
 
     settings = grid_of(fps, transition_lambda, window, timebase).get("grid", {})
-    grid = configs.validate(settings, "options", configs.Grid)
+    grid = configs.validated(configs.Grid, settings, "options")
     if embedding and not reference:
         raise UsageError("--embedding is for FAD, which needs a --reference")
     embeddings = listed(embedding, "--embedding") or ["log-mel-stats"]

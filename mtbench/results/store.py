@@ -208,4 +208,5 @@ def _wave(stem: str, wave: Any) -> NDArray[np.float32]:
         raise MtbenchError(f"its {stem} is not an array ({one_line(error)})") from None
     if wave.ndim != 1 or not len(wave) or wave.dtype.kind != "f":
         raise MtbenchError(f"its {stem} is {wave.dtype} {list(wave.shape)}, not float [samples]")
-    return wave.astype(np.float32, copy=False)
+    samples: NDArray[np.float32] = wave.astype(np.float32, copy=False)
+    return samples

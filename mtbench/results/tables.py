@@ -131,9 +131,10 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
     """
     grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
     table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
-    table[["se", "ci_low", "ci_high"]] = [
-        _spread(values.to_numpy(), key[KEY.index("metric")]) for key, values in grouped
-    ]
+    metric_of_key = [str(row[KEY.index("metric")]) for row in table[KEY].itertuples(index=False)]
+    spreads = [_spread(values.to_numpy(), metric) for (_, values), metric in zip(grouped, metric_of_key)]
+    columns = ["se", "ci_low", "ci_high"]
+    table[columns] = pd.DataFrame(spreads, table.index, columns, dtype=float)
     without_track = [column for column in KEY if column != "track"]
     per_stem = table[table["metric"].isin(_over_stems())]
     over_stems = per_stem.groupby(without_track, dropna=False, sort=False)
@@ -207,7 +208,7 @@ def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
     )
     tables = []
     for key, of_key in samples.groupby(COLUMN, dropna=False, sort=False):
-        cells = dict(zip(COLUMN, key))
+        cells: dict[str, Any] = dict(zip(COLUMN, key))
         clips = of_key.pivot(index="sample", columns=["model", "stem"], values="value")
         models, paired = list(dict.fromkeys(of_key["model"])), cells["task"] == "arrangement"
         of_model = {model: clips[model].to_numpy() for model in models}
@@ -232,11 +233,11 @@ def rank(table: pd.DataFrame, comparisons: pd.DataFrame) -> pd.Series:
     """
     decided: dict[tuple[Any, ...], list[tuple[str, str, float, float]]] = {}
     named = (*COLUMN, "model_a", "model_b", "difference", "p_adjusted")
-    for *key, a, b, difference, p in zip(*(comparisons[name] for name in named)):
-        decided.setdefault(plain_key(key), []).append((a, b, difference, p))
+    for *cells, a, b, difference, p in zip(*(comparisons[name] for name in named)):
+        decided.setdefault(plain_key(cells), []).append((a, b, difference, p))
     columns: dict[tuple[Any, ...], list[int]] = {}
-    for place, key in enumerate(zip(*(table[name] for name in COLUMN))):
-        columns.setdefault(plain_key(key), []).append(place)
+    for place, row in enumerate(zip(*(table[name] for name in COLUMN))):
+        columns.setdefault(plain_key(row), []).append(place)
     ranks, models = np.full(len(table), NAN), table["model"].to_numpy()
     directions = {name: metric.direction for name, metric in metrics().items()}
     for key, places in columns.items():

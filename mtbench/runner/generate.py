@@ -40,7 +40,7 @@ def generate(plan: Plan, stage: Stage) -> Iterator[Generated]:
         if batch.assignment.given:
             load = partial(_given, batch.folder, plan.heldout, plan.config.n)
             given = Songs(range(len(plan.heldout)), load)
-        yield Generated(batch, _generate_batch(batch, given, plan.config.n, plan.config.seed, stage))
+        yield Generated(batch, generate_batch(batch, given, plan.config.n, plan.config.seed, stage))
 
 
 def _keep_songs(songs: Songs, folder: ModelFolder, n: int, stage: Stage) -> None:
@@ -69,7 +69,8 @@ def _given(folder: ModelFolder, songs: Songs, kept: int, number: int) -> StemSet
     return StemSet(f"{number:05d}", {stem: audio.to_float(wave) for stem, wave in waves.items()}, folder.rate)
 
 
-def _generate_batch(batch: Batch, given: Songs | None, n: int, seed: int, stage: Stage) -> Failure | None:
+def generate_batch(batch: Batch, given: Songs | None, n: int, seed: int, stage: Stage) -> Failure | None:
+    """Make the samples of a batch that are missing, of the first `n`."""
     generator, folder = batch.row.generator, batch.folder
     missing = [i for i in range(n) if not folder.has(i)]
     trace = folder.path / "error.txt"
