@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from musicldm.first_stage import load_vae
 from musicldm.griffin_lim import griffin_lim
 from musicldm.mel import log_mel
-from musicldm.training import load_vae, read_config, training_songs
+from musicldm.training import read_config, training_songs
 from synctrack.generator import make
 
 from mtbench.stems import STEMS

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import synctrack.network as network_module
 import torch
-from musicldm.generator import reduced_precision
+from adapterkit.precision import reduced_precision
 from musicldm.hifigan import HiFiGAN
 from musicldm.training import _attention, _average
 from musicldm.vae import VAE

@@ -8,9 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from adapterkit.randomness import noise_per_sample
+from adapterkit.sampling import SamplingOptions
+from adapterkit.weights import sha256
 from conftest import STEMS
-from musicldm import VAE, HiFiGAN, VAEConfig, log_mel, noise_per_sample, noise_schedule, published
-from musicldm.generator import EMBEDDED_VAE, LatentDiffusion, sha256
+from musicldm import VAE, HiFiGAN, VAEConfig, log_mel, noise_schedule, published
+from musicldm.first_stage import EMBEDDED_VAE
+from musicldm.generator import LatentDiffusion, LatentModel
 from parity import fill, manifest, relative_l2
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 from synctrack import SyncTrackConfig, SyncTrackUNet
@@ -239,12 +243,14 @@ def small():
     return network, vae
 
 
-def small_model(small, samples: int = 10240, batch_size: int = 3, **options) -> LatentDiffusion:
+def small_model(
+    small, samples: int = 10240, batch_size: int = 3, precision: str = "float32", compile: bool = False, **options
+) -> LatentDiffusion:
     network, vae = small
     T = -(-samples // (160 * 8 * 2)) * 2
-    return LatentDiffusion(
-        "small", network, vae, 0.5, (4, 8, T, 8), {}, "cpu", steps=4, batch_size=batch_size, samples=samples, **options
-    )
+    few = SamplingOptions(steps=4, batch_size=batch_size, precision=precision, compile=compile)
+    model = LatentModel(network, vae, 0.5, **options)
+    return LatentDiffusion("small", model, (4, 8, T, 8), {}, "cpu", few, samples=samples)
 
 
 class Velocity(nn.Module):
@@ -261,9 +267,7 @@ class Velocity(nn.Module):
 
 def test_a_network_of_the_velocity_makes_what_one_of_the_noise_makes(small):
     network, vae = small
-    velocity = LatentDiffusion(
-        "small", Velocity(network), vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, 1, parameterization="v"
-    )
+    velocity = small_model((Velocity(network), vae), batch_size=1, parameterization="v")
     torch.testing.assert_close(
         velocity._latents(0, [3]), small_model(small, batch_size=1)._latents(0, [3]), rtol=1e-3, atol=1e-3
     )
@@ -297,7 +301,7 @@ def test_the_network_is_given_the_stems_latents_at_the_steps_noise(small):
     # By hand, at the last step: with a_0 of timestep 1 nearly 1, what is given is nearly the scaled latents themselves.
     network, vae = small
     seen = []
-    made = LatentDiffusion("small", network, vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, 1)
+    made = small_model(small, batch_size=1)
     hook = made._network.register_forward_pre_hook(lambda module, inputs: seen.append((inputs[0], int(inputs[1][0]))))
     try:
         made._latents(0, [5], [song(5, "guitar").stems])

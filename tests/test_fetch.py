@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from adapterkit.download import fetch
+from adapterkit.weights import checked_sha256
 from musicldm import fetch as module
-from musicldm.fetch import checked_sha256, fetch
 
 from mtbench.errors import MtbenchError, UsageError
 

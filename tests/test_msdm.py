@@ -9,13 +9,13 @@ import msdm.generator
 import numpy as np
 import pytest
 import torch
+from adapterkit.randomness import noise_per_sample
 from conftest import STEMS
 from msdm import MSDMConfig, MSDMUNet
 from msdm.generator import LEAST_STEPS
 from msdm.sampling import SIGMA_DATA, adpm2, ancestral_sigmas, denoised, euler, karras_schedule, scalings, separate
 from msdm.train import denoising_loss, stretches, train
 from musicldm import training
-from musicldm.diffusion import noise_per_sample
 from musicldm.training import Shards, TrainConfig
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import write_lightning

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from adapterkit.randomness import noise_per_sample
+from adapterkit.sampling import SamplingOptions
 from conftest import STEMS
 from msg_ld import MSGLDConfig, MSGLDUNet
 from msg_ld.generator import EMBEDDED, make
-from musicldm import VAE, VAEConfig, log_mel, noise_per_sample, published
-from musicldm.generator import LatentDiffusion
+from musicldm import VAE, VAEConfig, log_mel, published
+from musicldm.generator import LatentDiffusion, LatentModel
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 from torch import nn
@@ -207,10 +209,13 @@ def vae() -> VAE:
         return fill(VAE(VAEConfig(ch=8, ch_mult=(1, 1, 2, 2), num_res_blocks=1, norm_groups=4)))
 
 
-def model(network: nn.Module, vae: VAE, batch_size: int = 3, **options) -> LatentDiffusion:
+def model(
+    network: nn.Module, vae: VAE, batch_size: int = 3, guidance_scale: float = 1.0, separates: bool = True
+) -> LatentDiffusion:
     """On clips of 0.64 s, whose latents have 8 positions in time and 8 in frequency."""
+    options = SamplingOptions(steps=4, batch_size=batch_size, guidance_scale=guidance_scale)
     return LatentDiffusion(
-        "small", network, vae, 0.5, (4, 8, 8, 8), {}, "cpu", 4, batch_size, **{"separates": True, **options}
+        "small", LatentModel(network, vae, 0.5, separates=separates), (4, 8, 8, 8), {}, "cpu", options
     )
 
 

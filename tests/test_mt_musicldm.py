@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from adapterkit.download import unpack
+from adapterkit.weights import load, noted_sha256, sha256
 from conftest import STEMS
 from msg_ld import MSGLDConfig, MSGLDUNet, clap
 from msg_ld.generator import EMBEDDED, make, make_mt_musicldm
@@ -105,7 +107,7 @@ def test_audio_conditions_and_no_condition_is_the_empty_text(conditional, monkey
     soundfile.write(tmp_path / "song.wav", np.array([0.0, -0.5, 0.25]), 16000, subtype="FLOAT")
     made = made_of(weights=str(conditional), audio=str(tmp_path / "song.wav"))
     assert made.provenance["guidance_scale"] == 2.0
-    assert made.provenance["conditioned_on"] == {"audio_sha256": fetch.sha256(tmp_path / "song.wav")}
+    assert made.provenance["conditioned_on"] == {"audio_sha256": sha256(tmp_path / "song.wav")}
     assert made._embeddings[:, 0].tolist() == [0.0, 0.5]
     free = made_of(weights=str(conditional))
     assert free.provenance["conditioned_on"] == "nothing" and free.provenance["guidance_scale"] == 0.0
@@ -131,7 +133,7 @@ def test_where_clap_lies(tmp_path):
     torch.save({"epoch": 1, "state_dict": {"module.logit_scale_a": torch.tensor(2.0)}}, tmp_path / "clap-ckpt.pt")
     place, state, told = clap.weights_of(path, {"state_dict": {}})
     assert place.name == "clap-ckpt.pt" and state == {"logit_scale_a": torch.tensor(2.0)}
-    assert told == {"clap_sha256": fetch.sha256(place)}
+    assert told == {"clap_sha256": sha256(place)}
 
 
 def test_names_are_translated():
@@ -274,7 +276,7 @@ def test_wrong_files_are_named(unconditional, tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(UsageError, match="other.pt is neither a checkpoint that mtbench trained nor a published one"):
         made_of(weights=str(tmp_path / "other.pt"))
-    state = published.load(unconditional)["state_dict"]
+    state = load(unconditional)["state_dict"]
     del state["model_ema.diffusion_modelout2bias"]
     write_lightning(tmp_path / "cut.ckpt", state)
     with pytest.raises(UsageError, match="cut.ckpt does not hold the expected weights: 1 missing .*out2bias"):
@@ -310,9 +312,9 @@ def test_published_weights_are_unpacked(tmp_path):
         (f"run/checkpoints/{name}", b"weights"),
         ("run/checkpoints/last.ckpt", b"others"),
     )
-    fetch.main(["mt-musicldm", "--sha256", f"{path.name}={fetch.sha256(path)}"])  # put there by hand: only unpacked
+    fetch.main(["mt-musicldm", "--sha256", f"{path.name}={sha256(path)}"])  # put there by hand: only unpacked
     assert fetch.trained_model("mt-musicldm") == folder / name and (folder / name).read_bytes() == b"weights"
-    assert fetch.noted_sha256(folder / name) == fetch.sha256(folder / name)
+    assert noted_sha256(folder / name) == sha256(folder / name)
     with pytest.raises(UsageError, match=f"{name} cannot be read as a checkpoint"):
         made_of(weights="published")
 
@@ -323,9 +325,9 @@ def test_archives_that_cannot_be_unpacked(tmp_path):
     with pytest.raises(
         MtbenchError, match="some.tar.gz holds 0 files last.ckpt; its checkpoints are a/other.ckpt: unpack"
     ):
-        fetch.unpack(path, "last.ckpt")
+        unpack(path, "last.ckpt")
     archive(path, ("last.ckpt", b"x" * 100_000))
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(MtbenchError, match="some.tar.gz is no whole archive"):
-        fetch.unpack(path, "last.ckpt")
+        unpack(path, "last.ckpt")
     assert not (tmp_path / "last.ckpt").exists()

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from adapterkit.randomness import noise_per_sample
 from musicldm import (
     VAE,
     HiFiGAN,
@@ -14,7 +15,6 @@ from musicldm import (
     ddim_schedule,
     griffin_lim,
     log_mel,
-    noise_per_sample,
     noise_schedule,
 )
 from musicldm.diffusion import guided, timestep_embedding

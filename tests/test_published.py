@@ -5,9 +5,10 @@ import sys
 
 import pytest
 import torch
+from adapterkit.weights import load
 from msg_ld.generator import _lightning
 from musicldm import VAE, HiFiGAN, published
-from musicldm.generator import load_vae, load_vocoder
+from musicldm.first_stage import load_vae, load_vocoder
 from parity import assert_golden, fill, golden, manifest, relative_l2, seeded
 from published_files import SCALE_FACTOR, TINY_VAE, TINY_VOCODER, lightning_state, tiny, write_lightning
 from synctrack import SyncTrackConfig, SyncTrackUNet
@@ -31,7 +32,7 @@ def network(state):
 
 
 def read(path):
-    return published.read(path, published.load(path), network, TINY_VAE, TINY_VOCODER)
+    return published.read(path, load(path), network, TINY_VAE, TINY_VOCODER)
 
 
 def test_the_files_of_these_tests_have_the_published_names(state):
@@ -40,7 +41,7 @@ def test_the_files_of_these_tests_have_the_published_names(state):
 
 def test_a_lightning_file_gives_the_published_numbers(state, tmp_path):
     path = write_lightning(tmp_path / "synctrack.ckpt", state)
-    assert published.is_lightning(published.load(path))
+    assert published.is_lightning(load(path))
     model = read(path)
     assert model.scale_factor == SCALE_FACTOR and set(model.sha256) == {"weights"}
     assert torch.equal(model.network.switcher, torch.eye(4).flip(1)) and not model.network.switcher.requires_grad
@@ -115,11 +116,11 @@ def test_objects_in_a_file_are_neither_needed_nor_made(tmp_path):
 
     path = write_lightning(tmp_path / "with.ckpt", {"x": torch.ones(2)})
     assert "pytorch_lightning" not in sys.modules
-    held = published.load(path)
+    held = load(path)
     assert held["epoch"] == 20 and held["state_dict"]["x"].tolist() == [1, 1]
     assert held["callbacks"]["ModelCheckpoint"]["best_model_score"] == 1.5
     torch.save({"state_dict": {"x": torch.ones(2)}, "evil": Run()}, tmp_path / "evil.ckpt")
-    assert published.load(tmp_path / "evil.ckpt")["state_dict"]["x"].tolist() == [1, 1]
+    assert load(tmp_path / "evil.ckpt")["state_dict"]["x"].tolist() == [1, 1]
     assert not (tmp_path / "ran").exists()
 
 
@@ -130,13 +131,13 @@ def test_a_file_that_would_have_to_run_code_is_refused(tmp_path):
 
     torch.save({"state_dict": {}, "evil": Run()}, tmp_path / "evil.ckpt")
     with pytest.raises(UsageError, match="evil.ckpt cannot be read as a checkpoint.*by running code"):
-        published.load(tmp_path / "evil.ckpt")
+        load(tmp_path / "evil.ckpt")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_file_of_the_old_form_is_read(tmp_path):
     torch.save({"state_dict": {"x": torch.ones(2)}}, tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
-    assert published.load(tmp_path / "old.ckpt")["state_dict"]["x"].tolist() == [1, 1]
+    assert load(tmp_path / "old.ckpt")["state_dict"]["x"].tolist() == [1, 1]
 
 
 def test_a_file_that_changed_since_it_was_fetched_is_refused(state, tmp_path):
@@ -148,7 +149,7 @@ def test_a_file_that_changed_since_it_was_fetched_is_refused(state, tmp_path):
 
 def test_msg_lds_width_is_read_from_the_file(tmp_path):
     path = write_lightning(tmp_path / "msg-ld.ckpt", tiny("msgld_unet_tiny"))
-    model = published.read(path, published.load(path), _lightning, TINY_VAE, TINY_VOCODER)
+    model = published.read(path, load(path), _lightning, TINY_VAE, TINY_VOCODER)
     assert model.network.config.model_channels == 32
     assert torch.equal(model.network.out[2].bias, fill(torch.nn.ModuleDict({"out": model.network.out}))["out"][2].bias)
 
@@ -185,7 +186,7 @@ def test_the_whole_file(tmp_path):
     assert shapes == {name: (shape, dtype) for name, shape, dtype in manifest("synctrack_lightning")["state_dict"]}
     path = write_lightning(tmp_path / "synctrack_slakh2100_pretrained.ckpt", state)
     del state
-    model = published.read(path, published.load(path), lambda state: SyncTrackUNet(SyncTrackConfig.published()))
+    model = published.read(path, load(path), lambda state: SyncTrackUNet(SyncTrackConfig.published()))
     path.unlink()  # pytest would keep it
     latents = seeded(1101, 4, 16, 256, 16)[:, :8].unflatten(0, (1, 4))
     out = model.network(latents, torch.tensor([500])).flatten(0, 1)

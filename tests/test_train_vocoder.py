@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from adapterkit.weights import sha256
 from lightning_fabric import Fabric
 from musicldm.discriminators import (
     PERIODS,
@@ -17,7 +18,7 @@ from musicldm.discriminators import (
     discriminator_loss,
     feature_loss,
 )
-from musicldm.generator import load_vocoder, sha256
+from musicldm.first_stage import load_vocoder
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, log_mel
 from musicldm.train_vocoder import Adversary, crops, mel_loss, stft_loss, synthesised, train_vocoder

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import synctrack.train
 import torch
+from adapterkit.weights import sha256
 from conftest import killed_at
 from lightning_fabric import Fabric
 from msdm import MSDMConfig
 from msg_ld.network import MSGLDConfig
 from musicldm import noise_schedule, training
-from musicldm.generator import load_vae, sha256
+from musicldm.first_stage import load_vae
 from musicldm.hifigan import HiFiGANConfig
 from musicldm.scoring import Scorer, rhythm
 from musicldm.train_vae import train_vae

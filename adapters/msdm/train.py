@@ -13,12 +13,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from adapterkit.randomness import evenly_spread
+from adapterkit.sampling import SamplingOptions
 from musicldm import training
-from musicldm.diffusion import evenly_spread
 from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_waves
 from torch import Tensor, nn
 
-from msdm.generator import MSDM, SAMPLE_RATE, STEPS
+from msdm.generator import MSDM, SAMPLE_RATE
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, scalings
 from mtbench import audio
@@ -37,7 +38,8 @@ def train(config: TrainConfig) -> None:
         training.start_from(network, config.initial_weights)
 
     def sample(network: MSDMUNet, n: int) -> Iterator[StemSet]:
-        generator = MSDM(network, {}, str(fabric.device), STEPS, config.batch, N_SAMPLES, SUITE_RATE)
+        options = SamplingOptions(batch_size=config.batch)
+        generator = MSDM(network, {}, str(fabric.device), options, samples=N_SAMPLES, rate=SUITE_RATE)
         for made in generator.generate(n, STEMS):
             stems = {stem: audio.resample(wave, made.sample_rate, SUITE_RATE) for stem, wave in made.stems.items()}
             yield StemSet(made.id, stems, SUITE_RATE)

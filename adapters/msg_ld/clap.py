@@ -1,10 +1,10 @@
 """CLAP embeddings of audio and of text, as MT-MusicLDM is conditioned on (Wu et al. 2023; HTSAT-base and RoBERTa-base).
 
 The weights are MusicLDM's `clap-ckpt.pt`, a copy of which a published conditional checkpoint carries below
-`cond_stage_model.model.`. The network and the log-mels are those of the library transformers, the optional extra `clap`;
-the weights' names are translated to its names. As in the published code the model is the unfused one, embeddings have
-length 1, audio passes through 16 kHz on its way to 48 kHz without being rounded to 16 bits, and what stands for no
-condition is the embedding of the empty text.
+`cond_stage_model.model.`. The network and the log-mels are those of the library transformers, the optional extra
+`clap`; the weights' names are translated to its names. As in the published code the model is the unfused one,
+embeddings have length 1, audio passes through 16 kHz on its way to 48 kHz without being rounded to 16 bits, and what
+stands for no condition is the embedding of the empty text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from musicldm import published
-from musicldm.fetch import checked_sha256, weights_folder
-from musicldm.generator import CONDITIONER
+from adapterkit.weights import below, checked_sha256, load, weights_folder
+from musicldm.published import CONDITIONER
 from torch import Tensor
 
 from mtbench import audio
@@ -108,10 +107,10 @@ class CLAP:
         folder = self._path.parent / "roberta-base"
         try:
             tokenizer = RobertaTokenizer.from_pretrained(str(folder) if folder.exists() else folder.name)
-            found = len(tokenizer)
+            size = len(tokenizer)
         except (OSError, ValueError):
-            found = 0
-        if found != self._model.config.text_config.vocab_size:  # without files transformers makes one of a few tokens
+            size = 0
+        if size != self._model.config.text_config.vocab_size:  # without files transformers makes one of a few tokens
             raise UsageError(
                 "a prompt needs RoBERTa's vocabulary: put vocab.json and merges.txt of "
                 f"https://huggingface.co/FacebookAI/roberta-base into {folder}"
@@ -125,19 +124,17 @@ class CLAP:
             return _unit(self._model.text_projection(hidden))
 
 
-def weights_of(path: Path, held: Mapping[str, Any]) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
-    """The file that has the CLAP of the checkpoint `held`, which was read from `path`; its published weights; and its
-    SHA-256 if it is another file: `clap-ckpt.pt` beside the checkpoint or as fetched. Raises UsageError for none."""
-    carried = {
-        name.removeprefix(CARRIED): value for name, value in held["state_dict"].items() if name.startswith(CARRIED)
-    }
+def weights_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
+    """The file that has the CLAP of `checkpoint`, which was read from `path`; its published weights; and its SHA-256
+    if it is another file: `clap-ckpt.pt` beside the checkpoint or as fetched. Raises UsageError for none."""
+    carried = below(CARRIED, checkpoint["state_dict"])
     if carried:
         return path, carried, {}
-    for place in (path.parent / FILE, weights_folder() / "clap" / FILE):
-        if place.exists():
-            other = published.load(place)
+    for file in (path.parent / FILE, weights_folder() / "clap" / FILE):
+        if file.exists():
+            other = load(file)
             state = {name.removeprefix("module."): value for name, value in other.get("state_dict", other).items()}
-            return place, state, {"clap_sha256": checked_sha256(place)}
+            return file, state, {"clap_sha256": checked_sha256(file)}
     raise UsageError(
         f"{path} does not carry its CLAP, and there is no {FILE} beside it: fetch it with `python -m "
         f"musicldm.fetch clap`, or put it there"
@@ -145,22 +142,22 @@ def weights_of(path: Path, held: Mapping[str, Any]) -> tuple[Path, dict[str, Ten
 
 
 def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights by the names of transformers, the joint matrices of query, key and value parted in three."""
-    made = {}
+    """Published weights by the names of transformers, the joint matrices of query, key and value split in three."""
+    renamed = {}
     for name, value in state.items():
         if name.startswith(UNUSED) or name.endswith(".attn_mask"):
             continue
-        parts = {name: value}
+        pieces = {name: value}
         if name.startswith("audio_branch.") and ".attn.qkv." in name:
-            parts = {
-                name.replace(".qkv.", f".{part}."): rows
-                for part, rows in zip(("query", "key", "value"), value.chunk(3))
+            pieces = {
+                name.replace(".qkv.", f".{matrix}."): rows
+                for matrix, rows in zip(("query", "key", "value"), value.chunk(3))
             }
-        for part, rows in parts.items():
+        for piece, rows in pieces.items():
             for pattern, replacement in RENAMED:
-                part = re.sub(pattern, replacement, part)
-            made[part] = rows
-    return made
+                piece = re.sub(pattern, replacement, piece)
+            renamed[piece] = rows
+    return renamed
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from adapterkit.weights import sha256
 from musicldm import published
-from musicldm.fetch import sha256, trained_model
-from musicldm.generator import LatentDiffusion, from_checkpoint
+from musicldm.family import Condition, Family
+from musicldm.fetch import trained_model
+from musicldm.generator import LatentDiffusion
 from torch import Tensor
 
+from msg_ld import clap
 from msg_ld.network import MSGLDConfig, MSGLDUNet
 from mtbench.audio import read
 from mtbench.errors import UsageError
+from mtbench.stems import Suite
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 EMBEDDED, EMBEDDED_MT = CHECKPOINTS / "band.pt", CHECKPOINTS / "mt-musicldm-band.pt"
@@ -26,7 +30,7 @@ def make(
     *,
     weights: str | None,
     device: str,
-    suite: Any,
+    suite: Suite,
     steps: int | None = None,
     batch_size: int | None = None,
     guidance_scale: float = 1.0,
@@ -42,38 +46,28 @@ def make(
     a mixture. precision, compile: as in SyncTrack's factory.
 
     It separates if it was trained with mixtures. Clips may have any length; what it costs grows with the square of it.
+    Raises UsageError for a file that is not there or not such a checkpoint, and for options that cannot be.
     """
     if weights == "published":
         raise UsageError("model 'msg-ld': no weights of MSG-LD are published; name a file")
     path = Path(weights or EMBEDDED)
 
-    def condition(held: Mapping[str, Any], config: MSGLDConfig) -> None:
+    def refuse_clap(checkpoint: Mapping[str, Any], config: MSGLDConfig) -> None:
         if config.extra_film_condition_dim is not None:
             raise UsageError(f"{path} was trained with CLAP: it is a checkpoint of model 'mt-musicldm'")
 
-    return from_checkpoint(
-        "msg-ld",
-        path,
-        trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
-        lightning=_lightning,
-        form=lambda config: "published",
-        separates=_with_mixtures,
-        condition=condition,
-        guidance_scale=guidance_scale,
-        device=device,
-        suite=suite,
-        steps=steps,
-        batch_size=batch_size,
-        precision=precision,
-        compile=compile,
+    family = Family("msg-ld", _trained, _lightning, separates=_with_mixtures, condition=refuse_clap)
+    options = family.options(
+        steps=steps, batch_size=batch_size, precision=precision, compile=compile, guidance_scale=guidance_scale
     )
+    return family.open(path, options, device, suite)
 
 
 def make_mt_musicldm(
     *,
     weights: str | None,
     device: str,
-    suite: Any,
+    suite: Suite,
     steps: int | None = None,
     batch_size: int | None = None,
     prompt: str | None = None,
@@ -89,7 +83,7 @@ def make_mt_musicldm(
     of mtbench's training or a published Lightning file, of any width.
     prompt, audio: a text or a file's path whose CLAP embedding all samples are conditioned on; only for a checkpoint
     trained with CLAP, which without both generates unconditionally. guidance_scale: how far samples follow it, 2 as
-    published; any but 1 doubles the cost. The rest: as in MSG-LD's factory.
+    published; any except 1 doubles the cost. The rest: as in MSG-LD's factory.
     """
     if prompt is not None and audio is not None:
         raise UsageError("model 'mt-musicldm': prompt and audio cannot both be given")
@@ -99,8 +93,8 @@ def make_mt_musicldm(
     else:
         path = Path(weights or EMBEDDED_MT)
 
-    def condition(held: Mapping[str, Any], config: MSGLDConfig) -> tuple[Tensor, dict[str, Any]] | None:
-        if held.get("mixture") is True:
+    def condition(checkpoint: Mapping[str, Any], config: MSGLDConfig) -> Condition | None:
+        if checkpoint.get("mixture") is True:
             raise UsageError(f"{path} was trained with mixtures: it is a checkpoint of model 'msg-ld'")
         if config.extra_film_condition_dim is None:
             if conditional:
@@ -109,46 +103,35 @@ def make_mt_musicldm(
                     "conditional checkpoint alone"
                 )
             return None
-        return _clap_embeddings(path, held, prompt, audio)
+        return _clap_embeddings(path, checkpoint, prompt, audio)
 
-    return from_checkpoint(
-        "mt-musicldm",
-        path,
-        trained=lambda config: MSGLDUNet(MSGLDConfig(**config)),
-        lightning=_lightning,
-        form=lambda config: "published",
-        condition=condition,
-        guidance_scale=guidance_scale if conditional else 0.0,
-        device=device,
-        suite=suite,
+    family = Family("mt-musicldm", _trained, _lightning, condition=condition)
+    options = family.options(
         steps=steps,
         batch_size=batch_size,
         precision=precision,
         compile=compile,
+        guidance_scale=guidance_scale if conditional else 0.0,
     )
+    return family.open(path, options, device, suite)
 
 
-def _clap_embeddings(
-    path: Path, held: Mapping[str, Any], prompt: str | None, audio: str | None
-) -> tuple[Tensor, dict[str, Any]]:
+def _clap_embeddings(path: Path, checkpoint: Mapping[str, Any], prompt: str | None, audio: str | None) -> Condition:
     """float32 [2, 512]: the embedding of no condition and that of prompt or audio; and what the provenance says."""
-    from msg_ld.clap import CLAP, weights_of
-
-    place, state, told = weights_of(path, held)
-    clap = CLAP(place, state)
-    nothing = clap.of_text("")
+    file, state, provenance = clap.weights_of(path, checkpoint)
+    model = clap.CLAP(file, state)
+    nothing = model.of_text("")
     if audio is not None:
-        embedding, told["conditioned_on"] = clap.of_audio(*read(audio)), {"audio_sha256": sha256(Path(audio))}
+        embedding, condition = model.of_audio(*read(audio)), {"audio_sha256": sha256(Path(audio))}
     elif prompt is not None:
-        embedding, told["conditioned_on"] = clap.of_text(prompt), {"prompt": prompt}
+        embedding, condition = model.of_text(prompt), {"prompt": prompt}
     else:
-        embedding, told["conditioned_on"] = nothing, "nothing"
-    return torch.stack([nothing, embedding]), told
+        embedding, condition = nothing, "nothing"
+    return torch.stack([nothing, embedding]), {**provenance, "conditioned_on": condition}
 
 
-def _with_mixtures(held: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint was trained with mixtures, as the published code trains MSG-LD; ours say so."""
-    return published.is_lightning(held) or held.get("mixture") is True
+def _trained(config: Mapping[str, Any]) -> MSGLDUNet:
+    return MSGLDUNet(MSGLDConfig(**config))
 
 
 def _lightning(state: Mapping[str, Tensor]) -> MSGLDUNet:
@@ -158,3 +141,8 @@ def _lightning(state: Mapping[str, Tensor]) -> MSGLDUNet:
     if film is not None:
         sizes["extra_film_condition_dim"] = film.shape[-1]
     return MSGLDUNet(MSGLDConfig(**sizes))
+
+
+def _with_mixtures(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint was trained with mixtures, as the published code trains MSG-LD; ours say so."""
+    return published.is_lightning(checkpoint) or checkpoint.get("mixture") is True

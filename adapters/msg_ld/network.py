@@ -88,7 +88,8 @@ class MSGLDUNet(nn.Module):
         )
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:
-        """The mixture latent [B, D, F, T] pooled with the network: [B, 1, D, f, t] before every input block and after the last."""
+        """The mixture latent [B, D, F, T], pooled as the network goes down: [B, 1, D, f, t] before every input block
+        and after the last."""
         levels = [mixture[:, None]]
         for block in self.input_blocks:
             down = isinstance(block[0], Downsample)

@@ -1,18 +1,17 @@
 """Noise schedule, timestep embedding and DDIM sampling (Ho et al. 2020; Song, Meng and Ermon 2021).
 
-Shared by SyncTrack and MSG-LD, whose published networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e, with
-a_t = alphas_cumprod[t], t = 0 ... 999; others may predict the velocity v, which gives the noise. Both sample with eta = 1 and
-never clip x_0.
+Shared by SyncTrack and MSG-LD, whose published networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e,
+with a_t = alphas_cumprod[t], t = 0 ... 999; others may predict the velocity v, which gives the noise. Both sample with
+eta = 1 and never clip x_0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,28 +96,6 @@ def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
     a_prev = torch.cat([alphas_cumprod[:1], a[:-1]])
     sigmas = eta * torch.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
     return DDIMSchedule(timesteps, a.float(), a_prev.float(), sigmas.float())
-
-
-def generator_of(device: str | torch.device, *numbers: int) -> torch.Generator:
-    """Random numbers that depend on these numbers alone."""
-    high, low = np.random.SeedSequence(numbers).generate_state(2)
-    return torch.Generator(device).manual_seed(int(high) << 31 ^ int(low))
-
-
-def evenly_spread(n: int, generator: torch.Generator) -> Tensor:
-    """float32 [n], ascending: one number in each n-th of [0, 1]. A loss at them varies less than at n free ones."""
-    device = generator.device
-    return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
-
-
-def noise_per_sample(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Callable[[], Tensor]:
-    """A source of standard normal noise [len(samples), *shape] in which row i depends on (seed, samples[i]) alone.
-
-    Each call draws the next tensor of every sample from that sample's own generator, so a sample is the same
-    whichever batch it is drawn in.
-    """
-    generators = [generator_of("cpu", seed, i) for i in samples]
-    return lambda: torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 
 def guided(

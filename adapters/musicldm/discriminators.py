@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class PeriodDiscriminator(nn.Module):
         channels = [1, *(round(width * n) for n in (32, 128, 512, 1024, 1024))]
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv1d(before, after, 5, stride=3 if i < 4 else 1, padding=2))
-            for i, (before, after) in enumerate(zip(channels, channels[1:]))
+            for i, (before, after) in enumerate(pairwise(channels))
         )
         self.conv_post = weight_norm(nn.Conv1d(channels[-1], 1, 3, padding=1))
 

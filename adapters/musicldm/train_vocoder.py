@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from adapterkit.weights import sha256
 from torch import Tensor, nn
 
 from mtbench.audio import to_float
 from mtbench.errors import UsageError
 from musicldm.discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
-from musicldm.generator import load_vae, load_vocoder, sha256
+from musicldm.first_stage import load_vae, load_vocoder
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, N_MELS, log_mel
 from musicldm.training import (

@@ -28,6 +28,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import numpy as np
 import torch
 import yaml
+from adapterkit.randomness import evenly_spread, generator_of
+from adapterkit.sampling import SamplingOptions
+from adapterkit.weights import load, sha256
 from joblib import Parallel, delayed
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
@@ -39,8 +42,9 @@ from mtbench.files import whole_file
 from mtbench.stems import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
 from mtbench.suites import band, open_suite
 from musicldm import published
-from musicldm.diffusion import TRAIN_STEPS, Parameterization, evenly_spread, generator_of, noise_schedule
-from musicldm.generator import LatentDiffusion, load_vae, sha256
+from musicldm.diffusion import TRAIN_STEPS, Parameterization, noise_schedule
+from musicldm.first_stage import load_vae
+from musicldm.generator import LatentDiffusion, LatentModel
 from musicldm.mel import FRAMES, N_MELS, log_mel
 from musicldm.muon import Muon
 from musicldm.scoring import Scorer
@@ -692,18 +696,9 @@ def train_diffusion(config: TrainConfig, network: nn.Module) -> None:
         scale_factor = start_from(network, config.initial_weights) or scale_factor
 
     def sample(network: nn.Module, n: int) -> Iterator[StemSet]:
-        generator = LatentDiffusion(
-            config.name,
-            network,
-            vae,
-            scale_factor,
-            latents.shape[2:],
-            {},
-            str(fabric.device),
-            steps=50,
-            batch_size=config.score_songs,
-            parameterization=config.parameterization,
-        )
+        model = LatentModel(network, vae, scale_factor, parameterization=config.parameterization)
+        options = SamplingOptions(batch_size=config.score_songs)
+        generator = LatentDiffusion(config.name, model, latents.shape[2:], {}, str(fabric.device), options)
         return generator.generate(n, STEMS)
 
     scorer = scorer_of(fabric, config, sample)
@@ -742,7 +737,7 @@ def start_from(network: nn.Module, path: Path) -> float | None:
     Returns the scale factor of that checkpoint, where it has one: what latents are scaled by must stay the same.
     Raises UsageError for a file without weights, and if none of them fits.
     """
-    checkpoint = published.load(path)
+    checkpoint = load(path)
     if not isinstance(checkpoint.get("state_dict"), dict):
         raise UsageError(f"{path}: no checkpoint to start from (it has no state_dict)")
     held = {name.removeprefix(published.UNET): value for name, value in checkpoint["state_dict"].items()}

@@ -1,8 +1,8 @@
-"""The frame that the denoising U-Nets of SyncTrack and MSG-LD share: sizes, residual blocks, down- and up-sampling, and
-their order. Attention is each network's own.
+"""The frame that the denoising U-Nets of SyncTrack and MSG-LD share: sizes, residual blocks, down- and up-sampling,
+and their order. Attention is each network's own.
 
-SyncTrack's is 2-D, its stems lie in the batch; MSG-LD's is 3-D, its stems are the channels. Parameter names are those of
-the published code.
+SyncTrack's is 2-D, its stems lie in the batch; MSG-LD's is 3-D, its stems are the channels. Parameter names are those
+of the published code.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 class Conv3d(nn.Conv3d):
     """Over (depth, mel, time), with weights as published, over (depth, time, mel).
 
-    A network that computes in this order is 1.6 times as fast to train on a CPU: convolutions are vectorised over the last
-    dimension, and of mel a small latent has four positions. Kernel, stride and padding are alike in time and mel.
+    A network that computes in this order is 1.6 times as fast to train on a CPU: convolutions are vectorised over the
+    last dimension, and of mel a small latent has four positions. Kernel, stride and padding are alike in time and mel.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Shapes in comments: R rows (a stem is a row), C channels, T time, F mel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -130,7 +131,7 @@ class Level(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, blocks: int, groups: int):
         super().__init__()
         sizes = [in_channels] + [out_channels] * blocks
-        self.block = nn.ModuleList(ResBlock(a, b, groups) for a, b in zip(sizes, sizes[1:]))
+        self.block = nn.ModuleList(ResBlock(a, b, groups) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:

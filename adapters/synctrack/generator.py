@@ -1,22 +1,42 @@
 """SyncTrack behind the benchmark's interface."""
 
 from pathlib import Path
-from typing import Any
 
+from musicldm.family import Family
 from musicldm.fetch import trained_model
-from musicldm.generator import LatentDiffusion, from_checkpoint
+from musicldm.generator import LatentDiffusion
 
+from mtbench.stems import Suite
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 EMBEDDED = Path(__file__).parent / "checkpoints" / "band.pt"
 SWITCHES = ("cross_track_keys", "time_attention", "time_residuals", "instrument_prior", "cross_track")
 
 
+def form(config: SyncTrackConfig) -> str:
+    """`paper`, `published`, or what sets the network apart from the paper's form."""
+    chosen = {switch: getattr(config, switch) for switch in SWITCHES}
+    for name, other in {"paper": SyncTrackConfig(), "published": SyncTrackConfig.published()}.items():
+        if all(chosen[switch] == getattr(other, switch) for switch in SWITCHES):
+            return name
+    paper = SyncTrackConfig()
+    return "paper but " + ", ".join(f"{s}={value}" for s, value in chosen.items() if value != getattr(paper, s))
+
+
+FAMILY = Family(
+    "synctrack",
+    trained=lambda config: SyncTrackUNet(SyncTrackConfig(**config)),
+    lightning=lambda state: SyncTrackUNet(SyncTrackConfig.published()),
+    form=form,
+    mixes_samples=lambda config: config.cross_track_keys == "row_mod_batch",
+)
+
+
 def make(
     *,
     weights: str | None,
     device: str,
-    suite: Any,
+    suite: Suite,
     steps: int | None = None,
     batch_size: int | None = None,
     precision: str = "float32",
@@ -33,29 +53,8 @@ def make(
 
     Clips may have any length. What it costs grows with the square of it, since attention at down-sampling 2 spans all
     times of all tracks; and beyond the length of the training nothing tells how well the model does.
+    Raises UsageError for a file that is not there or not such a checkpoint, and for options that cannot be.
     """
+    options = FAMILY.options(steps=steps, batch_size=batch_size, precision=precision, compile=compile)
     path = trained_model("synctrack") if weights == "published" else Path(weights or EMBEDDED)
-    return from_checkpoint(
-        "synctrack",
-        path,
-        trained=lambda config: SyncTrackUNet(SyncTrackConfig(**config)),
-        lightning=lambda state: SyncTrackUNet(SyncTrackConfig.published()),
-        form=form,
-        mixes_samples=lambda config: config.cross_track_keys == "row_mod_batch",
-        device=device,
-        suite=suite,
-        steps=steps,
-        batch_size=batch_size,
-        precision=precision,
-        compile=compile,
-    )
-
-
-def form(config: SyncTrackConfig) -> str:
-    """`paper`, `published`, or what sets the network apart from the paper's form."""
-    chosen = {switch: getattr(config, switch) for switch in SWITCHES}
-    for name, other in {"paper": SyncTrackConfig(), "published": SyncTrackConfig.published()}.items():
-        if all(chosen[switch] == getattr(other, switch) for switch in SWITCHES):
-            return name
-    paper = SyncTrackConfig()
-    return "paper but " + ", ".join(f"{s}={value}" for s, value in chosen.items() if value != getattr(paper, s))
+    return FAMILY.open(path, options, device, suite)
