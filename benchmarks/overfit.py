@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from adapterkit.training.config import LatentTraining, read_config
+from adapterkit.training.songs import training_songs
 from musicldm.first_stage import load_vae
 from musicldm.griffin_lim import griffin_lim
 from musicldm.mel import log_mel
-from musicldm.training import read_config, training_songs
 from synctrack.generator import make
 
 from mtbench.stems import STEMS
@@ -32,7 +33,7 @@ def mels(songs):
 
 @torch.inference_mode()
 def main():
-    config = read_config(ROOT / "configs" / "overfit-synctrack-band.yaml")
+    config = read_config(ROOT / "configs" / "overfit-synctrack-band.yaml", LatentTraining)
     suite, vae = open_suite("band"), load_vae(config.vae)
     learnt = mels([song for song, _ in zip(training_songs(config), range(4))])
     unseen = mels([song for song, _ in zip(suite.heldout(), range(SAMPLES))])

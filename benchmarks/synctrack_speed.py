@@ -24,8 +24,8 @@ from pathlib import Path
 import synctrack.network as network_module
 import torch
 from adapterkit.precision import reduced_precision
+from adapterkit.training.loop import attention_for, average
 from musicldm.hifigan import HiFiGAN
-from musicldm.training import _attention, _average
 from musicldm.vae import VAE
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 from torch.utils.flop_counter import FlopCounterMode
@@ -196,12 +196,12 @@ def training(say, network, shape, device):
         def step(precision):
             with (
                 torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16 mixed"),
-                _attention(torch.device(device)),
+                attention_for(torch.device(device)),
             ):
                 network(x, t).float().square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
-            _average(ema, network, 0.999)
+            average(ema, network, 0.999)
 
         say()
         say("| a training step, batch 1 | seconds | memory, GB |")

@@ -299,7 +299,7 @@ def test_what_is_made_follows_what_is_given(small):
 
 def test_the_network_is_given_the_stems_latents_at_the_steps_noise(small):
     # By hand, at the last step: with a_0 of timestep 1 nearly 1, what is given is nearly the scaled latents themselves.
-    network, vae = small
+    _, vae = small
     seen = []
     made = small_model(small, batch_size=1)
     hook = made._network.register_forward_pre_hook(lambda module, inputs: seen.append((inputs[0], int(inputs[1][0]))))

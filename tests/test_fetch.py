@@ -37,9 +37,9 @@ def serving(**behaviour):
             if server.status != 200:
                 return self.send_error(server.status)
             start = 0
-            if server.ranges and (span := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))):
-                if self.headers.get("If-Range") in (None, server.etag, server.modified):
-                    start = int(span[1])
+            span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            if server.ranges and span and self.headers.get("If-Range") in (None, server.etag, server.modified):
+                start = int(span[1])
             if start >= len(server.content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(server.content)}")

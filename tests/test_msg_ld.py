@@ -1,5 +1,5 @@
-"""MSG-LD: its U-Net's published names, shapes and numbers, how it treats stems, mixture and CLAP's embedding, and what its
-generator makes of a mixture."""
+"""MSG-LD: its U-Net's published names, shapes and numbers, how it treats stems, mixture and CLAP's embedding, and what
+its generator makes of a mixture."""
 
 from functools import partial
 from itertools import combinations
@@ -22,15 +22,15 @@ from torch import nn
 from mtbench.errors import UsageError
 from mtbench.stems import StemSet
 
-SMALL = dict(
-    model_channels=32,
-    channel_mult=(1, 2),
-    num_res_blocks=1,
-    attention_resolutions=(2,),
-    num_head_channels=16,
-    latent_t=8,
-    latent_f=4,
-)
+SMALL = {
+    "model_channels": 32,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2,),
+    "num_head_channels": 16,
+    "latent_t": 8,
+    "latent_f": 4,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -170,11 +170,11 @@ def test_the_embedding_joins_as_in_the_published_code():
 
 def test_the_conditional_networks_size():
     # To 686,513,860 come Linear(512, 768), 393,984, and 768 more inputs of Linear(., C) in each residual block: with C
-    # of 192, 384, 576, 960, 2 in each level down, 3 up, and 2 of 960 in the middle, 768 * (5 * 2112 + 1920) = 9,584,640.
+    # of 192, 384, 576, 960, 2 per level down, 3 up, and 2 of 960 in the middle, 768 * (5 * 2112 + 1920) = 9,584,640.
     with torch.device("meta"):
         network = MSGLDUNet(MSGLDConfig(model_channels=192, extra_film_condition_dim=512))
     assert sum(p.numel() for p in network.parameters()) == 686_513_860 + 393_984 + 9_584_640 == 696_492_484
-    added = {name for name in network.state_dict()} - {name for name, *_ in manifest("msgld_unet_ch192")["state_dict"]}
+    added = set(network.state_dict()) - {name for name, *_ in manifest("msgld_unet_ch192")["state_dict"]}
     assert added == {"film_emb.weight", "film_emb.bias"} and network.film_emb.weight.shape == (768, 512)
 
 

@@ -1,16 +1,16 @@
-"""Muon for convolutions: torch's own on the matrices that filters are, sharing their memory, and what a training gives it."""
+"""Muon for convolutions: torch's own on the matrices that filters are, sharing memory, and what a training gives it."""
 
 import copy
 
 import pytest
 import torch
+from adapterkit.training.config import TrainConfig
+from adapterkit.training.loop import train
+from adapterkit.training.optimisers import Muon, optimisers_of
 from conftest import killed_at
 from lightning_fabric import Fabric
 from msdm import MSDMConfig, MSDMUNet
 from msg_ld import MSGLDConfig, MSGLDUNet
-from musicldm import training
-from musicldm.muon import Muon
-from musicldm.training import TrainConfig
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 from torch import nn
 
@@ -73,16 +73,16 @@ def test_what_is_no_matrix_is_refused_by_its_shape(weight):
         Muon([nn.Parameter(weight)], lr=1.0, weight_decay=0.0)
 
 
-SIZES = dict(
-    model_channels=16,
-    channel_mult=(1, 2),
-    num_res_blocks=1,
-    attention_resolutions=(2,),
-    num_head_channels=16,
-    latent_t=8,
-    latent_f=4,
-    norm_groups=8,
-)
+SIZES = {
+    "model_channels": 16,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2,),
+    "num_head_channels": 16,
+    "latent_t": 8,
+    "latent_f": 4,
+    "norm_groups": 8,
+}
 NETWORKS = {  # and weights of hidden layers, and others of two or more dimensions that are none
     "synctrack": (
         lambda: SyncTrackUNet(SyncTrackConfig(**SIZES)),
@@ -137,12 +137,12 @@ def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path
     names = {parameter.data_ptr(): name for name, parameter in network.named_parameters() if parameter.requires_grad}
     adamw, muon = (
         {names[p.data_ptr()] for group in optimizer.param_groups for p in group["params"]}
-        for optimizer in training._optimizers(config(tmp_path), network)
+        for optimizer in optimisers_of(config(tmp_path), network)
     )
     assert hidden <= muon and outer <= adamw
     assert adamw | muon == set(names.values()) and not adamw & muon
     assert all(min(dict(network.named_parameters())[name].flatten(1).shape) > 1 for name in muon)  # no gains of norms
-    (alone,) = training._optimizers(config(tmp_path, optimizer="adamw"), network)
+    (alone,) = optimisers_of(config(tmp_path, optimizer="adamw"), network)
     assert len(alone.param_groups[0]["params"]) == len(names)
 
 
@@ -168,7 +168,7 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
             learning_rate=0.05,
             precision="32-true",
         )
-        progress = training.train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
+        progress = train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
         assert progress["step"] == 60 and progress["validation_loss"] < 0.5  # nothing learnt: 1
         return network
 
@@ -194,7 +194,7 @@ def test_a_spike_is_clipped_in_all_weights_alike(tmp_path):
             return 1e3 * (spike if len(steps) == 3 else 1.0) * (network(x) - x[:, :1]).square().mean()  # always clipped
 
         asked = config(tmp_path / str(spike), songs=10, validation=2, steps=10, report_every=10, precision="32-true")
-        training.train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
+        train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
         return network
 
     for even, spiked in zip(trained(1.0).parameters(), trained(1e6).parameters()):

@@ -207,7 +207,7 @@ def test_add_noise_by_hand():
 
 
 def test_velocity_by_hand_and_back_to_the_noise():
-    """Salimans and Ho: with a = cos^2 of an angle, x_t = cos x_0 + sin e and v = cos e - sin x_0, so e = sin x_t + cos v."""
+    """Salimans and Ho: with a = cos^2, x_t = cos x_0 + sin e and v = cos e - sin x_0: e = sin x_t + cos v."""
     schedule = noise_schedule()
     t = torch.tensor([0, 300, 999])
     cos, sin = schedule.alphas_cumprod[t].sqrt(), (1 - schedule.alphas_cumprod[t]).sqrt()
@@ -253,7 +253,8 @@ def test_ddim_finds_x0_when_the_noise_is_known():
     schedule, train = ddim_schedule(10, eta=0.0), noise_schedule()
     x = train.add_noise(x0, e, torch.full((2,), int(schedule.timesteps[-1])))
     visited = []
-    for x, estimate in ddim(lambda x, t: visited.append(t.tolist()) or e, x, schedule, lambda: torch.zeros(2, 3, 4)):
+    walk = ddim(lambda x, t: visited.append(t.tolist()) or e, x, schedule, lambda: torch.zeros(2, 3, 4))
+    for x, estimate in walk:  # noqa: B007  the last x is looked at below
         assert relative_l2(estimate, x0) < 1e-4
     assert visited == [[t, t] for t in reversed(range(1, 1000, 100))]
     assert relative_l2(x, train.add_noise(x0, e, torch.zeros(2, dtype=torch.long))) < 1e-5

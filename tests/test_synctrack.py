@@ -9,15 +9,15 @@ from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.network import ABLATIONS, SpatialTransformer
 from torch import nn
 
-SMALL = dict(
-    model_channels=32,
-    channel_mult=(1, 2),
-    num_res_blocks=1,
-    attention_resolutions=(2,),
-    num_head_channels=16,
-    latent_t=8,
-    latent_f=4,
-)
+SMALL = {
+    "model_channels": 32,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2,),
+    "num_head_channels": 16,
+    "latent_t": 8,
+    "latent_f": 4,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from adapterkit.training.config import VocoderTraining
+from adapterkit.training.songs import Shards
 from adapterkit.weights import sha256
 from lightning_fabric import Fabric
 from musicldm.discriminators import (
@@ -22,7 +24,6 @@ from musicldm.first_stage import load_vocoder
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, log_mel
 from musicldm.train_vocoder import Adversary, crops, mel_loss, stft_loss, synthesised, train_vocoder
-from musicldm.training import Shards, TrainConfig
 from musicldm.vae import VAE, VAEConfig
 
 from mtbench.errors import UsageError
@@ -152,7 +153,7 @@ def test_crops_of_mels_and_waves_lie_at_one_place(tmp_path):
     assert (own - mel)[:, :, 0].abs().mean() > 0.2  # the others see more of the song
 
 
-def config(work: Path, **changes) -> TrainConfig:
+def config(work: Path, **changes) -> VocoderTraining:
     """A config whose songs lie in the cache of its work folder: three decaying tones and their log-mels."""
     folders = [work / f"{kind}-band{band.VERSION}-1000000" for kind in ("waves", "mels")]
     time = np.arange(163_840) / 16_000
@@ -169,7 +170,7 @@ def config(work: Path, **changes) -> TrainConfig:
     for folder, values in zip(folders, cached):
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "000000.npy", values)
-    return TrainConfig(
+    return VocoderTraining(
         **{
             "name": "vocoder",
             "network": vars(SMALL),

@@ -14,17 +14,30 @@ import numpy as np
 import pytest
 import synctrack.train
 import torch
+from adapterkit.randomness import generator_of
+from adapterkit.training import songs as training_data
+from adapterkit.training.checkpoints import export
+from adapterkit.training.config import (
+    LatentTraining,
+    TrainConfig,
+    VAETraining,
+    VocoderTraining,
+    WaveTraining,
+    read_config,
+)
+from adapterkit.training.loop import Scoring, share_of_learning_rate, train
+from adapterkit.training.scoring import Scorer, rhythm
+from adapterkit.training.songs import training_songs
 from adapterkit.weights import sha256
 from conftest import killed_at
 from lightning_fabric import Fabric
 from msdm import MSDMConfig
 from msg_ld.network import MSGLDConfig
-from musicldm import noise_schedule, training
+from musicldm import caches, noise_schedule
 from musicldm.first_stage import load_vae
 from musicldm.hifigan import HiFiGANConfig
-from musicldm.scoring import Scorer, rhythm
+from musicldm.train_latents import diffusion_loss, start_from
 from musicldm.train_vae import train_vae
-from musicldm.training import TrainConfig, diffusion_loss, export, read_config, start_from, train, training_songs
 from musicldm.vae import VAEConfig
 from synctrack.network import ABLATIONS, SyncTrackConfig, SyncTrackUNet
 from torch import nn
@@ -58,8 +71,8 @@ def squared_error(network: nn.Module, songs: torch.Tensor, generator: torch.Gene
     return (network(x) - 3 * x).square().mean()
 
 
-def config(work: Path, **changes) -> TrainConfig:
-    return TrainConfig(
+def config(work: Path, kind: type[TrainConfig] = LatentTraining, **changes) -> TrainConfig:
+    return kind(
         **{
             "name": "line",
             "network": {},
@@ -83,7 +96,8 @@ def config(work: Path, **changes) -> TrainConfig:
 
 def trained(network: nn.Module, asked: TrainConfig, loss=squared_error, scorer=None) -> dict:
     fabric = Fabric(accelerator="cpu", devices=1, precision=asked.precision)
-    return train(fabric, asked, network, loss, asked.songs, scorer)
+    scoring = Scoring(scorer, asked.score_every) if scorer else None
+    return train(fabric, asked, network, loss, asked.songs, scoring)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -126,6 +140,25 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     ]
     assert losses[0] == losses[1]
     assert b"\r" not in b"".join((tmp_path / folder / "line" / "loss.csv").read_bytes() for folder in "ab")
+
+
+def test_a_network_that_draws_resumes_to_the_same_weights(tmp_path):
+    """Dropout draws from torch's own generator, whose state is saved, too."""
+
+    class Dropping(Line):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(nn.functional.dropout(x, 0.5))
+
+    def run(work: Path, loss) -> Line:
+        torch.manual_seed(0)
+        network = Dropping()
+        trained(network, config(work, steps=60), loss)
+        return network
+
+    through = run(tmp_path / "a", squared_error)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", killed_at(40, squared_error))
+    assert torch.equal(run(tmp_path / "b", squared_error).slope, through.slope)
 
 
 @pytest.mark.parametrize(
@@ -230,13 +263,13 @@ def test_two_batches_accumulated_are_one_of_both(tmp_path):
 
 def test_the_learning_rate_rises_and_falls_or_stays(tmp_path):
     cosine = config(tmp_path, steps=100, warm_up=10)
-    assert training._rate(cosine, 0, 0.0) == pytest.approx(0.1)
-    assert training._rate(cosine, 50, 0.0) == pytest.approx(0.5)
-    assert training._rate(cosine, 75, 0.0) == pytest.approx(0.5 - 0.5 * math.sqrt(0.5))
-    assert training._rate(config(tmp_path, steps=100, minutes=1, warm_up=1), 0, 30.0) == pytest.approx(
+    assert share_of_learning_rate(cosine, 0, 0.0) == pytest.approx(0.1)
+    assert share_of_learning_rate(cosine, 50, 0.0) == pytest.approx(0.5)
+    assert share_of_learning_rate(cosine, 75, 0.0) == pytest.approx(0.5 - 0.5 * math.sqrt(0.5))
+    assert share_of_learning_rate(config(tmp_path, steps=100, minutes=1, warm_up=1), 0, 30.0) == pytest.approx(
         0.5
     )  # half of the time
-    assert training._rate(config(tmp_path, steps=100, schedule="constant"), 99, 0.0) == 1.0
+    assert share_of_learning_rate(config(tmp_path, steps=100, schedule="constant"), 99, 0.0) == 1.0
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(tmp_path):
@@ -253,7 +286,8 @@ import sys, torch
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_training import Line, config, squared_error
-from musicldm.training import launch, leave, train
+from adapterkit.training.command import launch, leave
+from adapterkit.training.loop import train
 asked = config(Path({str(tmp_path)!r}), steps=10, report_every=10, devices=2, seed=1)
 fabric = launch(asked)
 network = Line()
@@ -268,7 +302,7 @@ leave()
     subprocess.run([sys.executable, script], check=True, timeout=120, capture_output=True)
     (slope_0, first_0), (slope_1, first_1) = (eval((tmp_path / f"rank{rank}.txt").read_text()) for rank in (0, 1))
     assert slope_0 == slope_1 > 0.1
-    drawn = torch.randint(8, (4,), generator=training.generator_of("cpu", 1, 0, 0)).tolist()
+    drawn = torch.randint(8, (4,), generator=generator_of("cpu", 1, 0, 0)).tolist()
     assert (first_0, first_1) == (drawn[0::2], drawn[1::2])
 
 
@@ -321,9 +355,9 @@ def test_diffusion_loss_shows_the_mixture_to_all_but_its_share_of_the_songs():
 
 def test_a_mixture_is_the_clipped_sum_of_the_stems():
     levels = np.array([0.5, 0.25, -0.5, 0.9], np.float32)
-    mel = training._mixture_mel(np.repeat(levels[:, None], 163_840, axis=1))
+    mel = caches._mixture_mel(np.repeat(levels[:, None], 163_840, axis=1))
     assert mel.shape == (1, 1024, 64) and mel.dtype == np.float16
-    assert np.array_equal(mel, training._mels(np.ones((1, 163_840), np.float32)))  # the sum is 1.15
+    assert np.array_equal(mel, caches._mels(np.ones((1, 163_840), np.float32)))  # the sum is 1.15
 
 
 def test_weights_to_start_from_are_those_that_fit(tmp_path, capsys):
@@ -364,22 +398,23 @@ def test_scores_of_songs_that_are_the_songs(tmp_path):
 
 def test_the_configs_of_the_repository_build_their_networks():
     kinds = {
-        "vae": VAEConfig,
-        "vocoder": HiFiGANConfig,
-        "msg": MSGLDConfig,
-        "mt": MSGLDConfig,
-        "msdm": MSDMConfig,
-        "synctrack": SyncTrackConfig,
+        "vae": (VAETraining, VAEConfig),
+        "vocoder": (VocoderTraining, HiFiGANConfig),
+        "msg": (LatentTraining, MSGLDConfig),
+        "mt": (LatentTraining, MSGLDConfig),
+        "msdm": (WaveTraining, MSDMConfig),
+        "synctrack": (LatentTraining, SyncTrackConfig),
     }
     for path in sorted(CONFIGS.glob("train-*.yaml")):
-        asked = read_config(path)
+        kind, network = kinds[path.stem.split("-")[1]]
+        asked = read_config(path, kind)
         assert asked.name == path.stem.removeprefix("train-")
-        kinds[asked.name.split("-")[0]](**asked.network)
+        network(**asked.network)
 
 
 @pytest.mark.parametrize("variant", ABLATIONS)
 def test_the_ablations_differ_in_their_switches_alone(variant):
-    asked, full = (read_config(CONFIGS / f"ablation-{name}.yaml") for name in (variant, "full"))
+    asked, full = (read_config(CONFIGS / f"ablation-{name}.yaml", LatentTraining) for name in (variant, "full"))
     assert asked.network == full.network | ABLATIONS[variant]
     own = {"name", "out", "network"}
     assert asked.model_dump(exclude=own) == full.model_dump(exclude=own)
@@ -388,7 +423,7 @@ def test_the_ablations_differ_in_their_switches_alone(variant):
 @pytest.mark.parametrize("variant", ABLATIONS)
 def test_every_ablation_takes_a_step(variant, tmp_path):
     torch.manual_seed(0)
-    asked = read_config(CONFIGS / f"ablation-{variant}.yaml")
+    asked = read_config(CONFIGS / f"ablation-{variant}.yaml", LatentTraining)
     network = SyncTrackUNet(SyncTrackConfig(**asked.network | {"model_channels": 8, "num_head_channels": 8}))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     latents = torch.randn(4, 2, 4, 8, 16, 4)
@@ -404,23 +439,34 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
         path.write_text(text)
         return path
 
+    def read(path: Path, kind: type[TrainConfig] = LatentTraining) -> TrainConfig:
+        return read_config(path, kind)
+
     good = (CONFIGS / "train-synctrack-band.yaml").read_text()
-    with pytest.raises(UsageError, match="train.yaml: learning_rte: Extra inputs"):
-        read_config(written(good + "learning_rte: 1.0\n"))
+    with pytest.raises(UsageError, match="train.yaml: learning_rte: Extra inputs.*Did you mean 'learning_rate'"):
+        read(written(good + "learning_rte: 1.0\n"))
+    for key, kind, message in (
+        ("kl_weight: 0.1", LatentTraining, "kl_weight belongs to the training of a VAE; this is .* a latent diffusion"),
+        ("crop: 64", WaveTraining, "crop belongs to the training of a VAE or a vocoder; this is"),
+    ):
+        with pytest.raises(UsageError, match=f"train.yaml: {message}"):
+            read(written(f"name: a\n{key}\n"), kind)
     with pytest.raises(UsageError, match="train.yaml: steps: .* greater than or equal to 1"):
-        read_config(written(re.sub(r"\nsteps: \d+", "\nsteps: 0", good)))
+        read(written(re.sub(r"\nsteps: \d+", "\nsteps: 0", good)))
     with pytest.raises(UsageError, match="train.yaml: .*muon goes with precision 32-true or bf16-mixed"):
-        read_config(written(good + "precision: 16-mixed\n"))
+        read(written(good + "precision: 16-mixed\n"))
     like = f"like: {CONFIGS / 'train-synctrack-band.yaml'}\nnetwork:\n"
-    assert read_config(written(like)).network["model_channels"] == 32
+    assert read(written(like)).network["model_channels"] == 32
     with pytest.raises(UsageError, match="train.yaml: not valid YAML"):
-        read_config(written("name: [1\n"))
+        read(written("name: [1\n"))
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
-        read_config(tmp_path / "nowhere.yaml")
+        read(tmp_path / "nowhere.yaml")
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
-        read_config(written("like: nowhere.yaml\n"))
+        read(written("like: nowhere.yaml\n"))
+    with pytest.raises(UsageError, match="train.yaml: like: names a file beside this one, got 3"):
+        read(written("like: 3\n"))
     with pytest.raises(UsageError, match="train.yaml: is like itself, by way of 1 file"):
-        read_config(written("like: train.yaml\n"))
+        read(written("like: train.yaml\n"))
     for changes in ({"first_seed": 5}, {"songs": 2}, {"songs": None}):
         with pytest.raises(UsageError, match="`band` needs more songs than its validation"):
             training_songs(config(tmp_path, **changes))
@@ -462,7 +508,7 @@ def tiny_config(work: Path, name: str, **changes) -> TrainConfig:
 def tiny_vae(tmp_path_factory) -> Path:
     """A VAE of the command that trains them, on three songs of `band`, which stay in its folder for others."""
     work = tmp_path_factory.mktemp("trainings")
-    asked = tiny_config(work, "vae", network=TINY_VAE, crop=64, out=work / "vae-ckpt.ckpt")
+    asked = tiny_config(work, "vae", kind=VAETraining, network=TINY_VAE, crop=64, out=work / "vae-ckpt.ckpt")
     train_vae(asked)
     return asked.out
 
@@ -491,7 +537,7 @@ def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny
     assert held["parameterization"] == changes.get("parameterization", "eps") and held["mixture"] == (
         "separation" in tasks
     )
-    latents = training.training_latents(asked, load_vae(tiny_vae), torch.device("cpu"))
+    latents = caches.training_latents(asked, load_vae(tiny_vae), torch.device("cpu"))
     mean, std = latents[range(3)].float().unbind(1)
     drawn = mean + std * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
     assert held["scale_factor"] * float(drawn.std()) == pytest.approx(1.0, rel=0.05)
@@ -525,8 +571,9 @@ def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny
     ],
 )
 def test_what_does_not_fit_is_named_before_it_costs_anything(train_one, changes, message, tiny_vae, monkeypatch):
-    monkeypatch.setattr(training, "training_songs", lambda config: pytest.fail("songs were rendered"))
+    monkeypatch.setattr(training_data, "training_songs", lambda config: pytest.fail("songs were rendered"))
     if "vae" in changes:
         changes = changes | {"vae": tiny_vae}
+    kind = VAETraining if train_one is train_vae else LatentTraining
     with pytest.raises(UsageError, match=message):
-        train_one(tiny_config(tiny_vae.parent, "misfit", **changes))
+        train_one(tiny_config(tiny_vae.parent, "misfit", kind=kind, **changes))

@@ -1,15 +1,18 @@
-"""The precision and the threads that a network computes with."""
+"""The precision, the memory layout and the threads that a network computes with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 SMALL = 20_000_000  # parameters
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @contextmanager
@@ -42,3 +45,9 @@ def threads_for(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def in_channels_last(network: ModuleT) -> ModuleT:
+    """The same network with its 4-d weights stored channels last, in which 2-D convolutions are faster."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -107,7 +108,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
         x = self.groupnorm(x)
-        if scale is not None:
+        if scale is not None and shift is not None:
             x = x * (scale + 1) + shift
         return self.project(F.silu(x))
 
@@ -263,6 +264,8 @@ class UpLevel(nn.Module):
 
 
 class MSDMUNet(nn.Module):
+    outer_layers = r"^(to_in|to_out|to_mapping)\.|\bto_scale_shift\."  # as adapterkit.training.optimisers reads it
+
     def __init__(self, config: MSDMConfig = MSDMConfig()):
         super().__init__()
         self.config = config
@@ -297,7 +300,7 @@ class MSDMUNet(nn.Module):
         if c_noise.shape != x.shape[:1]:
             raise ValueError(f"MSDMUNet: expected one noise level a sample, [{len(x)}], got {list(c_noise.shape)}")
         mapping = self.mapping(c_noise)
-        h = self.to_in["module_list"][0]["block"](x, mapping)
+        h = _block_of(self.to_in)(x, mapping)
         first = h = h.unflatten(2, (-1, patch)).transpose(2, 3).flatten(1, 2)  # channel = inner channel * patch + place
         skips = []
         for level in self.downsamples:
@@ -307,9 +310,17 @@ class MSDMUNet(nn.Module):
         for level in self.upsamples:
             h = level(h, skips.pop(), mapping)
         h = (h + first).unflatten(1, (-1, patch)).transpose(2, 3).flatten(2)
-        return self.to_out["module_list"][0]["block"](h, mapping)
+        output: Tensor = _block_of(self.to_out)(h, mapping)
+        return output
 
 
 def _listed(block: ResBlock) -> nn.ModuleDict:
     """A block under the name that the published code's list of one block gives it."""
     return nn.ModuleDict({"module_list": nn.ModuleList([nn.ModuleDict({"block": block})])})
+
+
+def _block_of(listed: nn.ModuleDict) -> nn.Module:
+    """The block that `_listed` has put under that name."""
+    listing: Any = listed["module_list"]
+    block: nn.Module = listing[0]["block"]
+    return block

@@ -59,7 +59,7 @@ def euler(
 
     Arrangement: `known` holds waves, `mask` (1 = given, 0 = generate; both of x's shape, or broadcast) says which
     are given. They take part in every step with that step's noise, which is drawn before the step's own, and what is
-    yielded holds them as they are. A step is made `resamples` times, with noise in between that leads back to it.
+    yielded holds them as they are. A step is taken `resamples` times, with noise in between that leads back to it.
     Without `known` nothing is drawn for it; the released code draws, and multiplies by zero.
     """
     if (known is None) != (mask is None):
@@ -68,14 +68,14 @@ def euler(
     for sigma, following in pairwise(sigmas):
         noisy = None if known is None else known + sigma * noise()
         for repetition in range(resamples):
-            if noisy is not None:
+            if noisy is not None and mask is not None:
                 x = mask * noisy + (1 - mask) * x
             raised = sigma * (1 + gamma)
             x = x + (raised**2 - sigma**2).sqrt() * noise()
             x = x + (x - denoise(x, raised)) / raised * (following - raised)
             if repetition + 1 < resamples:
                 x = x + (sigma**2 - following**2).sqrt() * noise()
-        yield x if known is None else mask * known + (1 - mask) * x
+        yield x if known is None or mask is None else mask * known + (1 - mask) * x
 
 
 def separate(
@@ -103,26 +103,6 @@ def separate(
             if repetition + 1 < resamples:
                 x = x + (sigma**2 - following**2).sqrt() * noise()
         yield _with_rest(x, mixture, dependent)
-
-
-def adpm2(denoise: Denoise, x: Tensor, sigmas: Tensor, noise: Noise) -> Iterator[Tensor]:
-    """The sampler of the published training's previews: ancestral DPM-2 with rho = 1.
-
-    It ends at the last sigma that is not 0, so there is a step less, and the released code then clamps to [-1, 1].
-    """
-    x = sigmas[0] * x
-    for sigma, following in pairwise(sigmas[:-1]):
-        up, down, middle = ancestral_sigmas(sigma, following)
-        half = x + (x - denoise(x, sigma)) / sigma * (middle - sigma)
-        x = x + (half - denoise(half, middle)) / middle * (down - sigma) + up * noise()
-        yield x
-
-
-def ancestral_sigmas(sigma: Tensor, following: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a step of adpm2: the noise to add at its end, the sigma to go down to before that, and the one half-way."""
-    up = (following**2 * (sigma**2 - following**2) / sigma**2).sqrt()
-    down = (following**2 - up**2).sqrt()
-    return up, down, (sigma + down) / 2
 
 
 def _gamma(s_churn: float, sigmas: Tensor) -> float:

@@ -2,7 +2,7 @@
 
     python -m msdm.train CONFIG            # a YAML file, as configs/train-*.yaml; `network` has MSDMConfig's fields
 
-The same command goes on where a training was stopped.
+The same command resumes a training that was stopped.
 
 As published: the loss, and the levels of noise that it is taken at. Not as published: the loop's averaged weights and,
 unless the config says so, its optimiser (published: Adam with betas 0.9 and 0.99, 1e-4 throughout, 8 songs a step).
@@ -15,45 +15,52 @@ import torch
 import torch.nn.functional as F
 from adapterkit.randomness import evenly_spread
 from adapterkit.sampling import SamplingOptions
-from musicldm import training
-from musicldm.training import Loss, Shards, TrainConfig, command, export, launch, training_waves
+from adapterkit.training import loop
+from adapterkit.training.checkpoints import export, start_from
+from adapterkit.training.command import command, launch
+from adapterkit.training.config import WaveTraining
+from adapterkit.training.loop import Loss
+from adapterkit.training.scoring import scoring_of
+from adapterkit.training.songs import Shards, training_waves
 from torch import Tensor, nn
 
-from msdm.generator import MSDM, SAMPLE_RATE
+from msdm.generator import MSDM, SAMPLE_RATE, STEMS
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, scalings
 from mtbench import audio
-from mtbench.stems import N_SAMPLES, STEMS, StemSet
+from mtbench.stems import N_SAMPLES, StemSet
 from mtbench.stems import SAMPLE_RATE as SUITE_RATE
 
 LOG_SIGMA = (-3.0, 1.0)  # mean and standard deviation of ln(sigma) in training
 
 
-def train(config: TrainConfig) -> None:
-    network = training.sized(config, lambda **sizes: MSDMUNet(MSDMConfig(**sizes)))
+def train(config: WaveTraining) -> None:
+    """Train the MSDM that a config asks for and export it. Raises UsageError for what does not fit."""
+    network = config.sized(lambda **sizes: MSDMUNet(MSDMConfig(**sizes)))
     fabric = launch(config)
     with fabric.rank_zero_first():
-        waves = training_waves(config, rate=SAMPLE_RATE)
+        waves = training_waves(config, STEMS, rate=SAMPLE_RATE)
     if config.initial_weights:
-        training.start_from(network, config.initial_weights)
+        start_from(network, config.initial_weights)
 
-    def sample(network: MSDMUNet, n: int) -> Iterator[StemSet]:
+    def sample(network: nn.Module, n: int) -> Iterator[StemSet]:
+        assert isinstance(network, MSDMUNet)
         options = SamplingOptions(batch_size=config.batch)
-        generator = MSDM(network, {}, str(fabric.device), options, samples=N_SAMPLES, rate=SUITE_RATE)
-        for made in generator.generate(n, STEMS):
-            stems = {stem: audio.resample(wave, made.sample_rate, SUITE_RATE) for stem, wave in made.stems.items()}
-            yield StemSet(made.id, stems, SUITE_RATE)
+        model = MSDM(network, {}, str(fabric.device), options, samples=N_SAMPLES, rate=SUITE_RATE)
+        for clip in model.generate(n, STEMS):
+            stems = {stem: audio.resample(wave, clip.sample_rate, SUITE_RATE) for stem, wave in clip.stems.items()}
+            yield StemSet(clip.id, stems, SUITE_RATE)
 
-    loss = denoising_loss(waves, network.config.samples)
-    progress = training.train(fabric, config, network, loss, len(waves), training.scorer_of(fabric, config, sample))
+    loss, scoring = denoising_loss(waves, network.config.samples), scoring_of(fabric, config, sample)
+    progress = loop.train(fabric, config, network, loss, len(waves), scoring)
     if fabric.is_global_zero:
         export(config, network, progress)
 
 
 def denoising_loss(waves: Shards, samples: int) -> Loss:
-    """The squared error of the denoised waves over c_out^2 (Karras et al. 2022), on stretches of so many samples.
+    """The mean of (D(x + sigma n, sigma) - x)^2 / c_out^2 (Karras et al. 2022), on stretches of so many samples.
 
-    Its sigmas are log-normal and spread evenly over a batch, which lowers the loss's variance.
+    ln(sigma) is normal and its values are spread evenly over a batch, which lowers the loss's variance.
     """
 
     def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,4 +85,4 @@ def stretches(waves: Shards, songs: Tensor, samples: int, generator: torch.Gener
 
 
 if __name__ == "__main__":
-    command(__doc__, train)
+    command(__doc__, train, WaveTraining)

@@ -121,6 +121,7 @@ def _clap_embeddings(path: Path, checkpoint: Mapping[str, Any], prompt: str | No
     file, state, provenance = clap.weights_of(path, checkpoint)
     model = clap.CLAP(file, state)
     nothing = model.of_text("")
+    condition: dict[str, str] | str
     if audio is not None:
         embedding, condition = model.of_audio(*read(audio)), {"audio_sha256": sha256(Path(audio))}
     elif prompt is not None:
@@ -137,7 +138,8 @@ def _trained(config: Mapping[str, Any]) -> MSGLDUNet:
 def _lightning(state: Mapping[str, Tensor]) -> MSGLDUNet:
     """The network whose width, and width of the CLAP embedding, a published state dict shows."""
     first, film = state.get("input_blocks.0.0.weight"), state.get("film_emb.weight")
-    sizes = {} if first is None else {"model_channels": len(first)}  # without it all is missing, and the reader says so
+    # Without the first weight all is missing, and the reader says so.
+    sizes: dict[str, Any] = {} if first is None else {"model_channels": len(first)}
     if film is not None:
         sizes["extra_film_condition_dim"] = film.shape[-1]
     return MSGLDUNet(MSGLDConfig(**sizes))

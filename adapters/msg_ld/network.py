@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from musicldm.diffusion import timestep_embedding
-from musicldm.unet import Downsample, UNetConfig, blocks, zeroed
+from musicldm.unet import OUTER_LAYERS, Downsample, UNetConfig, blocks, zeroed
 from torch import Tensor, nn
 
 
@@ -75,6 +75,8 @@ class AttentionBlock(nn.Module):
 
 
 class MSGLDUNet(nn.Module):
+    outer_layers = OUTER_LAYERS + r"|^film_emb\."
+
     def __init__(self, config: MSGLDConfig = MSGLDConfig()):
         super().__init__()
         self.config = config
@@ -92,7 +94,8 @@ class MSGLDUNet(nn.Module):
         and after the last."""
         levels = [mixture[:, None]]
         for block in self.input_blocks:
-            down = isinstance(block[0], Downsample)
+            first = next(iter(block.children()))
+            down = isinstance(first, Downsample)
             levels.append(F.avg_pool3d(levels[-1], (1, 2, 2)) if down else levels[-1])
         return levels
 

@@ -3,17 +3,20 @@
     python -m msg_ld.train configs/train-msg-ld-band.yaml
     python -m msg_ld.train configs/train-mt-musicldm-band.yaml    without mixtures
 
-The same command goes on where a training was stopped.
+The same command resumes a training that was stopped.
 """
 
-from musicldm.training import TrainConfig, command, sized, train_diffusion
+from adapterkit.training.command import command
+from adapterkit.training.config import LatentTraining
+from musicldm.train_latents import train_diffusion
 
 from msg_ld.network import MSGLDConfig, MSGLDUNet
 
 
-def train(config: TrainConfig) -> None:
-    train_diffusion(config, sized(config, lambda **sizes: MSGLDUNet(MSGLDConfig(**sizes))))
+def train(config: LatentTraining) -> None:
+    """Train the network that a config asks for and export it. Raises UsageError for what does not fit."""
+    train_diffusion(config, config.sized(lambda **sizes: MSGLDUNet(MSGLDConfig(**sizes))))
 
 
 if __name__ == "__main__":
-    command(__doc__, train)
+    command(__doc__, train, LatentTraining)

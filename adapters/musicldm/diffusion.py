@@ -140,7 +140,7 @@ def ddim(
         raise ValueError("ddim: known and mask belong together; got only one of them")
     for i in reversed(range(len(schedule.timesteps))):
         a, a_prev, sigma = schedule.alphas[i], schedule.alphas_prev[i], schedule.sigmas[i]
-        if known is not None:
+        if known is not None and mask is not None:
             x = mask * (a.sqrt() * known + (1 - a).sqrt() * noise()) + (1 - mask) * x
         timesteps = schedule.timesteps[i].to(x.device).expand(x.shape[0])
         e = denoise(x, timesteps)

@@ -8,9 +8,11 @@ least-squares losses pull to 1 for songs and to 0 for the generator's waves (Mao
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
@@ -101,7 +103,7 @@ def _layers(x: Tensor, convs: nn.ModuleList, conv_post: nn.Module) -> list[Tenso
 
 def discriminator_loss(real: Judged, fake: Judged) -> Tensor:
     """Squared distance of a song's scores from 1 and of a made wave's from 0, summed over discriminators."""
-    return sum(
+    return _sum(
         (1 - of_real[-1].float()).square().mean() + of_fake[-1].float().square().mean()
         for of_real, of_fake in zip(real, fake)
     )
@@ -109,13 +111,17 @@ def discriminator_loss(real: Judged, fake: Judged) -> Tensor:
 
 def adversarial_loss(fake: Judged) -> Tensor:
     """Squared distance of a made wave's scores from 1, summed over discriminators."""
-    return sum((1 - layers[-1].float()).square().mean() for layers in fake)
+    return _sum((1 - layers[-1].float()).square().mean() for layers in fake)
 
 
 def feature_loss(real: Judged, fake: Judged) -> Tensor:
     """Mean absolute difference of every layer, scores included as published, summed over layers and discriminators."""
-    return sum(
+    return _sum(
         (of_real.float() - of_fake.float()).abs().mean()
         for reals, fakes in zip(real, fake)
         for of_real, of_fake in zip(reals, fakes)
     )
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from adapterkit.asked import MIXTURE, Abilities, GivenTask, task_of
-from adapterkit.precision import reduced_precision, threads_for
+from adapterkit.precision import in_channels_last, reduced_precision, threads_for
 from adapterkit.randomness import noise_per_sample
 from adapterkit.sampling import SamplingOptions
 from torch import Tensor, nn
@@ -92,9 +92,9 @@ class LatentDiffusion:
         self._abilities = Abilities(name, STEMS, self.tasks)
         self._network = model.network.eval().to(device)
         if all(parameter.ndim < 5 for parameter in model.network.parameters()):  # 2-D: 1.4 times as fast on a CPU
-            self._network.to(memory_format=torch.channels_last)
+            in_channels_last(self._network)
         self._denoise: Callable[..., Tensor] = torch.compile(self._network) if options.compile else self._network
-        self._vae = model.vae.eval().to(device, memory_format=torch.channels_last)
+        self._vae = in_channels_last(model.vae.eval().to(device))
         self._vocoder = model.vocoder.eval().to(device) if model.vocoder else None
         self._embeddings = None if model.embeddings is None else model.embeddings.to(device)
         self._scale_factor, self._shape = model.scale_factor, tuple(latent_shape)

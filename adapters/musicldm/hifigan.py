@@ -109,6 +109,8 @@ class ResBlock(nn.Module):
 
 
 class HiFiGAN(nn.Module):
+    outer_layers = r"^(conv_pre|conv_post)\."  # as adapterkit.training.optimisers reads it
+
     def __init__(self, config: HiFiGANConfig = HiFiGANConfig(), weight_norm: bool = True):
         super().__init__()
         self.config = config
@@ -163,7 +165,7 @@ class HiFiGAN(nn.Module):
     @torch.no_grad()
     def with_weight_norm(self) -> HiFiGAN:
         """The vocoder of plain weights with weight norm, as it is trained."""
-        normed, state = HiFiGAN(self.config), {}
+        normed, state = HiFiGAN(self.config), dict[str, Tensor]()
         for name, value in self.state_dict().items():
             if name.endswith(".weight"):
                 state |= {f"{name}_g": torch.linalg.vector_norm(value, dim=(1, 2), keepdim=True), f"{name}_v": value}

@@ -4,132 +4,16 @@ Writes, into the training's folder or --out, `loss.png` (the losses and the scor
 songs score) and `samples.png` (log-mels of one sample before and after training, with the beats of each stem).
 """
 
-from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
-import yaml
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from adapterkit.training.pictures import main
 
-from mtbench import beats
-from mtbench.audio import read, to_pcm16
-from mtbench.errors import MtbenchError, UsageError
-from mtbench.stems import STEMS
 from musicldm.mel import log_mel
 
-SCORES = {
-    "fad_mixture": "FAD, mixture (lower is better)",
-    "irs": "IRS (s, lower is better)",
-    "cbs": "CBS, 0.15 s (higher is better)",
-    "cbd_mean": "CBD, mean (lower is better)",
-}
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("training", type=Path, help="the folder of a training: its work folder and name")
-    parser.add_argument("--out", type=Path, help="where the pictures go (default: the training's folder)")
-    options = parser.parse_args()
-    out = options.out or options.training
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        curves(options.training).savefig(out / "loss.png", dpi=110)
-        print(out / "loss.png")
-        samples = sorted((options.training / "samples").glob("*"))
-        if samples:
-            mels_with_beats({f"step {int(folder.name):,}": folder for folder in (samples[0], samples[-1])}).savefig(
-                out / "samples.png", dpi=110
-            )
-            print(out / "samples.png")
-    except MtbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def curves(training: Path) -> Figure:
-    """The losses by step and, where the training scored its samples, the scores."""
-    losses = _table(training / "loss.csv")
-    scored = (training / "scores.csv").exists()
-    figure, panels = plt.subplots(
-        1, 5 if scored else 1, figsize=(15 if scored else 4, 3.2), layout="constrained", squeeze=False
-    )
-    first, *others = panels[0]
-    first.plot(losses["step"], losses["train_loss"], color="C0", alpha=0.5, label="training")
-    first.plot(losses["step"], losses["validation_loss"], color="C1", label="validation, averaged weights")
-    first.set(yscale="log", title="loss", xlabel="step")
-    first.legend(frameon=False, fontsize="small")
-    if scored:
-        scores = _table(training / "scores.csv")
-        songs = yaml.safe_load((training / "songs.yaml").read_text())
-        for axes, (column, title) in zip(others, SCORES.items()):
-            axes.plot(scores["step"], scores[column], "o-", color="C2")
-            if column in songs:
-                axes.axhline(songs[column], color="0.4", linestyle="--")
-                axes.annotate("songs", (0, songs[column]), xytext=(2, 3), textcoords="offset points", color="0.4")
-            axes.set(title=title, xlabel="step")
-            axes.margins(y=0.12)
-            if column == "fad_mixture":
-                axes.set_yscale("log")
-    for axes in panels[0]:
-        axes.grid(alpha=0.3)
-    figure.suptitle(f"{training.name}, {losses['seconds'].iloc[-1] / 60:.0f} min")
-    return figure
-
-
-def mels_with_beats(folders: dict[str, Path]) -> Figure:
-    """A column a folder of stems: the first clip's log-mel spectrograms with the beats found in each stem."""
-    figure, grid = plt.subplots(
-        len(STEMS),
-        len(folders),
-        figsize=(6.5 * len(folders), 7),
-        layout="constrained",
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for column, (title, folder) in zip(grid.T, folders.items()):
-        column[0].set_title(title)
-        for axes, stem in zip(column, STEMS):
-            file = min((folder / stem).glob("*.wav"), default=None)
-            if file is None:
-                raise UsageError(f"{folder / stem}: holds no WAV file")
-            wave, rate = read(file)
-            draw_stem(axes, wave, rate)
-            axes.set_ylabel(stem)
-        column[-1].set_xlabel("s")
-    return figure
-
-
-def draw_stem(axes: Axes, wave: np.ndarray, rate: int) -> None:
-    """A log-mel spectrogram and, as lines, the beats (fps 100, transition lambda 100, true time base)."""
-    mel = log_mel(torch.from_numpy(wave)[None])[0].numpy().T
-    seconds = len(wave) / rate
-    axes.imshow(
-        mel,
-        origin="lower",
-        aspect="auto",
-        extent=(0, seconds, 0, len(mel)),
-        cmap="magma",
-        vmin=-10,
-        vmax=1,
-        interpolation="nearest",
-    )
-    axes.vlines(beats.track(to_pcm16(wave), sample_rate=rate), 0, len(mel), color="cyan", linewidth=0.8, alpha=0.8)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: no table of a training ({error})") from None
+def _log_mel(wave: np.ndarray) -> np.ndarray:
+    return log_mel(torch.from_numpy(wave)).numpy()
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, _log_mel)

@@ -3,7 +3,7 @@
     python -m musicldm.train_vocoder configs/train-vocoder-band.yaml      # that of the embedded checkpoints
 
 With `vae` in the config, the log-mels are what that VAE gives back of them, which is what a generator feeds; waves and
-losses stay the songs'. `initial_weights` names a vocoder to go on from. The same command goes on where a training was
+losses stay the songs'. `initial_weights` names a vocoder to start from. The same command resumes a training that was
 stopped.
 
 As published: weight norm, AdamW, L1 of log-mels (weight 45), least-squares adversarial loss, feature matching
@@ -14,31 +14,27 @@ before the discriminators.
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from adapterkit.training.checkpoints import export
+from adapterkit.training.command import command, launch
+from adapterkit.training.config import VocoderTraining
+from adapterkit.training.loop import train
+from adapterkit.training.songs import Shards, training_waves
 from adapterkit.weights import sha256
 from torch import Tensor, nn
 
 from mtbench.audio import to_float
 from mtbench.errors import UsageError
+from musicldm.caches import training_mels, training_reconstructions
 from musicldm.discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
 from musicldm.first_stage import load_vae, load_vocoder
+from musicldm.generator import STEMS
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, N_MELS, log_mel
-from musicldm.training import (
-    Shards,
-    TrainConfig,
-    command,
-    export,
-    launch,
-    sized,
-    train,
-    training_mels,
-    training_reconstructions,
-    training_waves,
-)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -49,15 +45,15 @@ STFT_FLOOR = math.sqrt(1e-7)
 SHORTEST = 7  # frames: half of the longest window, by which the ends are reflected, and a bit
 
 
-def train_vocoder(config: TrainConfig) -> None:
+def train_vocoder(config: VocoderTraining) -> None:
+    """Train the vocoder that a config asks for and export it. Raises UsageError for what does not fit."""
     vocoder = _vocoder(config)
     vae = load_vae(config.vae) if config.vae else None
     fabric = launch(config)
     with fabric.rank_zero_first():
-        mels = (
-            training_reconstructions(config, vae, fabric.device) if vae else training_mels(config)
-        )  # [songs, S, T, F]
-        waves = training_waves(config)  # [songs, S, samples]
+        # [songs, S, T, F] and [songs, S, samples]
+        mels = training_reconstructions(config, vae, fabric.device) if vae else training_mels(config)
+        waves = training_waves(config, STEMS)
     if not SHORTEST <= config.crop <= mels.shape[2]:
         raise UsageError(
             f"{config.name}: crop: {config.crop} frames; the vocoder learns from {SHORTEST} to {mels.shape[2]}"
@@ -78,8 +74,9 @@ def train_vocoder(config: TrainConfig) -> None:
         export(config, vocoder.folded(), progress, **more)
 
 
-def _vocoder(config: TrainConfig) -> HiFiGAN:
-    asked = sized(config, HiFiGANConfig)
+def _vocoder(config: VocoderTraining) -> HiFiGAN:
+    """The vocoder to train, with weight norm."""
+    asked = config.sized(HiFiGANConfig)
     if (asked.num_mels, asked.hop_size) != (N_MELS, HOP):
         raise UsageError(
             f"{config.name}: network: the log-mels have {N_MELS} bands and a hop of {HOP} samples, not "
@@ -87,10 +84,10 @@ def _vocoder(config: TrainConfig) -> HiFiGAN:
         )
     if not config.initial_weights:
         return HiFiGAN(asked)
-    held = load_vocoder(config.initial_weights)
-    if held.config != asked:
-        raise UsageError(f"{config.initial_weights} has other sizes than {config.name}: {held.config}")
-    return held.with_weight_norm().requires_grad_(True).train()
+    vocoder = load_vocoder(config.initial_weights)
+    if vocoder.config != asked:
+        raise UsageError(f"{config.initial_weights} has other sizes than {config.name}: {vocoder.config}")
+    return vocoder.with_weight_norm().requires_grad_(True).train()
 
 
 class Adversary:
@@ -101,7 +98,7 @@ class Adversary:
 
     COLUMNS = ("mel_loss", "stft_loss", "adversarial_loss", "feature_loss", "discriminator_loss")
 
-    def __init__(self, fabric: Fabric, config: TrainConfig):
+    def __init__(self, fabric: Fabric, config: VocoderTraining):
         self._fabric, self._config = fabric, config
         try:
             self._discriminators = Discriminators(config.discriminator_width)
@@ -133,7 +130,7 @@ class Adversary:
             terms["feature_loss"] = (FEATURE_WEIGHT, feature_loss(judged_real, judged_fake))
         for name, (_, value) in terms.items():
             self._recent[name].append(value.detach())
-        return sum(weight * value for weight, value in terms.values()) / MEL_WEIGHT
+        return reduce(torch.add, (weight * value for weight, value in terms.values())) / MEL_WEIGHT
 
     def learn(self, learning_rate: float) -> None:
         """A step of the discriminators on the waves that the generator has just been judged by."""
@@ -143,8 +140,8 @@ class Adversary:
         self._discriminators.requires_grad_(True)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        for part, (real, fake) in enumerate(self._pairs, 1):
-            with self._fabric.no_backward_sync(self._objective, enabled=part < len(self._pairs)):
+        for number, (real, fake) in enumerate(self._pairs, 1):
+            with self._fabric.no_backward_sync(self._objective, enabled=number < len(self._pairs)):
                 value = self._objective(real, fake)
                 self._fabric.backward(value / len(self._pairs))
             self._recent["discriminator_loss"].append(value.detach())
@@ -154,7 +151,10 @@ class Adversary:
 
     def losses(self) -> dict[str, float]:
         def mean(values: list[Tensor]) -> float:
-            return float(self._fabric.all_reduce(torch.stack(values).mean(), reduce_op="mean")) if values else math.nan
+            if not values:
+                return math.nan
+            reduced: Any = self._fabric.all_reduce(torch.stack(values).mean(), reduce_op="mean")
+            return float(reduced)
 
         means = {name: mean(values) for name, values in self._recent.items()}
         self._recent = {name: [] for name in self.COLUMNS}
@@ -242,4 +242,4 @@ def stft_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    command(__doc__, train_vocoder)
+    command(__doc__, train_vocoder, VocoderTraining)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Conv3d(nn.Conv3d):
@@ -26,7 +29,13 @@ class Conv3d(nn.Conv3d):
         return self._conv_forward(x, self.weight.transpose(3, 4), self.bias)
 
 
-CONV = {2: nn.Conv2d, 3: Conv3d}  # time and mel; in three dimensions the depth, which is never down-sampled, is first
+# Of a U-Net, the layers that read its input, make its output or embed its timestep, by the names of their parameters:
+# adapterkit.training.optimisers tells them from hidden layers.
+OUTER_LAYERS = r"^(input_blocks\.0|out|time_embed)\.|\bemb_layers\."
+CONV: dict[int, Any] = {
+    2: nn.Conv2d,
+    3: Conv3d,
+}  # time and mel; in three dimensions the depth, which is never down-sampled, is first
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class UNetConfig:
         return 2 ** (len(self.channel_mult) - 1)
 
 
-def zeroed(module: nn.Module) -> nn.Module:
+def zeroed(module: ModuleT) -> ModuleT:
     """Zero parameters: a block that ends in one starts training as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
@@ -192,10 +201,11 @@ def blocks(
     outputs = nn.ModuleList()
     for factor, out_channels in reversed(levels):
         for i in range(config.num_res_blocks + 1):
-            outputs.append(res_block(channels + skips.pop(), out_channels, factor))
+            block = res_block(channels + skips.pop(), out_channels, factor)
             channels = out_channels
             if factor > 1 and i == config.num_res_blocks:
-                outputs[-1].append(Upsample(channels, dims))
+                block.append(Upsample(channels, dims))
+            outputs.append(block)
     out = nn.Sequential(
         nn.GroupNorm(groups, channels), nn.SiLU(), zeroed(CONV[dims](channels, config.out_channels, 3, padding=1))
     )

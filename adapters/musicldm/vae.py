@@ -188,6 +188,8 @@ class VAE(nn.Module):
     """KL autoencoder of log-mel spectrograms. Latents here are not scaled: the diffusion model works on
     `scale_factor * z`, and the factor belongs to the diffusion checkpoint."""
 
+    outer_layers = r"^(encoder\.conv_in|decoder\.conv_out)\."  # as adapterkit.training.optimisers reads it
+
     def __init__(self, config: VAEConfig = VAEConfig()):
         super().__init__()
         self.config = config

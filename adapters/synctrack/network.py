@@ -19,13 +19,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from musicldm.diffusion import timestep_embedding
-from musicldm.unet import UNetConfig, blocks, zeroed
+from musicldm.unet import OUTER_LAYERS, UNetConfig, blocks, zeroed
 from torch import Tensor, nn
+
+CrossTrack = Literal["global", "time"]  # an attention across tracks
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,10 @@ class SyncTrackConfig(UNetConfig):
     )
 
     @classmethod
-    def published(cls, **overrides) -> SyncTrackConfig:
+    def published(cls, **overrides: Any) -> SyncTrackConfig:
         """The form of the published code, which the published weights were trained in."""
-        return cls(
-            **{"cross_track_keys": "row_mod_batch", "time_attention": "position", "time_residuals": 2, **overrides}
-        )
+        switches = {"cross_track_keys": "row_mod_batch", "time_attention": "position", "time_residuals": 2}
+        return cls(**{**switches, **overrides})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,20 +93,21 @@ class SyncTrackConfig(UNetConfig):
         """Of the embedding of a row: the timestep's, and as much again for the instrument prior."""
         return self.model_channels * (8 if self.instrument_prior else 4)
 
-    def attentions_across_tracks(self, index: int) -> tuple[Literal["global", "time"], ...]:
+    def attentions_across_tracks(self, index: int) -> tuple[CrossTrack, ...]:
         """Those of attention block `index`, counted from 0 in the order of execution, in the order they run in."""
-        alternate = ("time",) if index % 2 else ("global",)
-        return {
+        alternate: tuple[CrossTrack, ...] = ("time",) if index % 2 else ("global",)
+        orders: dict[str, tuple[CrossTrack, ...]] = {
             "global-then-time": ("global", "time"),
             "time-then-global": ("time", "global"),
             "global": ("global",),
             "time": ("time",),
             "none": (),
             "alternate": alternate,
-        }[self.cross_track]
+        }
+        return orders[self.cross_track]
 
 
-ABLATIONS: dict[str, dict] = {  # the rows of the paper's Table 6, from the top, as options of SyncTrackConfig
+ABLATIONS: dict[str, dict[str, Any]] = {  # the rows of the paper's Table 6, from the top, as options of SyncTrackConfig
     "backbone": {"instrument_prior": False, "cross_track": "none"},
     "a": {"cross_track": "none"},
     "a-b": {"cross_track": "global"},
@@ -269,17 +271,19 @@ class SpatialTransformer(nn.Module):
 
 
 class SyncTrackUNet(nn.Module):
+    outer_layers = OUTER_LAYERS + r"|^switcher_transform\."
+
     def __init__(self, config: SyncTrackConfig = SyncTrackConfig()):
         super().__init__()
         self.config = config
         width, S = config.model_channels, config.num_tracks
-        part, emb = 4 * width, config.embedding_width  # the timestep's part of the embedding, and all of it
-        self.time_embed = nn.Sequential(nn.Linear(width, part), nn.SiLU(), nn.Linear(part, part))
+        time, emb = 4 * width, config.embedding_width  # the timestep's share of the embedding, and all of it
+        self.time_embed = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
         if config.instrument_prior:
             # Track s is coded by the row s of this matrix, stored and never trained.
             self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
             self.switcher_transform = nn.Sequential(  # 128 at any size
-                nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, part)
+                nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, time)
             )
         index = count()
         self.input_blocks, self.middle_block, self.output_blocks, self.out = blocks(

@@ -6,8 +6,8 @@ paper's input of [1, 4, 8, 64, 64], and parameters by counting those of the modu
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from musicldm.hifigan import HiFiGAN
@@ -149,7 +149,7 @@ def measure(config: SyncTrackConfig, rows: Sequence[Row]) -> list[Measured]:
 
     measured = []
     for row, count in zip(rows, counts):
-        first, last = shapes.get(row.module, (None, None))
+        first, last = (None, None) if row.module is None else shapes.get(row.module, (None, None))
         if row.module is None:
             first, count = shapes[""][0], sum(p.numel() for module in frozen for p in module.parameters())
         elif row.layer == "UNetModel":  # in ours no module: what lies between merging and parting the tracks
@@ -160,9 +160,9 @@ def measure(config: SyncTrackConfig, rows: Sequence[Row]) -> list[Measured]:
 
 def _shapes(network: nn.Module, paths: Sequence[str]) -> dict[str, tuple[Shape, Shape]]:
     """Of the first input and the output of the modules that a forward calls."""
-    shapes = {}
+    shapes: dict[str, tuple[Shape, Shape]] = {}
 
-    def hook(path: str):
+    def hook(path: str) -> Callable[[nn.Module, Any, Any], None]:
         return lambda module, inputs, output: shapes.update({path: (tuple(inputs[0].shape), tuple(output.shape))})
 
     for path in set(paths):
@@ -219,7 +219,7 @@ def closing(rows: Sequence[Row], ours: Sequence[Measured]) -> str:
     total = sum(mine.parameters or 0 for row, mine in zip(rows, ours) if row.module is not None)
     return (
         f"{agree} of {len(pairs)} rows with parameters agree; without the first row, "
-        f"{sum(row.parameters for row, _ in pairs):,} parameters in the paper and {total:,} here."
+        f"{sum(row.parameters or 0 for row, _ in pairs):,} parameters in the paper and {total:,} here."
     )
 
 

@@ -4,20 +4,23 @@
     python -m synctrack.train configs/ablation-*.yaml                     # the paper's Table 6, one after the other
     python -m synctrack.train configs/train-synctrack-slakh2100.yaml      # the paper's recipe
 
-The same command goes on where a training was stopped.
+The same command resumes a training that was stopped.
 """
 
-from musicldm.training import TrainConfig, command, sized, train_diffusion
+from adapterkit.training.command import command
+from adapterkit.training.config import LatentTraining
+from musicldm.train_latents import train_diffusion
 
 from mtbench.errors import UsageError
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 
-def train(config: TrainConfig) -> None:
+def train(config: LatentTraining) -> None:
+    """Train the SyncTrack that a config asks for and export it. Raises UsageError for what does not fit."""
     if config.without_mixture < 1:
         raise UsageError(f"{config.name}: without_mixture belongs to MSG-LD; SyncTrack never sees a mixture")
-    train_diffusion(config, sized(config, lambda **sizes: SyncTrackUNet(SyncTrackConfig(**sizes))))
+    train_diffusion(config, config.sized(lambda **sizes: SyncTrackUNet(SyncTrackConfig(**sizes))))
 
 
 if __name__ == "__main__":
-    command(__doc__, train)
+    command(__doc__, train, LatentTraining)

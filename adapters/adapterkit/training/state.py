@@ -1,0 +1,106 @@
+"""The state of a training: all that it resumes from, in one file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+import torch
+from torch import nn
+
+from adapterkit.training.config import TrainConfig
+from mtbench.errors import UsageError
+from mtbench.files import whole_file
+
+
+class Progress(TypedDict):
+    """How far a training is: steps, seconds of training, and the losses that were logged last."""
+
+    step: int
+    seconds: float
+    train_loss: float
+    validation_loss: float
+
+
+class Stateful(Protocol):
+    """What can be saved and resumed, as torch's optimisers can."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+class State:
+    """A network in training, the average of its weights, its optimisers, its progress and torch's random state.
+
+    opponent: what learns against the network, if anything does. The state remembers the training's config, and
+    another training does not resume from it.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: nn.Module,
+        ema: nn.Module,
+        optimisers: Sequence[Stateful],
+        opponent: Stateful | None = None,
+    ):
+        self.network, self.ema, self.optimisers, self.opponent = network, ema, optimisers, opponent
+        self.progress = Progress(step=0, seconds=0.0, train_loss=math.nan, validation_loss=math.nan)
+        self._name, self._fingerprint = config.name, config.fingerprint
+
+    def save(self, path: Path) -> None:
+        """Write all to one file, which appears whole."""
+        everything = {
+            "config": self._fingerprint,
+            "progress": dict(self.progress),
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "random": _random_state(),
+        }
+        if self.opponent:
+            everything["opponent"] = self.opponent.state_dict()
+        with whole_file(path) as file:
+            torch.save(everything, file)
+
+    def resume(self, path: Path, device: torch.device) -> None:
+        """Take all from a file. Raises UsageError, saying what to do, if it is not of this training."""
+        try:
+            stored = torch.load(path, map_location=device, weights_only=True)
+            before, now = stored["config"], self._fingerprint
+            if differing := [key for key in now if before.get(key) != now[key]]:
+                raise ValueError(f"{', '.join(differing)}: not as they were")
+            self.network.load_state_dict(stored["network"])
+            self.ema.load_state_dict(stored["ema"])
+            for optimiser, state in zip(self.optimisers, stored["optimizers"], strict=True):
+                optimiser.load_state_dict(state)
+            if self.opponent:
+                self.opponent.load_state_dict(stored["opponent"])
+            _set_random_state(stored.get("random", {}))  # states of earlier versions have none
+            self.progress = stored["progress"]
+        except Exception as error:  # torch raises what its unpickler meets
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(
+                f"{path}: not a state of the training that {self._name} asks for ({reason}); "
+                "put the config back, delete the file, or take another name"
+            ) from error
+
+
+def _random_state() -> dict[str, Any]:
+    """Of torch's own generators: ours are made anew in every step, but a network may have layers that draw."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    setters: dict[str, Callable[[torch.Tensor], None]] = {"cpu": torch.set_rng_state}
+    if torch.cuda.is_available():
+        setters["cuda"] = torch.cuda.set_rng_state
+    for device, setter in setters.items():
+        if device in state:
+            setter(state[device].cpu())
