@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 STEMS = ("bass", "drums", "guitar", "piano")
 RATE = 16000
 
@@ -61,10 +60,3 @@ def suite_folder(tmp_path_factory) -> Path:
     write_clips(folder / "reference", [f"r{i}" for i in range(4)], seed=1)
     write_clips(folder / "heldout", [f"h{i}" for i in range(4)], seed=2)
     return folder
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip("needs ../shared, the founders' facts and goldens")
-    return SHARED

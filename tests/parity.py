@@ -1,6 +1,6 @@
-"""The parity pack: recipe weights, seeded inputs, manifests and golden arrays.
+"""Comparison with the published code: made-up weights, seeded inputs, and what that code gave for them.
 
-A small copy lies in tests/data/parity; the rest is read from ../shared/parity and skipped without it.
+tests/data/README.md says with which releases the arrays in tests/data/parity were made, and how.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parent.parent
-COPY = ROOT / "tests" / "data" / "parity"
-SHARED = ROOT.parent / "shared" / "parity"
+DATA = Path(__file__).parent / "data" / "parity"
 TOLERANCE = 2e-5  # relative L2, float32 on a CPU
 
 
 def recipe_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The value of a parameter as a function of its name and shape (parity README, section 1)."""
+    """The value of a parameter, made from its name and shape alone: the goldens need no weights beside them."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     r = torch.randn(tuple(shape), generator=generator)
     leaf = name.rsplit(".", 1)[-1]
@@ -52,16 +49,12 @@ def seeded(seed: int, *shape: int) -> Tensor:
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
-    for folder in (SHARED / "goldens", COPY):
-        if (folder / f"{name}.npz").exists():
-            with np.load(folder / f"{name}.npz") as arrays:
-                return dict(arrays)
-    pytest.skip(f"golden {name} needs ../shared/parity")
+    with np.load(DATA / f"{name}.npz") as arrays:
+        return dict(arrays)
 
 
 def manifest(name: str) -> dict:
-    path = COPY / f"{name}.json.gz"
-    return json.loads(gzip.decompress(path.read_bytes()))
+    return json.loads(gzip.decompress((DATA / f"{name}.json.gz").read_bytes()))
 
 
 def relative_l2(actual, expected) -> float:

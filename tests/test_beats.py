@@ -1,6 +1,5 @@
-"""Beats against values worked out by hand, against madmom's own networks, and against the goldens."""
+"""Beats against values worked out by hand, against madmom's own networks, and against the golden beats."""
 
-import json
 import subprocess
 import sys
 import textwrap
@@ -10,18 +9,16 @@ import beats_peers
 import numpy as np
 import pytest
 import soundfile
+from goldens import DECODINGS, GOLDENS, METRICS_DATA
 
 from mtbench import beats
-from mtbench.beats import _madmom, compiled, frontend, network, tracking
+from mtbench.beats import _madmom, compiled, frontend, network, resampling, tracking
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared" / "metrics"
 needs_numba = pytest.mark.skipif(not compiled.AVAILABLE, reason=f"Numba: {compiled.reason}")
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/metrics")
 
-GOLDEN = dict(np.load(Path(__file__).parent / "data" / "beats.npz"))  # see test_decoded_frames_are_madmoms
-STEMS = sorted(key for key in GOLDEN if key.count("/") == 1)
-CONFIGS = [(fps, transition_lambda) for fps in (100, 150, 200) for transition_lambda in (10, 50, 100)]
+ACTIVATIONS = dict(np.load(METRICS_DATA / "activations.npz"))  # madmom's, by <clip>/stem_<k>
+AUDIO = sorted(METRICS_DATA.glob("audio/stem_*/*.flac"))
 
 
 def clicks(sample_rate, seconds=10.24, bpm=120):
@@ -68,7 +65,7 @@ def test_true_time_base_gives_seconds_at_any_fps(fps, period):
 
 
 def test_time_bases_agree_at_100():
-    activations = GOLDEN["clean_05/stem_1"]
+    activations = ACTIVATIONS["clean_05/stem_1"]
     for true, published in zip(beats.decode(activations), beats.decode(activations, timebase="published")):
         assert true.tolist() == published.tolist()
 
@@ -148,24 +145,39 @@ def assert_decoded_frames(activations, fps, transition_lambda, frames):
     assert set(np.diff(positions)) <= {1, -2, -3}  # 1 2 3 1 or 1 2 3 4 1, without gaps
 
 
-@pytest.mark.parametrize("fps, transition_lambda", CONFIGS)
+def madmoms_frames(stem, fps, transition_lambda):
+    clip, _, k = stem.partition("/stem_")
+    return GOLDENS["beats"][f"fps{fps}_tl{transition_lambda}"][clip][int(k)]
+
+
+A_STEM_OF_EACH_KIND = [
+    "clean_00/stem_0",
+    "clean_05/stem_1",
+    "clean_09/stem_3",
+    "offset_06/stem_0",
+    "jitter_06/stem_1",
+    "drift_06/stem_2",
+    "silent_03/stem_3",
+    "allsilent_00/stem_2",
+    "sparse_00/stem_3",
+    "noise_01/stem_0",
+    "identical_00/stem_1",
+]
+
+
+@pytest.mark.parametrize("fps, transition_lambda", DECODINGS)
 def test_decoded_frames_are_madmoms(fps, transition_lambda):
-    """data/beats.npz: activations of 11 public stems and, under <stem>/<config>, madmom 0.16.1's beat frames."""
-    assert len(STEMS) == 11
-    for stem in STEMS:
-        frames = GOLDEN[f"{stem}/fps{fps}_tl{transition_lambda}"].tolist()
-        assert_decoded_frames(GOLDEN[stem], fps, transition_lambda, frames)
+    for stem in A_STEM_OF_EACH_KIND:
+        frames = madmoms_frames(stem, fps, transition_lambda)
+        assert_decoded_frames(ACTIVATIONS[stem], fps, transition_lambda, frames)
 
 
-@needs_shared
 @pytest.mark.slow
-@pytest.mark.parametrize("fps, transition_lambda", CONFIGS)
+@pytest.mark.parametrize("fps, transition_lambda", DECODINGS)
 def test_decoded_frames_are_madmoms_for_all_stems(fps, transition_lambda):
-    activations = np.load(SHARED / "activations.npz")
-    golden = json.loads((SHARED / "goldens.json").read_text())["beats"][f"fps{fps}_tl{transition_lambda}"]
-    for clip, stems in golden.items():
-        for k, frames in enumerate(stems):
-            assert_decoded_frames(activations[f"{clip}/stem_{k}"], fps, transition_lambda, frames)
+    assert len(ACTIVATIONS) == 46 * 4
+    for stem, activations in ACTIVATIONS.items():
+        assert_decoded_frames(activations, fps, transition_lambda, madmoms_frames(stem, fps, transition_lambda))
 
 
 @pytest.mark.parametrize("frame_size, bands_per_octave, bands", [(1024, 3, 21), (2048, 6, 45), (4096, 12, 91)])
@@ -219,13 +231,15 @@ def test_features_are_madmoms(dtype):
     np.testing.assert_allclose(frontend.features(x), beats_peers.features(x), atol=1e-6)
 
 
-@needs_shared
 def test_stages():
-    golden = np.load(SHARED / "stages.npz")
-    np.testing.assert_allclose(frontend.features(golden["signal_44100"]), golden["features"], atol=1e-4)
+    golden = dict(np.load(METRICS_DATA / "stages.npz"))
+    clip, stem = str(golden["clip"]).split("/")
+    # test_beats_resampling.py compares this signal with the golden one.
+    signal = resampling.to_44100(*soundfile.read(METRICS_DATA / "audio" / stem / f"{clip}.flac", dtype="int16"))
+    np.testing.assert_allclose(frontend.features(signal), golden["features"], atol=1e-4)
     outputs = network.network_outputs(golden["features"][None])[0]
     np.testing.assert_allclose(outputs, golden["network_outputs"], atol=1e-5)
-    activations = beats.activations([golden["signal_44100"]], 44100)[0]
+    activations = beats.activations([signal], 44100)[0]
     np.testing.assert_allclose(activations, golden["activations"], atol=1e-5)
 
 
@@ -434,27 +448,24 @@ def test_a_file_states_its_own_rate(tmp_path):
         beats.track(tmp_path / "a.wav", sample_rate=16000)
 
 
-def check_audio(paths, settings):
+def check_audio(paths, decodings):
     """Activations within 1e-4 of madmom's (through ffmpeg), and all beats the same."""
-    golden = np.load(SHARED / "activations.npz")
-    frames = json.loads((SHARED / "goldens.json").read_text())["beats"]
     stems = [soundfile.read(path, dtype="int16")[0] for path in paths]
     for path, activations in zip(paths, beats.activations(stems, 16000)):
-        np.testing.assert_allclose(activations, golden[f"{path.stem}/{path.parent.name}"], atol=1e-4)
-        for fps, transition_lambda in settings:
-            expected = frames[f"fps{fps}_tl{transition_lambda}"][path.stem][int(path.parent.name[-1])]
-            assert_decoded_frames(activations, fps, transition_lambda, expected)
+        stem = f"{path.stem}/{path.parent.name}"
+        np.testing.assert_allclose(activations, ACTIVATIONS[stem], atol=1e-4)
+        for decoding in decodings:
+            assert_decoded_frames(activations, *decoding, madmoms_frames(stem, *decoding))
 
 
-@needs_shared
 def test_beats_from_audio():
-    check_audio(sorted(SHARED.glob("audio/stem_*/*.flac"))[::6], [(150, 100)])
+    assert len(AUDIO) == 12 * 4
+    check_audio(AUDIO[::5], [(150, 100)])
 
 
-@needs_shared
 @pytest.mark.slow
 def test_beats_from_audio_for_all_stems():
-    check_audio(sorted(SHARED.glob("audio/stem_*/*.flac")), CONFIGS)
+    check_audio(AUDIO, DECODINGS)
 
 
 def run_python(code):

@@ -1,7 +1,7 @@
 """End to end against madmom: its own file reading through ffmpeg, its networks, its HMM. Prints what it counted (-s).
 
-Of each stem, for every setting: the beats decoded from madmom's activations, and the beats from the file. The public
-stems are in test_beats.py, against the goldens.
+Of each stem, for every setting: the beats decoded from madmom's activations, and the beats from the file. The stems of
+tests/data/metrics are in test_beats.py.
 """
 
 import shutil

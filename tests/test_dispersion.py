@@ -1,14 +1,10 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from goldens import GOLDENS, SETTINGS, seconds
 
 from mtbench.metrics import cbd, cbd_per_reference, mean_of_defined
-
-GOLDENS = json.loads((Path(__file__).parent / "data/metrics/goldens.json").read_text())
-SHARED = Path(__file__).resolve().parents[2] / "shared/metrics/goldens.json"
 
 
 def same(statistics, golden):
@@ -18,44 +14,25 @@ def same(statistics, golden):
     )
 
 
-def seconds(goldens, config, clip):
-    """A clip's beats in seconds; the true_seconds configs read another config's frames at 100 per second."""
-    frames_of = config.removesuffix("_true_seconds")
-    fps = 100 if frames_of != config else int(config[3:6])
-    return [np.array(frames) / fps for frames in goldens["beats"][frames_of][clip]]
-
-
-def assert_goldens(goldens, config):
-    values = {}
-    for clip in goldens["clips"]:
-        tracks = seconds(goldens, config, clip)
-        golden = goldens["per_clip"][config][clip]
-        values[clip] = cbd(tracks)
-        assert same(values[clip], golden["cbd"]), clip
-        if "cbd_per_reference" in golden:
-            assert all(map(same, cbd_per_reference(tracks).values(), golden["cbd_per_reference"])), clip
-    for kind, golden in goldens["aggregate"][config].items():
-        chosen = [v for clip, v in values.items() if kind in ("all", goldens["clips"][clip]["kind"])]
-        assert same(map(mean_of_defined, zip(*chosen)), golden["cbd"]), kind
-
-
 @pytest.mark.parametrize("case", GOLDENS["beat_lists"], ids=lambda case: case["name"])
 def test_golden_beat_lists(case):
     assert same(cbd(case["tracks"]), case["cbd"])
     assert all(map(same, cbd_per_reference(case["tracks"]).values(), case["cbd_per_reference"]))
 
 
-def test_golden_clips_and_aggregates():
-    assert_goldens(GOLDENS, "fps150_tl100")
-
-
-def test_golden_clips_of_every_setting():
-    if not SHARED.exists():
-        pytest.skip("the full goldens are not beside this checkout")
-    goldens = json.loads(SHARED.read_text())
-    assert len(goldens["per_clip"]) == 11
-    for config in goldens["per_clip"]:
-        assert_goldens(goldens, config)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_golden_clips_and_aggregates(setting):
+    values = {}
+    for clip in GOLDENS["clips"]:
+        tracks = seconds(setting, clip)
+        golden = GOLDENS["per_clip"][setting][clip]
+        values[clip] = cbd(tracks)
+        assert same(values[clip], golden["cbd"]), clip
+        if "cbd_per_reference" in golden:
+            assert all(map(same, cbd_per_reference(tracks).values(), golden["cbd_per_reference"])), clip
+    for kind, golden in GOLDENS["aggregate"][setting].items():
+        chosen = [v for clip, v in values.items() if kind in ("all", GOLDENS["clips"][clip]["kind"])]
+        assert same(map(mean_of_defined, zip(*chosen)), golden["cbd"]), kind
 
 
 def test_identical_tracks_have_no_dispersion():

@@ -1,13 +1,10 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from goldens import GOLDENS
 
 from mtbench.metrics import fad, frames_needed
-
-GOLDENS = json.loads((Path(__file__).parent / "data/metrics/goldens.json").read_text())
 
 
 def golden_sets(case):

@@ -178,7 +178,7 @@ def test_forward_refuses(shape, levels):
 
 
 def toy(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """The denoiser of the goldens: of normal data about mu, clamped."""
+    """The denoiser that the golden samples were made with: of normal data about mu, clamped."""
     mu = 0.1 * seeded(6900, 1, 4, 512)
     return ((0.04 * x + sigma**2 * mu) / (0.04 + sigma**2)).clamp(-1, 1)
 

@@ -31,8 +31,8 @@ def no_grad():
         yield
 
 
-def test_recipe_weights_are_those_of_the_pack():
-    # First values of two tensors, from recipe_check.json.
+def test_weights_are_those_that_the_published_code_was_given():
+    # First values of two tensors, as noted when the goldens were made.
     weight = recipe_tensor("time_embed.0.weight", (512, 128))
     assert weight[0, :3].tolist() == pytest.approx([-0.0487411767, -0.0518648066, -0.0298722517], rel=1e-6)
     gain = recipe_tensor("input_blocks.1.0.in_layers.0.weight", (128,))

@@ -1,36 +1,14 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from goldens import GOLDENS, SETTINGS, seconds
 
 from mtbench.metrics import cbd, cbs, folder_irs, irs, mean_of_defined
-
-GOLDENS = json.loads((Path(__file__).parent / "data/metrics/goldens.json").read_text())
-SHARED = Path(__file__).resolve().parents[2] / "shared/metrics/goldens.json"
 
 
 def same(value, golden):
     return math.isnan(value) if golden is None else value == pytest.approx(golden, rel=0, abs=1e-9)
-
-
-def seconds(goldens, config, clip):
-    """A clip's beats in seconds; the true_seconds configs read another config's frames at 100 per second."""
-    frames_of = config.removesuffix("_true_seconds")
-    fps = 100 if frames_of != config else int(config[3:6])
-    return [np.array(frames) / fps for frames in goldens["beats"][frames_of][clip]]
-
-
-def assert_goldens(goldens, config):
-    clips = {clip: [irs(beats) for beats in seconds(goldens, config, clip)] for clip in goldens["clips"]}
-    for clip, values in clips.items():
-        assert all(map(same, values, goldens["per_clip"][config][clip]["irs_std"])), clip
-    for kind, golden in goldens["aggregate"][config].items():
-        chosen = [v for clip, v in clips.items() if kind in ("all", goldens["clips"][clip]["kind"])]
-        by_stem = list(zip(*chosen))
-        assert same(folder_irs(by_stem), golden["irs"]), kind
-        assert all(map(same, map(mean_of_defined, by_stem), golden["irs_per_stem"])), kind
 
 
 @pytest.mark.parametrize("case", GOLDENS["beat_lists"], ids=lambda case: case["name"])
@@ -38,17 +16,16 @@ def test_golden_beat_lists(case):
     assert all(map(same, map(irs, case["tracks"]), case["irs_std"]))
 
 
-def test_golden_clips_and_aggregates():
-    assert_goldens(GOLDENS, "fps150_tl100")
-
-
-def test_golden_clips_of_every_setting():
-    if not SHARED.exists():
-        pytest.skip("the full goldens are not beside this checkout")
-    goldens = json.loads(SHARED.read_text())
-    assert len(goldens["per_clip"]) == 11
-    for config in goldens["per_clip"]:
-        assert_goldens(goldens, config)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_golden_clips_and_aggregates(setting):
+    clips = {clip: [irs(beats) for beats in seconds(setting, clip)] for clip in GOLDENS["clips"]}
+    for clip, values in clips.items():
+        assert all(map(same, values, GOLDENS["per_clip"][setting][clip]["irs_std"])), clip
+    for kind, golden in GOLDENS["aggregate"][setting].items():
+        chosen = [v for clip, v in clips.items() if kind in ("all", GOLDENS["clips"][clip]["kind"])]
+        by_stem = list(zip(*chosen))
+        assert same(folder_irs(by_stem), golden["irs"]), kind
+        assert all(map(same, map(mean_of_defined, by_stem), golden["irs_per_stem"])), kind
 
 
 def test_even_beats_are_perfectly_stable():

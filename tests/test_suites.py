@@ -11,6 +11,7 @@ from mtbench.controls import Heldout
 from mtbench.errors import UsageError
 from mtbench.suites.folder import Folder, stem_folder
 from mtbench.suites.slakh2100 import Slakh2100, windows
+from parity import golden, seeded
 
 
 def slakh_track(folder, name, seconds=25.0, rate=22050, leave_out=(), lengths=None):
@@ -59,18 +60,16 @@ def test_slakh_is_cut_into_longer_windows_by_the_same_rule(tmp_path, monkeypatch
     assert second.stems["bass"][-100] == pytest.approx(0.6144 - 100 / 16000 / 100, rel=1e-3)
 
 
-def test_slakh_from_a_golden_resampling(shared, tmp_path, monkeypatch):
-    import torch
-
+def test_slakh_from_a_golden_resampling(tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
-    x = 0.15 * torch.randn(225792, generator=torch.Generator().manual_seed(4201)).numpy()  # half of the golden's input
+    x = 0.15 * seeded(4201, 225792).numpy()  # half of the golden's input
     folder = tmp_path / "slakh2100" / "test" / "Track00001"
     folder.mkdir(parents=True)
     for stem in STEMS:
         soundfile.write(folder / f"{stem}.wav", x, 22050, subtype="FLOAT")
     wave = Slakh2100("test").reference()[0].stems["drums"]
-    golden = np.load(shared / "parity/goldens/resample_22050_16000_s4201.npz")["out__flat11"]
-    assert np.abs(wave[::11] - golden / 2).max() <= 1.1 / 32768  # one PCM-16 step
+    expected = golden("resample_22050_16000_s4201")["out__flat11"] / 2
+    assert np.abs(wave[::11] - expected).max() <= 1.1 / 32768  # one PCM-16 step
 
 
 def test_heldout_songs_come_from_another_split(tmp_path, monkeypatch):

@@ -1,36 +1,14 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from goldens import GOLDENS, SETTINGS, seconds
 
 from mtbench.metrics import cbs, mean_of_defined
-
-GOLDENS = json.loads((Path(__file__).parent / "data/metrics/goldens.json").read_text())
-SHARED = Path(__file__).resolve().parents[2] / "shared/metrics/goldens.json"
 
 
 def same(value, golden):
     return math.isnan(value) if golden is None else value == pytest.approx(golden, rel=0, abs=1e-9)
-
-
-def seconds(goldens, config, clip):
-    """A clip's beats in seconds; the true_seconds configs read another config's frames at 100 per second."""
-    frames_of = config.removesuffix("_true_seconds")
-    fps = 100 if frames_of != config else int(config[3:6])
-    return [np.array(frames) / fps for frames in goldens["beats"][frames_of][clip]]
-
-
-def assert_goldens(goldens, config):
-    for window in next(iter(goldens["per_clip"][config].values()))["cbs"]:
-        values = {}
-        for clip in goldens["clips"]:
-            values[clip] = cbs(seconds(goldens, config, clip), goldens["duration_s"], float(window))
-            assert same(values[clip], goldens["per_clip"][config][clip]["cbs"][window]), (clip, window)
-        for kind, golden in goldens["aggregate"][config].items():
-            chosen = [v for clip, v in values.items() if kind in ("all", goldens["clips"][clip]["kind"])]
-            assert same(mean_of_defined(chosen), golden["cbs"][window]), (kind, window)
 
 
 @pytest.mark.parametrize("case", GOLDENS["beat_lists"], ids=lambda case: case["name"])
@@ -39,17 +17,16 @@ def test_golden_beat_lists(case):
         assert same(cbs(case["tracks"], max(case["durations_s"]), float(window)), golden), window
 
 
-def test_golden_clips_and_aggregates():
-    assert_goldens(GOLDENS, "fps150_tl100")
-
-
-def test_golden_clips_of_every_setting():
-    if not SHARED.exists():
-        pytest.skip("the full goldens are not beside this checkout")
-    goldens = json.loads(SHARED.read_text())
-    assert len(goldens["per_clip"]) == 11
-    for config in goldens["per_clip"]:
-        assert_goldens(goldens, config)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_golden_clips_and_aggregates(setting):
+    for window in next(iter(GOLDENS["per_clip"][setting].values()))["cbs"]:
+        values = {}
+        for clip in GOLDENS["clips"]:
+            values[clip] = cbs(seconds(setting, clip), GOLDENS["duration_s"], float(window))
+            assert same(values[clip], GOLDENS["per_clip"][setting][clip]["cbs"][window]), (clip, window)
+        for kind, golden in GOLDENS["aggregate"][setting].items():
+            chosen = [v for clip, v in values.items() if kind in ("all", GOLDENS["clips"][clip]["kind"])]
+            assert same(mean_of_defined(chosen), golden["cbs"][window]), (kind, window)
 
 
 @pytest.mark.parametrize("window", [0.05, 0.07, 0.15, 1.0, 30.0])

@@ -103,7 +103,6 @@ def test_tiny_golden(tiny, name, seed, timesteps):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, seed, timesteps", [("b1_s1101", 1101, [500]), ("b2_s1103", 1103, [981, 41])])
 def test_full_golden(name, seed, timesteps):
-    golden(f"synctrack_unet_full_{name}")
     check_unet(fill(SyncTrackUNet(SyncTrackConfig.published())), f"synctrack_unet_full_{name}", seed, timesteps)
 
 
@@ -118,9 +117,8 @@ def check_ddim(network, name, shape, steps, eta, start_seed, noise_seed, **arran
         **arrangement,
     )
     for k, (x, x0) in enumerate(trajectory):
-        if any(key.startswith(f"x_after_{k}") for key in arrays):
-            assert_golden(arrays, f"x_after_{k}", x)
-            assert_golden(arrays, f"pred_x0_{k}", x0)
+        assert_golden(arrays, f"x_after_{k}", x)
+        assert_golden(arrays, f"pred_x0_{k}", x0)
     assert k == steps - 1
     assert_golden(arrays, "out", x)
 
@@ -151,7 +149,6 @@ def test_inpainting_tiny_golden(tiny):
 
 @pytest.mark.slow
 def test_ddim_full_golden():
-    golden("ddim_full_b1_eta1")
     network = fill(SyncTrackUNet(SyncTrackConfig.published()))
     check_ddim(network, "ddim_full_b1_eta1", (1, 4, 8, 256, 16), 4, 1.0, 2001, 2002)
 
@@ -195,8 +192,8 @@ def test_the_other_switches_change_the_output(switch):
 
 
 def test_what_the_time_specific_attention_spans():
-    # One position is changed in all tracks (parity README 8.2): the code's form changes that position alone,
-    # the paper's form all frequencies of that time and no other time.
+    # One position is changed in all tracks. The published code attends over the tracks at one time and frequency, so
+    # that position alone changes; the paper (Equation 5) over all frequencies of that time, and no other time.
     x = seeded(1, 4, 32, 64)  # tokens of one sample: 8 times 4 frequencies
     changed = x.clone()
     changed[:, 3 * 4 + 1] = seeded(2, 4, 64)
