@@ -87,8 +87,8 @@ def info(path: str | os.PathLike) -> tuple[int, int]:
 def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
     """Windowed-sinc resampling of float32 [n] to float32 [ceil(n * to_rate / rate)].
 
-    Hann window, low-pass width 6 zero crossings, roll-off 0.99: what the published data loader used
-    (parity facts, section 3.1). The kernel is float32, as there.
+    Hann window, low-pass width 6 zero crossings, roll-off 0.99: what the data loader of the SyncTrack release uses.
+    The kernel is float32, as there.
     """
     if rate == to_rate:
         return samples

@@ -1,6 +1,6 @@
 """Slakh2100 in the layout that MSDM's data instructions make: ``<split>/<TrackNNNNN>/{bass,drums,guitar,piano}.wav``.
 
-Cut as the published evaluation cuts it (parity facts, section 7): consecutive windows of 10.24 s from 0, the
+Cut as the data loader of the SyncTrack release cuts it for the evaluation: consecutive windows of 10.24 s from 0, the
 tail dropped, songs skipped whose stems are missing, unequal, shorter than a window, or 640 s and longer.
 Silent stems stay. ``slakh2100/<split>/30s`` and ``/60s`` are cut by the same rules into windows of 30.72 and 61.44 s.
 """
