@@ -20,10 +20,10 @@ from unittest.mock import patch
 import musicldm.generator
 import torch
 
-from mtbench import generator, runner
+from mtbench import registry, runner
 from mtbench.config import Model, RunConfig
-from mtbench.store import ModelFolder
-from mtbench.suites import open_suite
+from mtbench.registry import open_suite
+from mtbench.results.store import ModelFolder
 
 
 class Clock:
@@ -70,7 +70,7 @@ def main():
     print("|---|---|---|---|---|---|---|")
     for name in options.models.split(","):
         config = RunConfig(models=(Model(name=name),), n=options.n)
-        made, networks, whole = generator.make(name, suite=suite, device="cpu"), Clock(), Clock()
+        made, networks, whole = registry.make_model(name, suite=suite, device="cpu"), Clock(), Clock()
         made.generate = whole.within(made.generate)
         made._network.forward = networks.around(made._network.forward)
         if hasattr(made, "_vae"):

@@ -19,8 +19,8 @@ from musicldm.griffin_lim import griffin_lim
 from musicldm.mel import log_mel
 from synctrack.generator import make
 
+from mtbench.registry import open_suite
 from mtbench.stems import STEMS
-from mtbench.suites import open_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 32

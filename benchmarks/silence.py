@@ -17,8 +17,8 @@ from msg_ld.generator import make_mt_musicldm as mt_musicldm
 from musicldm import noise_schedule
 from synctrack.generator import make as synctrack
 
+from mtbench.registry import open_suite
 from mtbench.stems import STEMS
-from mtbench.suites import open_suite
 
 SILENT = 1e-3  # RMS
 STEPS = (550, 650, 750, 850, 950)

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import soundfile
 from conftest import RATE, STEMS, clicks
-
-from mtbench.report.tables import Setting, at_setting
 from mtbench.scores import COLUMN, COMPARISON_COLUMNS, KEY, SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.store import RunFolder
+
+from mtbench.report.tables import Setting, at_setting
 
 NAN = float("nan")
 SETTINGS = ((100, "true"), (150, "true"), (150, "published"))  # fps and timebase

@@ -21,11 +21,11 @@ from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.generator import EMBEDDED, form
 from torch import nn
 
-from mtbench import generator
+from mtbench import registry
 from mtbench.errors import UsageError
 from mtbench.generator import Generator
+from mtbench.registry import open_suite
 from mtbench.stems import StemSet
-from mtbench.suites import open_suite
 
 TASKS = {
     "synctrack": {"total", "arrangement"},
@@ -42,7 +42,7 @@ def band():
 
 @pytest.fixture(scope="module", params=MODELS)
 def made(request, band):
-    return generator.make(request.param, suite=band, options={"steps": 5, "batch_size": 3})
+    return registry.make_model(request.param, suite=band, options={"steps": 5, "batch_size": 3})
 
 
 def test_it_is_a_generator_that_says_where_it_comes_from(made):
@@ -76,25 +76,25 @@ def test_generation_is_lazy(made):
 @pytest.mark.parametrize("name", MODELS)
 def test_bad_checkpoints_are_named(name, band, tmp_path):
     with pytest.raises(UsageError, match="no checkpoint.*absent.pt"):
-        generator.make(name, suite=band, weights=str(tmp_path / "absent.pt"))
+        registry.make_model(name, suite=band, weights=str(tmp_path / "absent.pt"))
     (tmp_path / "text.pt").write_text("not a checkpoint")
     with pytest.raises(UsageError, match="text.pt cannot be read as a checkpoint"):
-        generator.make(name, suite=band, weights=str(tmp_path / "text.pt"))
+        registry.make_model(name, suite=band, weights=str(tmp_path / "text.pt"))
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(UsageError, match="other.pt is neither a checkpoint that mtbench trained nor a published one"):
-        generator.make(name, suite=band, weights=str(tmp_path / "other.pt"))
+        registry.make_model(name, suite=band, weights=str(tmp_path / "other.pt"))
 
 
 def test_one_models_checkpoint_is_not_the_others(band):
     with pytest.raises(UsageError, match="band.pt is no checkpoint of model 'msg-ld'"):
-        generator.make("msg-ld", suite=band, weights=str(EMBEDDED))
+        registry.make_model("msg-ld", suite=band, weights=str(EMBEDDED))
 
 
 def test_a_checkpoint_knows_its_vae(band, tmp_path):
     held = torch.load(EMBEDDED, weights_only=True) | {"vae_sha256": "0" * 64}
     torch.save(held, tmp_path / "band.pt")
     with pytest.raises(UsageError, match=f"latents of a VAE with the SHA-256 {'0' * 64}.*as vae-ckpt.ckpt"):
-        generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
+        registry.make_model("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
 
 
 def test_what_a_checkpoints_network_predicts_is_read_from_it(band, tmp_path):
@@ -102,7 +102,7 @@ def test_what_a_checkpoints_network_predicts_is_read_from_it(band, tmp_path):
     made = {}
     for predicts in ("eps", "v"):
         torch.save(held | {"parameterization": predicts}, tmp_path / "band.pt")
-        model = generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
+        model = registry.make_model("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
         x, t = torch.randn(1, 4, 8, 64, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
         made[predicts] = model._estimated_noise(x, t).detach()
     torch.testing.assert_close(made["v"], noise_schedule().noise_of_velocity(x, made["eps"], t))
@@ -110,7 +110,7 @@ def test_what_a_checkpoints_network_predicts_is_read_from_it(band, tmp_path):
     with pytest.raises(
         UsageError, match="band.pt: its network predicts 'x0', which model 'synctrack' cannot.*eps and v"
     ):
-        generator.make("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
+        registry.make_model("synctrack", suite=band, weights=str(tmp_path / "band.pt"))
 
 
 def test_nothing_asked_for_is_nothing_made(made):
@@ -126,7 +126,7 @@ def test_a_file_that_holds_code_runs_none(band, tmp_path):
 
     torch.save({"config": {}, "state_dict": {}, "metadata": Run()}, tmp_path / "evil.pt")
     with pytest.raises(UsageError, match="evil.pt does not hold the expected weights"):
-        generator.make("synctrack", suite=band, weights=str(tmp_path / "evil.pt"))
+        registry.make_model("synctrack", suite=band, weights=str(tmp_path / "evil.pt"))
     assert not (tmp_path / "ran").exists()
 
 
@@ -138,7 +138,9 @@ def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path, monkeypatch):
     held = torch.load(EMBEDDED, weights_only=True)
     held["vae_sha256"], held["metadata"]["training_data"] = sha256(tmp_path / "vae-ckpt.ckpt"), "slakh2100/train"
     torch.save(held, tmp_path / "mine.pt")
-    made = generator.make("synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1})
+    made = registry.make_model(
+        "synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1}
+    )
     assert made.provenance["vocoder"] == "HiFi-GAN" and made.provenance["trained_on"] == "slakh2100/train"
     for what, name in (("vae", "vae-ckpt.ckpt"), ("vocoder", "hifigan-ckpt.ckpt")):
         assert made.provenance[f"{what}_sha256"] == sha256(tmp_path / name)
@@ -150,10 +152,14 @@ def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path, monkeypatch):
     fetched = tmp_path / "weights" / "synctrack"
     fetched.mkdir(parents=True)
     (tmp_path / "hifigan-ckpt.ckpt").rename(fetched / "hifigan-ckpt.ckpt")
-    alone = generator.make("synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1})
+    alone = registry.make_model(
+        "synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1}
+    )
     assert alone.provenance["vocoder"] == "Griffin-Lim"
     (fetched / "vae-ckpt.ckpt").write_bytes((tmp_path / "vae-ckpt.ckpt").read_bytes())
-    again = generator.make("synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1})
+    again = registry.make_model(
+        "synctrack", suite=suite_of(0.64), weights=str(tmp_path / "mine.pt"), options={"steps": 1}
+    )
     assert again.provenance["vocoder"] == "HiFi-GAN"
 
 
@@ -167,15 +173,15 @@ def test_vae_and_vocoder_may_lie_beside_a_checkpoint(tmp_path, monkeypatch):
 )
 def test_bad_options_are_refused(band, options, message):
     with pytest.raises(UsageError, match=f"model 'synctrack': {message}"):
-        generator.make("synctrack", suite=band, options=options)
+        registry.make_model("synctrack", suite=band, options=options)
 
 
 def test_published_weights_that_are_not_here(band, monkeypatch, tmp_path):
     monkeypatch.setenv("MTBENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(UsageError, match=f"`python -m musicldm.fetch synctrack`.*into {tmp_path}/synctrack"):
-        generator.make("synctrack", suite=band, weights="published")
+        registry.make_model("synctrack", suite=band, weights="published")
     with pytest.raises(UsageError, match="no weights of MSG-LD are published"):
-        generator.make("msg-ld", suite=band, weights="published")
+        registry.make_model("msg-ld", suite=band, weights="published")
 
 
 def suite_of(seconds: float):
@@ -196,7 +202,7 @@ def fetched(monkeypatch, tmp_path):
 
 def test_published_weights_sample_in_whole_batches(fetched):
     # 0.64 s is 64 frames of log-mel, 16 positions in time.
-    make = partial(generator.make, "synctrack", suite=suite_of(0.64), weights="published")
+    make = partial(registry.make_model, "synctrack", suite=suite_of(0.64), weights="published")
     made = make(options={"steps": 2, "batch_size": 3})
     assert made.provenance["form"] == "published" and made.provenance["batch_size"] == 3
     assert made.provenance["vocoder"] == "HiFi-GAN" and made.provenance["trained_on"] == "Slakh2100"
@@ -213,7 +219,7 @@ def test_published_weights_sample_in_whole_batches(fetched):
 
 
 def test_published_weights_take_the_published_steps_and_batch(fetched):
-    made = generator.make("synctrack", suite=suite_of(0.64), weights="published")
+    made = registry.make_model("synctrack", suite=suite_of(0.64), weights="published")
     assert made.provenance["sampler"] == "DDIM, 200 steps, eta 1" and made.provenance["batch_size"] == 16
 
 
@@ -407,7 +413,7 @@ def test_a_vocoder_is_used_where_there_is_one(small):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("seconds, frames", [(20.48, 2048), (5.0, 512)])
 def test_clips_of_other_lengths(name, seconds, frames):
-    made = generator.make(name, suite=suite_of(seconds), options={"steps": 1})
+    made = registry.make_model(name, suite=suite_of(seconds), options={"steps": 1})
     (sample,) = made.generate(1, ["bass"])
     assert sample.stems["bass"].shape == (round(16000 * seconds),)
     assert made._latents(0, [0]).shape == (1, 4, 8, frames // 16, 4)
@@ -447,5 +453,5 @@ def test_fewer_long_clips_are_decoded_at_once(small, monkeypatch, samples, at_on
 
 def test_a_suite_at_another_rate_gets_clips_of_its_duration():
     suite = SimpleNamespace(name="cd", sample_rate=44100, n_samples=44100, stems=STEMS)
-    (sample,) = generator.make("msg-ld", suite=suite, options={"steps": 1}).generate(1, ["bass"])
+    (sample,) = registry.make_model("msg-ld", suite=suite, options={"steps": 1}).generate(1, ["bass"])
     assert sample.sample_rate == 16000 and sample.stems["bass"].shape == (16000,)

@@ -59,7 +59,7 @@ def test_published_time_base_divides_frames_by_fps():
 
 @pytest.mark.parametrize("fps, period", [(50, 40), (200, 51)])  # periods that are among the model's tempi
 def test_true_time_base_gives_seconds_at_any_fps(fps, period):
-    times, _ = beats.decode(regular_activations(period, 4), fps=fps, timebase="true")
+    times, _ = beats.decode(regular_activations(period, 4), fps=fps, timebase="real")
     expected = np.arange(10, 1000, period) / 100
     np.testing.assert_allclose(times, expected, atol=1e-12)
 
@@ -324,9 +324,9 @@ def test_numba_that_cannot_compile_is_as_good_as_absent():
 @pytest.mark.parametrize(
     "fps, timebase, interval",
     [
-        (100, "true", 0.5),
-        (150, "true", 0.5),
-        (200, "true", 0.5),
+        (100, "real", 0.5),
+        (150, "real", 0.5),
+        (200, "real", 0.5),
         (100, "published", 0.5),
         (150, "published", 1 / 3),
         (200, "published", 0.25),

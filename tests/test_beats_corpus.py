@@ -20,11 +20,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Chunk"),  # SciPy's, of WAV files that hold floats
 ]
 # at fps 100 the time bases are one
-SETTINGS = [(100, 100, "true"), (100, 50, "true")] + [
+SETTINGS = [(100, 100, "real"), (100, 50, "real")] + [
     (fps, transition_lambda, timebase)
     for fps in (150, 200)
     for transition_lambda in (100, 50)
-    for timebase in ("true", "published")
+    for timebase in ("real", "published")
 ]
 
 
@@ -150,7 +150,7 @@ def compare(file, settings, counts):
     assert ours.shape == theirs.shape, file
     counts["off"] = max(counts["off"], float(np.abs(ours - theirs).max()))
     for fps, transition_lambda, timebase in settings:
-        at_fps = beats.to_frame_rate(theirs, fps) if timebase == "true" else theirs
+        at_fps = beats.to_frame_rate(theirs, fps) if timebase == "real" else theirs
         frames, positions = beats_peers.decode(at_fps, fps, transition_lambda)
         expected = [(frames / fps).tolist(), positions.tolist()]
         decoded = [x.tolist() for x in beats.decode(theirs, fps, transition_lambda, timebase)]
@@ -193,5 +193,5 @@ def test_one_of_each_kind(tmp_path):
     for kind in ("silence", "clicks", "noise", "sparse", "float", "stereo", "48k"):
         name, wave, rate, subtype = next(iter(KINDS[kind]()))
         soundfile.write(tmp_path / name, wave[: 4 * rate], rate, subtype=subtype)
-        compare(tmp_path / name, [(100, 100, "true"), (150, 50, "published")], counts)
+        compare(tmp_path / name, [(100, 100, "real"), (150, 50, "published")], counts)
     report("one of each", 7, counts)

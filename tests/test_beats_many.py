@@ -12,7 +12,7 @@ from mtbench import beats
 from mtbench.audio import AudioError
 from mtbench.cli import app
 
-SETTINGS = [(100, 100, "true"), (150, 50, "published")]
+SETTINGS = [(100, 100, "real"), (150, 50, "published")]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_files_in_their_order_each_as_alone(files, jobs):
 def test_no_files_and_bad_settings(files):
     assert list(beats.track_files([])) == []
     with pytest.raises(ValueError, match="fps"):
-        next(beats.track_files(files, [(1, 100, "true")]))
+        next(beats.track_files(files, [(1, 100, "real")]))
 
 
 def test_command_writes_text(files):

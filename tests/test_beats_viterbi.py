@@ -96,8 +96,8 @@ def test_beats_and_positions_are_madmoms(monkeypatch, fps, transition_lambda, av
     random = np.random.default_rng(3)
     for period in (31.7, 50, 77.7):
         activations = np.pad(bumps(500, period, random), ((17, 30), (0, 0)))
-        for timebase in ("true", "published"):
-            at_fps = beats.to_frame_rate(activations, fps) if timebase == "true" else activations
+        for timebase in ("real", "published"):
+            at_fps = beats.to_frame_rate(activations, fps) if timebase == "real" else activations
             frames, positions = beats_peers.decode(at_fps, fps, transition_lambda)
             made = beats.decode(activations, fps, transition_lambda, timebase)
             assert len(frames) > 1

@@ -21,7 +21,7 @@ from parity import assert_golden, assert_names_and_shapes, fill, golden, manifes
 from published_files import write_lightning
 from torch import nn
 
-from mtbench import audio, generator
+from mtbench import audio, registry
 from mtbench.errors import UsageError
 from mtbench.generator import Generator
 from mtbench.stems import Songs, StemSet
@@ -294,7 +294,9 @@ def own(tmp_path_factory):
 
 
 def made_of(path, suite=None, steps: int = 4, **options) -> Generator:
-    return generator.make("msdm", suite=suite or suite_of(), weights=str(path), options={"steps": steps, **options})
+    return registry.make_model(
+        "msdm", suite=suite or suite_of(), weights=str(path), options={"steps": steps, **options}
+    )
 
 
 def song(i: int, *stems: str, samples: int = 1600, rate: int = 16000) -> StemSet:
@@ -304,7 +306,7 @@ def song(i: int, *stems: str, samples: int = 1600, rate: int = 16000) -> StemSet
 
 
 def test_it_is_a_generator_that_says_where_it_comes_from(own):
-    made = generator.make("msdm", suite=suite_of(), weights=str(own))
+    made = registry.make_model("msdm", suite=suite_of(), weights=str(own))
     assert isinstance(made, Generator) and made.name == "msdm" and made.sample_rate == 22050
     assert made.stems == STEMS and made.tasks == {"total", "arrangement", "separation"}
     assert made.provenance["trained_on"] == "synthetic songs" and len(made.provenance["weights_sha256"]) == 64
@@ -477,11 +479,11 @@ def test_steps_are_told(own):
 )
 def test_bad_options_are_refused(own, options, message):
     with pytest.raises(UsageError, match=f"model 'msdm': {message}"):
-        generator.make("msdm", suite=suite_of(), weights=str(own), options=options)
+        registry.make_model("msdm", suite=suite_of(), weights=str(own), options=options)
 
 
 def test_the_embedded_checkpoint_says_where_it_comes_from_and_samples():
-    made = generator.make("msdm", suite=suite_of(), options={"steps": 2})
+    made = registry.make_model("msdm", suite=suite_of(), options={"steps": 2})
     assert made.provenance["trained_on"] == "synthetic songs" and made.provenance["training_steps"] > 1000
     (sample,) = made.generate(1, STEMS, seed=3)
     assert sample.sample_rate == 22050 and all(np.isfinite(wave).all() for wave in sample.stems.values())
@@ -489,7 +491,7 @@ def test_the_embedded_checkpoint_says_where_it_comes_from_and_samples():
 
 def test_weights_that_are_not_here(tmp_path):
     with pytest.raises(UsageError, match="go by no name: unpack.*glorious-star-335.*drive.google.com"):
-        generator.make("msdm", suite=suite_of(), weights="published")
+        registry.make_model("msdm", suite=suite_of(), weights="published")
     with pytest.raises(UsageError, match="no checkpoint.*absent.pt"):
         made_of(tmp_path / "absent.pt")
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
@@ -511,7 +513,7 @@ def small_is_published(monkeypatch):
 
 def test_a_published_file(small_is_published, tmp_path, own):
     path = write_lightning(tmp_path / "epoch=729-valid_loss=0.014.ckpt", lightning_state())
-    made = generator.make("msdm", suite=suite_of(), weights=str(path))
+    made = registry.make_model("msdm", suite=suite_of(), weights=str(path))
     assert made.provenance["trained_on"] == "Slakh2100" and made.provenance["form"] == "published"
     assert "total 150 steps, arrangement 256 steps, separation 150 steps" in made.provenance["sampler"]
     (sample,), (same,) = (model.generate(1, STEMS) for model in (made_of(path), made_of(own)))

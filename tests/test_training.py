@@ -42,10 +42,10 @@ from musicldm.vae import VAEConfig
 from synctrack.network import ABLATIONS, SyncTrackConfig, SyncTrackUNet
 from torch import nn
 
-from mtbench import generator
+from mtbench import registry
 from mtbench.errors import MtbenchError, UsageError
+from mtbench.registry import open_suite
 from mtbench.stems import StemSet
-from mtbench.suites import open_suite
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -541,7 +541,7 @@ def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny
     mean, std = latents[range(3)].float().unbind(1)
     drawn = mean + std * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
     assert held["scale_factor"] * float(drawn.std()) == pytest.approx(1.0, rel=0.05)
-    model = generator.make(name, suite=open_suite("band"), weights=str(asked.out), options={"steps": 2})
+    model = registry.make_model(name, suite=open_suite("band"), weights=str(asked.out), options={"steps": 2})
     assert model.tasks == tasks and model.provenance["training_steps"] == 2
     assert model.provenance["vae_sha256"] == held["vae_sha256"] == sha256(tiny_vae)
     (sample,) = model.generate(1, ["drums"])
