@@ -21,8 +21,9 @@ from adapterkit.training.config import TrainConfig
 from mtbench import audio
 from mtbench.errors import UsageError
 from mtbench.files import whole_file
+from mtbench.registry import open_suite
 from mtbench.stems import N_SAMPLES, SAMPLE_RATE, Songs, StemSet
-from mtbench.suites import band, open_suite
+from mtbench.suites import band
 
 SHARD = 250  # songs in a file
 
