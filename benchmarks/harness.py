@@ -20,10 +20,12 @@ from unittest.mock import patch
 import musicldm.generator
 import torch
 
-from mtbench import registry, runner
-from mtbench.config import Model, RunConfig
+from mtbench import registry
+from mtbench.config import Model
 from mtbench.registry import open_suite
 from mtbench.results.store import ModelFolder
+from mtbench.runner.generate import generate_batch
+from mtbench.runner.plan import Assignment, Batch, Row
 
 
 class Clock:
@@ -43,8 +45,8 @@ class Clock:
 
     def within(self, iterate):
         def clocked(*arguments, **options):
-            made = iterate(*arguments, **options)
-            while (sample := self.around(next)(made, None)) is not None:
+            samples = iterate(*arguments, **options)
+            while (sample := self.around(next)(samples, None)) is not None:
                 yield sample
 
         return clocked
@@ -52,7 +54,7 @@ class Clock:
 
 @contextmanager
 def stage(title, total):
-    yield lambda *done: None
+    yield lambda *steps: None
 
 
 def main():
@@ -69,17 +71,17 @@ def main():
     print("| model | seconds a sample | real-time factor | networks | sampler | harness | harness adds |")
     print("|---|---|---|---|---|---|---|")
     for name in options.models.split(","):
-        config = RunConfig(models=(Model(name=name),), n=options.n)
-        made, networks, whole = registry.make_model(name, suite=suite, device="cpu"), Clock(), Clock()
-        made.generate = whole.within(made.generate)
-        made._network.forward = networks.around(made._network.forward)
-        if hasattr(made, "_vae"):
-            made._vae.decode = networks.around(made._vae.decode)
+        generator, networks, whole = registry.make_model(name, suite=suite, device="cpu"), Clock(), Clock()
+        generator.generate = whole.within(generator.generate)
+        generator._network.forward = networks.around(generator._network.forward)
+        if hasattr(generator, "_vae"):
+            generator._vae.decode = networks.around(generator._vae.decode)
         vocoder = networks.around(musicldm.generator.griffin_lim)
         with tempfile.TemporaryDirectory() as folder, patch.object(musicldm.generator, "griffin_lim", vocoder):
             target = ModelFolder(Path(folder), suite.stems, suite.sample_rate, suite.n_samples)
             begun = time.perf_counter()
-            failure = runner._generate(made, target, name, None, config, stage)
+            batch = Batch(Row(Model(name=name), generator, code=""), Assignment(suite.stems), target)
+            failure = generate_batch(batch, None, options.n, 0, stage)
             total = time.perf_counter() - begun
         assert failure is None, failure
         print(

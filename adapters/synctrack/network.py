@@ -280,8 +280,9 @@ class SyncTrackUNet(nn.Module):
         time, emb = 4 * width, config.embedding_width  # the timestep's share of the embedding, and all of it
         self.time_embed = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
         if config.instrument_prior:
-            # Track s is coded by the row s of this matrix, stored and never trained.
-            self.switcher = nn.Parameter(torch.eye(S).flip(1), requires_grad=False)
+            # Track s is coded by the row s of this matrix, stored and never trained. (torch.eye would import torch's
+            # compiler where weights are loaded, which takes a second.)
+            self.switcher = nn.Parameter(torch.zeros(S, S).fill_diagonal_(1.0).flip(1), requires_grad=False)
             self.switcher_transform = nn.Sequential(  # 128 at any size
                 nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, time)
             )
