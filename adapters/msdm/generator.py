@@ -71,7 +71,7 @@ class MSDM:
         default_steps: Mapping[str, int] = STEPS,
     ):
         self._network, self._device = network.eval().to(device), device
-        self._steps = {task: options.steps or count for task, count in default_steps.items()}
+        self._steps = dict(default_steps) if options.steps is None else dict.fromkeys(default_steps, options.steps)
         self._batch_size, self._precision = options.batch_size or BATCH_SIZE, options.precision
         self._clip = samples, rate
         can_separate = self._steps["separation"] >= LEAST_STEPS

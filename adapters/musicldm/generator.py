@@ -103,7 +103,8 @@ class LatentDiffusion:
         self._samples = samples or self._frames * HOP
         self._device, self._precision = device, options.precision
         self._guidance_scale, self._batch_size = options.guidance_scale, options.batch_size or BATCH_SIZE
-        self._levels, self._schedule = noise_schedule(), ddim_schedule(options.steps or STEPS)
+        steps = STEPS if options.steps is None else options.steps
+        self._levels, self._schedule = noise_schedule(), ddim_schedule(steps)
         self.on_step: Callable[[int, int], None] = lambda step, steps: None
         self.provenance = {
             **provenance,
