@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import soundfile
 from conftest import RATE, STEMS, clicks
-from mtbench.scores import COLUMN, COMPARISON_COLUMNS, KEY, SAMPLE_COLUMNS, SCORE_COLUMNS
-from mtbench.store import RunFolder
 
-from mtbench.report.tables import Setting, at_setting
+from mtbench.report.selection import at_setting
+from mtbench.results.keys import COLUMN, COMPARISON_COLUMNS, KEY, NAN, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.results.store import RunFolder
+from mtbench.settings import STANDARD
 
-NAN = float("nan")
-SETTINGS = ((100, "true"), (150, "true"), (150, "published"))  # fps and timebase
+SETTINGS = ((100, "real"), (150, "real"), (150, "published"))  # fps and timebase
 WINDOWS = (0.05, 0.15)
 # Of each model its FAD; the other scores of our runs follow from it.
 MODELS = {"alpha": 2.0, "beta": 4.0, "gamma": 5.0, "heldout": 1.0, "noise": 90.0}
@@ -117,7 +117,7 @@ def make_run(
                     file.parent.mkdir(parents=True, exist_ok=True)
                     wave = clicks(120, seconds, offset=0.1 + 0.01 * i, tone=300.0 * (pitch + 1 + number))
                     soundfile.write(file, wave, RATE, subtype="PCM_16")
-    grid = {"fps": [100, 150], "transition_lambda": [100.0], "window": list(WINDOWS), "timebase": ["true", "published"]}
+    grid = {"fps": [100, 150], "transition_lambda": [100.0], "window": list(WINDOWS), "timebase": ["real", "published"]}
     run.write_yaml("run.yaml", _record(models, suite, task, SAMPLES, grid, provenance))
     return folder
 
@@ -150,8 +150,8 @@ def _record(models, suite: str, task: str, n: int, grid: dict, provenance: dict 
 
 def _comparisons(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for key, part in table.groupby(COLUMN, dropna=False, sort=False):
-        values = dict(zip(part["model"], part["value"]))
+    for key, of_key in table.groupby(COLUMN, dropna=False, sort=False):
+        values = dict(zip(of_key["model"], of_key["value"]))
         names = [name for name in values if name not in ("heldout", "noise")]
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
@@ -176,7 +176,7 @@ GRID = {
     "fps": [100, 150, 200],
     "transition_lambda": [10.0, 50.0, 100.0],
     "window": [0.05, 0.07, 0.1, 0.15, 0.2],
-    "timebase": ["true", "published"],
+    "timebase": ["real", "published"],
 }  # of configs/band.yaml
 
 
@@ -186,18 +186,18 @@ def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]
     random, run = np.random.default_rng(0), RunFolder(folder)
     task = "arrangement" if subsets else "total"
     keys = []
-    for made in subsets or [STEMS]:
-        given = "+".join(stem for stem in STEMS if stem not in made)
+    for subset in subsets or [STEMS]:
+        given = "+".join(stem for stem in STEMS if stem not in subset)
         keys += [
             (given, metric, track, NAN, NAN, NAN, "")
             for metric, track in [
-                *(("fad", track) for track in ("mixture", *(["generated"] if subsets else []), *made)),
-                *(("tuning", track) for track in made if track != "drums"),
+                *(("fad", track) for track in ("mixture", *(["generated"] if subsets else []), *subset)),
+                *(("tuning", track) for track in subset if track != "drums"),
                 ("clipped", "mixture"),
             ]
         ]
         for fps, tl, base in product(GRID["fps"], GRID["transition_lambda"], GRID["timebase"]):
-            keys += [(given, "irs", track, fps, tl, NAN, base) for track in ("all", *made)]
+            keys += [(given, "irs", track, fps, tl, NAN, base) for track in ("all", *subset)]
             keys += [(given, "live", track, fps, tl, NAN, base) for track in ("all", *STEMS)]
             keys += [(given, metric, "all", fps, tl, NAN, base) for metric in ("cbd_mean", "cbd_std", "cbd_median")]
             keys += [(given, "cbs", "all", fps, tl, window, base) for window in GRID["window"]]
@@ -214,7 +214,7 @@ def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]
     value = random.random(len(table))
     table = table.assign(value=value, se=value / 20, ci_low=value * 0.9, ci_high=value * 1.1, n=n, n_scored=n)
     run.write_table("scores.csv", table[SCORE_COLUMNS])
-    per_clip = at_setting(table, Setting("true", 100, 100.0, 0.15))
+    per_clip = at_setting(table, STANDARD["real"])
     per_clip = per_clip[~((per_clip["track"] == "all") & per_clip["metric"].isin(["irs", "live"]))][KEY]
     per_clip = per_clip.merge(pd.DataFrame({"sample": [f"{i:05d}" for i in range(n)]}), how="cross")
     run.write_table("samples.csv", per_clip.assign(value=random.random(len(per_clip)))[SAMPLE_COLUMNS])

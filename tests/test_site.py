@@ -18,8 +18,10 @@ from site_runs import STEMS, make_full_run, make_run
 
 from mtbench import beats
 from mtbench.errors import UsageError
-from mtbench.report import board, figures, lengths, listening, sensitivity, site, sources
-from mtbench.report.tables import paper_tables, standard_setting
+from mtbench.report import site
+from mtbench.report.selection import standard_setting
+from mtbench.report.site import board, figures, folder, lengths, listening, models, sensitivity, sources
+from mtbench.report.tables import paper_tables
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -166,7 +168,7 @@ def test_one_clip_a_model_takes_no_rank(run, tmp_path):
 
 
 def test_the_first_view_is_one_setting_of_the_true_timebase(run):
-    read = sources.read([run])
+    read = sources.gather([run])
     (one,) = board.boards(read.runs, sources.reported(None))
     lines = board.shown(one)
     assert [line["row"].model for line in lines] == [
@@ -200,8 +202,8 @@ def test_timebases_share_no_column(built):
         if score[1] == irs and table["rows"][score[0]][0] == "alpha"
     }
     assert values == {
-        ("true", 100.0): 0.02,
-        ("true", 150.0): 0.02,
+        ("real", 100.0): 0.02,
+        ("real", 150.0): 0.02,
         ("published", 150.0): pytest.approx(0.02 * 2 / 3, rel=1e-5),
     }
     for path in built.rglob("*.html"):
@@ -220,30 +222,30 @@ ODD = {
     "the standard one, wherever it stands": (
         [
             ("published", 150, 100, 0.15),
-            ("true", 200, 100, 0.15),
-            ("true", 100, 10, 0.15),
-            ("true", 100, 100, 0.05),
-            ("true", 100, 100, 0.15),
+            ("real", 200, 100, 0.15),
+            ("real", 100, 10, 0.15),
+            ("real", 100, 100, 0.05),
+            ("real", 100, 100, 0.15),
         ],
-        ("true", 100, 100, 0.15),
+        ("real", 100, 100, 0.15),
     ),
     "no 100 fps: the lower of the two at 50 from it": (
-        [("true", 150, 100, 0.15), ("true", 50, 100, 0.15), ("true", 200, 100, 0.15)],
-        ("true", 50, 100, 0.15),
+        [("real", 150, 100, 0.15), ("real", 50, 100, 0.15), ("real", 200, 100, 0.15)],
+        ("real", 50, 100, 0.15),
     ),
     "the published timebase alone: its own standard": (
         [("published", 100, 100, 0.15), ("published", 150, 100, 0.15)],
         ("published", 150, 100, 0.15),
     ),
-    "the true timebase, however odd": ([("published", 150, 100, 0.15), ("true", 400, 7, 0.3)], ("true", 400, 7, 0.3)),
+    "the true timebase, however odd": ([("published", 150, 100, 0.15), ("real", 400, 7, 0.3)], ("real", 400, 7, 0.3)),
     "no lambda 100": (
-        [("true", 100, 10, 0.15), ("true", 100, 120, 0.15), ("true", 100, 90, 0.15)],
-        ("true", 100, 90, 0.15),
+        [("real", 100, 10, 0.15), ("real", 100, 120, 0.15), ("real", 100, 90, 0.15)],
+        ("real", 100, 90, 0.15),
     ),
-    "lambda 100 at another fps alone": ([("true", 150, 100, 0.15), ("true", 100, 10, 0.15)], ("true", 100, 10, 0.15)),
-    "no window 0.15": ([("true", 100, 100, 0.05), ("true", 100, 100, 0.2)], ("true", 100, 100, 0.2)),
-    "two windows as near": ([("true", 100, 100, 0.2), ("true", 100, 100, 0.1)], ("true", 100, 100, 0.1)),
-    "window 0.15 of another decode": ([("true", 100, 100, 0.05), ("true", 150, 100, 0.15)], ("true", 100, 100, 0.05)),
+    "lambda 100 at another fps alone": ([("real", 150, 100, 0.15), ("real", 100, 10, 0.15)], ("real", 100, 10, 0.15)),
+    "no window 0.15": ([("real", 100, 100, 0.05), ("real", 100, 100, 0.2)], ("real", 100, 100, 0.2)),
+    "two windows as near": ([("real", 100, 100, 0.2), ("real", 100, 100, 0.1)], ("real", 100, 100, 0.1)),
+    "window 0.15 of another decode": ([("real", 100, 100, 0.05), ("real", 150, 100, 0.15)], ("real", 100, 100, 0.05)),
 }
 
 
@@ -257,8 +259,8 @@ def test_the_setting_that_is_shown(case):
 
 def test_no_window_and_no_rhythm_at_all():
     assert standard_setting(rhythm(("", np.nan, np.nan, np.nan))) is None
-    setting = standard_setting(rhythm(("true", 150, 100, np.nan)))
-    assert setting[:3] == ("true", 150, 100) and np.isnan(setting.window)
+    setting = standard_setting(rhythm(("real", 150, 100, np.nan)))
+    assert setting[:3] == ("real", 150, 100) and np.isnan(setting.window)
 
 
 def test_every_page_shows_the_same_setting(run, tmp_path):
@@ -269,12 +271,12 @@ def test_every_page_shows_the_same_setting(run, tmp_path):
     site.write([other], tmp_path / "site")
     table = table_of(tmp_path / "site")
     at = {name: values[table["standard"][name]] for name, values in table["settings"].items()}
-    assert (at["timebase"], at["fps"], at["transition_lambda"], at["window"]) == ("true", 150, 100, 0.05)
+    assert (at["timebase"], at["fps"], at["transition_lambda"], at["window"]) == ("real", 150, 100, 0.05)
     assert "true seconds · 150 fps · lambda 100 · window 0.05 s" in (tmp_path / "site" / "index.html").read_text()
     page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
     assert page.count("<caption>150 fps, transition lambda 100, window 0.05 s,") == 2  # in each timebase
-    (held,) = sources.read([other]).runs
-    assert {sample.setting for sample in listening.choose(held)} == {("true", 150, 100, 0.05)}
+    (held,) = sources.gather([other]).runs
+    assert {sample.setting for sample in listening.choose(held)} == {("real", 150, 100, 0.05)}
     assert [table["title"] for table in sensitivity.of_run(held)["timebase"]] == [
         "IRS",
         "CBS, window 0.05 s",
@@ -458,14 +460,14 @@ def test_a_folder_of_audio_is_reproduced_by_its_path(run, tmp_path):
 
 
 def test_which_samples_there_are_to_hear(run):
-    chosen = [sample for sample in listening.choose(sources.read([run]).runs[0]) if sample.model == "alpha"]
+    chosen = [sample for sample in listening.choose(sources.gather([run]).runs[0]) if sample.model == "alpha"]
     # CBS grows with the number of the sample, and the last, 3, has none: best 2, worst 0.
     assert [(sample.id, sample.why) for sample in chosen] == [
         ("00000", ("fixed", "worst")),
         ("00001", ("fixed",)),
         ("00002", ("best",)),
     ]
-    assert chosen[0].kept == 4 and chosen[0].setting == ("true", 100.0, 100.0, 0.15)
+    assert chosen[0].kept == 4 and chosen[0].setting == ("real", 100.0, 100.0, 0.15)
     times, down = chosen[0].beats["bass"]
     assert times == pytest.approx([0.1, 0.6, 1.1, 1.6]) and down.tolist() == [True, False, False, False]
 
@@ -474,8 +476,8 @@ def test_published_beats_are_drawn_in_true_seconds(run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     for name in ("scores.csv", "samples.csv"):
         table = pd.read_csv(other / name, dtype=str, keep_default_na=False)
-        table[table["timebase"] != "true"].to_csv(other / name, index=False)
-    sample = listening.choose(sources.read([other]).runs[0])[0]
+        table[table["timebase"] != "real"].to_csv(other / name, index=False)
+    sample = listening.choose(sources.gather([other]).runs[0])[0]
     assert sample.setting.timebase == "published" and sample.beats["bass"][0] == pytest.approx([0.1, 0.6, 1.1, 1.6])
 
 
@@ -483,7 +485,7 @@ def test_audio_that_was_not_kept_is_not_offered(run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     for stem in ("bass", "drums", "guitar", "piano"):
         (other / "audio" / "total" / "alpha" / stem / "00002.wav").unlink()
-    chosen = [sample for sample in listening.choose(sources.read([other]).runs[0]) if sample.model == "alpha"]
+    chosen = [sample for sample in listening.choose(sources.gather([other]).runs[0]) if sample.model == "alpha"]
     assert [(sample.id, sample.why) for sample in chosen] == [
         ("00000", ("fixed", "worst")),
         ("00001", ("fixed", "best")),
@@ -501,7 +503,7 @@ def test_no_audio_or_beats_from_outside_the_run(absolute, run, tmp_path, monkeyp
     for file in ("scores.csv", "samples.csv"):
         table = pd.read_csv(inside / file, dtype=str, keep_default_na=False)
         table.assign(model=table["model"].replace("alpha", name)).to_csv(inside / file, index=False)
-    assert {sample.model for sample in listening.choose(sources.read([Path("run")]).runs[0])} == {
+    assert {sample.model for sample in listening.choose(sources.gather([Path("run")]).runs[0])} == {
         "beta",
         "gamma",
         "heldout",
@@ -509,7 +511,7 @@ def test_no_audio_or_beats_from_outside_the_run(absolute, run, tmp_path, monkeyp
     }
     (inside / "beats" / "total" / "beta.csv").rename(tmp_path / "beta.csv")
     (inside / "beats" / "total" / "beta.csv").symlink_to(tmp_path / "beta.csv")
-    assert {sample.model: bool(sample.beats) for sample in listening.choose(sources.read([Path("run")]).runs[0])} == {
+    assert {sample.model: bool(sample.beats) for sample in listening.choose(sources.gather([Path("run")]).runs[0])} == {
         "beta": False,
         "gamma": True,
         "heldout": True,
@@ -540,13 +542,13 @@ def test_the_picture_is_a_png_low_bands_below(tmp_path):
 
 def test_the_click_track_shows_what_the_page_says(tmp_path):
     (tmp_path / "click.flac").write_bytes(listening.click_track())
-    for timebase, interval in (("true", 0.5), ("published", 1 / 3)):
+    for timebase, interval in (("real", 0.5), ("published", 1 / 3)):
         times = beats.track(tmp_path / "click.flac", fps=150, timebase=timebase)
         assert len(times) > 15 and np.median(np.diff(times)) == pytest.approx(interval, abs=0.0071)  # a frame at 150/s
 
 
 def test_sensitivity_holds_timebases_side_by_side(run):
-    made = sensitivity.of_run(sources.read([run]).runs[0])
+    made = sensitivity.of_run(sources.gather([run]).runs[0])
     assert [panel["title"] for panel in made["irs"]] == ["True timebase", "Published timebase"]
     assert made["irs"][0]["labels"] == ["100 / 100", "150 / 100"] and made["irs"][0]["lines"][0].y == pytest.approx(
         [0.02, 0.02]
@@ -560,7 +562,7 @@ def test_sensitivity_holds_timebases_side_by_side(run):
     assert irs["rows"][0] == {
         "setting": "150 / 100",
         "model": "alpha",
-        "true": "0.0200",
+        "real": "0.0200",
         "published": "0.0133",
         "ratio": "0.667",
         "scale": "0.667",
@@ -581,16 +583,16 @@ def test_one_setting_is_no_sensitivity(windows, section, run, tmp_path):
     table = pd.read_csv(other / "scores.csv", keep_default_na=False, na_values={"window": [""], "fps": [""]})
     one = (table["fps"] == 100) & (table["window"].isna() | table["window"].isin(windows))
     table[one].to_csv(other / "scores.csv", index=False)
-    assert (sensitivity.of_run(sources.read([other]).runs[0]) is not None) == section
+    assert (sensitivity.of_run(sources.gather([other]).runs[0]) is not None) == section
 
 
 def test_figures():
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, np.nan])
-    drawn = figures.distributions("<title>", "s", [figures.Sample("a&b", "me", values)])
+    drawn = figures.distributions("<title>", "s", [figures.Violin("a&b", "me", values)])
     assert "&lt;title&gt;" in drawn and "a&amp;b" in drawn and ">5 of 6<" in drawn
     # The axis goes in steps of 2 from 0 to 6, over 8 to 326 units: the median, 3, stands in the middle.
     assert f'cx="{(8 + 326) / 2:.1f}"' in drawn
-    assert figures.distributions("none", "", [figures.Sample("a", "me", np.array([np.nan]))]) == ""
+    assert figures.distributions("none", "", [figures.Violin("a", "me", np.array([np.nan]))]) == ""
     assert figures._ticks(0.0, 1.0) == [0.0, 0.25, 0.5, 0.75, 1.0] and figures._ticks(0.0, 0.0737) == [
         0,
         0.02,
@@ -692,7 +694,7 @@ def three_lengths(tmp_path) -> Path:
 
 
 def test_one_model_by_clip_length(three_lengths):
-    found = lengths.find(sources.read([three_lengths]).runs)
+    found = lengths.find(sources.gather([three_lengths]).runs)
     assert {(one.suite, one.model): {seconds: run.name for seconds, (run, _) in one.runs.items()} for one in found} == {
         ("band", "alpha"): {10.24: "short", 30.72: "half"},
         ("band", "heldout"): {10.24: "short", 30.72: "half", 61.44: "whole"},
@@ -735,7 +737,7 @@ def test_lengths_compare_at_one_setting(three_lengths):
     path = three_lengths / "half" / "scores.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table[(table["fps"] != "100.0") & (table["timebase"] != "published")].to_csv(path, index=False)
-    found = lengths.find(sources.read([three_lengths]).runs)
+    found = lengths.find(sources.gather([three_lengths]).runs)
     (made,) = lengths.by_suite([one for one in found if one.model == "alpha"])
     assert [table["setting"] for table in made["tables"]] == ["true seconds · 150 fps · lambda 100 · window 0.15 s"]
     (made,) = lengths.by_suite(found)  # heldout has the standard setting at two lengths
@@ -743,7 +745,7 @@ def test_lengths_compare_at_one_setting(three_lengths):
     assert [(model, len(rows)) for model, rows in made["tables"][0]["groups"]] == [("heldout", 2)]
     table[table["metric"] == "fad"].to_csv(path, index=False)
     assert (
-        lengths.by_suite([one for one in lengths.find(sources.read([three_lengths]).runs) if one.model == "alpha"])
+        lengths.by_suite([one for one in lengths.find(sources.gather([three_lengths]).runs) if one.model == "alpha"])
         == []
     )
 
@@ -784,7 +786,7 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
 
 def joined(path: Path) -> dict[str, set[str]]:
     """{model: its runs by clip length}."""
-    return {one.model: {run.name for run, _ in one.runs.values()} for one in lengths.find(sources.read([path]).runs)}
+    return {one.model: {run.name for run, _ in one.runs.values()} for one in lengths.find(sources.gather([path]).runs)}
 
 
 def test_a_folder_of_audio_is_no_model_of_two_lengths(tmp_path):
@@ -842,7 +844,7 @@ def test_tables_by_length_are_of_one_engine(three_lengths):
     for name in ("short", "half"):
         other = shutil.copytree(three_lengths / name, three_lengths / f"{name}-4")
         (other / "run.yaml").write_text((other / "run.yaml").read_text().replace("engine: '3'", "engine: '4'"))
-    made = lengths.by_suite(lengths.find(sources.read([three_lengths]).runs))
+    made = lengths.by_suite(lengths.find(sources.gather([three_lengths]).runs))
     assert [one["suite"] for one in made] == ["band, runs short, half, whole", "band, runs short-4, half-4"]
     assert [[model for model, _ in one["tables"][0]["groups"]] for one in made] == [["alpha", "heldout"]] * 2
 
@@ -851,7 +853,7 @@ def test_tables_by_length_are_of_one_engine(three_lengths):
 def test_another_model_of_the_same_name(change, three_lengths):
     record = three_lengths / "half" / "run.yaml"
     record.write_text(record.read_text().replace(*change))
-    assert {one.model for one in lengths.find(sources.read([three_lengths]).runs)} == {"heldout"}
+    assert {one.model for one in lengths.find(sources.gather([three_lengths]).runs)} == {"heldout"}
 
 
 def test_a_folder_has_no_length():

@@ -1,27 +1,28 @@
-"""The paper's tables from a run's scores: mixture and track-wise FAD, IRS, CBS, CBD, and the sensitivity grid."""
+"""A run's tables for the terminal and for papers: FAD, the rhythm of tracks and across them, the sensitivity grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import floor, log10
 from typing import Any
 
 import pandas as pd
 
 from mtbench.controls import CONTROLS
+from mtbench.metrics import Metric
 from mtbench.registry import metrics
+from mtbench.report import selection, text
+from mtbench.results.keys import NAN, defined, is_empty
 from mtbench.results.tables import rank
-from mtbench.settings import STANDARD, Setting
+from mtbench.settings import TIMEBASES, in_short
 
-DIGITS = {"fad": 3, "irs": 4, "cbs": 3, "cbd_mean": 3, "cbd_std": 3, "cbd_median": 3, "tuning": 1, "live": 2}
 LEGEND = (
-    "± half of the 95% interval; #: rank, 1 + the models that are better by more than chance; "
-    "scored: clips with a value, the fewest of the row"
+    "[low, high]: 95% interval, shown like its score to two significant digits of its half-width; "
+    "#: rank, 1 + the models that are better by more than chance; scored: clips with a value, the fewest of the row"
 )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to show. of: what a row is; rows: texts, `-` where there is no score."""
+    """A table to show. note: its setting, or what it measures; of: what a row is; rows: texts."""
 
     title: str
     note: str
@@ -37,146 +38,150 @@ def as_text(table: Table) -> str:
 def run_tables(
     scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
 ) -> list[Table]:
-    """All tables of a run. A model that was trained on something else than real music is called so in each."""
+    """All tables of a run. A model whose provenance says what it was trained on is called so in each."""
     names = {
         model: f"{model} ({provenance['trained_on']})"
         for model, provenance in provenances.items()
         if "trained_on" in provenance
     }
-    tables = []
-    for (task, given), part in scores.groupby(["task", "given"], sort=False):
-        of_part = [*paper_tables(part, comparisons), *sensitivity_tables(part)]
+    tables: list[Table] = []
+    for task, given in scores[["task", "given"]].drop_duplicates().itertuples(index=False):
+        of_task = scores[(scores["task"] == task) & (scores["given"] == given)]
         beside = f"{task}, {given} given, " if given else ""
-        tables += [replace(table, note=beside + table.note) for table in of_part]
+        tables += [
+            replace(table, note=beside + table.note)
+            for table in (*paper_tables(of_task, comparisons), *sensitivity_tables(of_task))
+        ]
     return [replace(table, rows=table.rows.rename(index=names, columns=names)) for table in tables]
 
 
 def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]:
-    """Every table that these scores (SCORE_COLUMNS) of one task and given stems fill.
+    """Every table that these scores (SCORE_COLUMNS) of one task and given stems fill: one row per model.
 
-    One timebase at a time: the two never share a column.
+    One timebase at a time: the two never share a column. A metric that is not installed is left out.
     """
-    scores = scores.assign(rank=rank(scores[~scores["model"].isin(CONTROLS)], comparisons))
-    tables = _fad_tables(scores)
-    for timebase in ("real", "published"):
-        part = scores[scores["timebase"] == timebase]
-        if part.empty:
-            continue
-        _, fps, tl, window = standard_setting(part)
-        held = part[(part["fps"] == fps) & (part["transition_lambda"] == tl)]
-        seconds = "real seconds" if timebase == "real" else f"published timebase, whose second is {fps / 100:g} s"
-        note = f"fps {fps:g}, transition lambda {tl:g}, {seconds}"
-        live = held[(held["metric"] == "live") & (held["track"] == "all")]
-        irs = held[held["metric"] == "irs"]
-        if not irs.empty:
-            tables.append(_pivot(irs, "IRS in s", note, "track", live))
-        across = held[held["metric"].str.startswith("cbd") | ((held["metric"] == "cbs") & (held["window"] == window))]
-        if not across.empty:
-            counted = f", CBS window {window:g} s" if window == window else ""
-            tables.append(_pivot(across, "CBS and CBD", note + counted, "metric", live))
-    return tables
-
-
-def standard_setting(table: pd.DataFrame) -> Setting | None:
-    """The setting of a table of scores that is shown where there is room for one; None where it has no rhythm scores.
-
-    The timebase is `true` if any score has it. Then the decode, of those that have scores, whose fps is nearest to
-    STANDARD's, and of these the one with the nearest transition lambda; then of its CBS windows the nearest. Of two
-    that are as near it is the lower. So it is STANDARD wherever that has scores, and always one that has some.
-    """
-    for timebase, fps, tl, window in STANDARD.values():
-        decodes = table[table["timebase"] == timebase]
-        if len(decodes):
-            fps = _nearest(decodes["fps"], fps)
-            decodes = decodes[decodes["fps"] == fps]
-            tl = _nearest(decodes["transition_lambda"], tl)
-            windows = decodes[decodes["transition_lambda"] == tl]["window"]
-            return Setting(timebase, fps, tl, _nearest(windows, window))
-    return None
-
-
-def at_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """The rhythm scores of one setting: CBS of its window, and what has none."""
-    timebase, fps, tl, window = setting
-    return table[
-        (table["timebase"] == timebase)
-        & (table["fps"] == fps)
-        & (table["transition_lambda"] == tl)
-        & (table["window"].isna() | (table["window"] == window))
-    ]
+    scores = selection.installed(scores)
+    scores = scores.assign(rank=rank(scores[~scores["model"].isin(list(CONTROLS))], comparisons))
+    tables = _set_tables(scores)
+    for timebase in TIMEBASES:
+        tables += _rhythm_tables(scores[scores["timebase"] == timebase])
+    return tables + _audio_tables(scores)
 
 
 def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
-    """How the rhythm metrics move with fps, transition lambda, window and timebase: a row a setting, a column a model."""
+    """How the rhythm metrics of the summary move with timebase, fps, transition lambda and window: one row per setting,
+    one column per model."""
     tables = []
-    for metric, track in (("irs", "all"), ("cbs", "all"), ("cbd_mean", "all")):
-        part = scores[(scores["metric"] == metric) & (scores["track"] == track)]
-        settings = ["timebase", "fps", "transition_lambda"] + (["window"] if metric == "cbs" else [])
-        if part.empty or len(part[settings].drop_duplicates()) < 2:
-            continue
-        labels = part.apply(
-            lambda row: (
-                f"{row.timebase} {row.fps:g} / {row.transition_lambda:g}"
-                + (f" / {row.window:g}" if metric == "cbs" else "")
-            ),
-            axis=1,
-        )
-        texts = [_number(value, DIGITS[metric]) for value in part["value"]]
-        rows = (
-            part.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text").fillna("-")
-        )
-        rows = rows.reindex(index=labels.unique(), columns=part["model"].unique()).rename_axis(index=None, columns=None)
-        note = "timebase, fps / transition lambda" + (" / window in s" if metric == "cbs" else "")
-        tables.append(
-            Table(f"Sensitivity of {metrics()[metric].title}{metrics()[metric].arrow}", note, "setting", rows)
-        )
+    for metric in selection.main(selection.rhythm()):
+        for track in metric.summary:
+            of_metric = scores[(scores["metric"] == metric.name) & (scores["track"] == track)]
+            settings = ["timebase", "fps", "transition_lambda", "window"]
+            if len(of_metric[settings].drop_duplicates()) < 2:
+                continue
+            labels = [in_short(*setting) for setting in of_metric[settings].itertuples(index=False)]
+            texts = [text.number(value, metric.digits) for value in of_metric["value"]]
+            rows = of_metric.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text")
+            rows = rows.reindex(index=list(dict.fromkeys(labels)), columns=list(of_metric["model"].unique()))
+            rows = rows.fillna(text.MISSING).rename_axis(index=None, columns=None)
+            note = "timebase, fps / transition lambda" + (" / window in s" if metric.windowed else "")
+            title = f"Sensitivity of {text.title(metric, track)}{metric.arrow}"
+            tables.append(Table(title, note, "setting", rows))
     return tables
 
 
-def _fad_tables(scores: pd.DataFrame) -> list[Table]:
-    fad = scores[scores["metric"] == "fad"]
-    return [
-        _pivot(part, "FAD", f"embedding {embedding}, reference {suite} {reference}", "track")
-        for (suite, reference, embedding), part in fad.groupby(["suite", "reference", "embedding"], sort=False)
+def _set_tables(scores: pd.DataFrame) -> list[Table]:
+    """One table per metric of whole sets, such as FAD, embedding and reference."""
+    names = [name for name, metric in metrics().items() if metric.scope == "set"]
+    keys = ["metric", "suite", "reference", "embedding"]
+    tables = []
+    for key, of_key in scores[scores["metric"].isin(names)].groupby(keys, sort=False):
+        name, suite, reference, embedding = map(str, key)
+        note = f"embedding {embedding}" + (f", reference {suite} {reference}" if reference else "")
+        tables.append(Table(_title(metrics()[name]), note, "model", _by_track(of_key)))
+    return tables
+
+
+def _rhythm_tables(scores: pd.DataFrame) -> list[Table]:
+    """The rhythm scores of one timebase, at the setting that is shown: a table for each metric of tracks, one for those
+    across tracks. Beside them stand the shares that say what they rest on."""
+    setting = selection.standard_setting(scores)
+    if setting is None:
+        return []
+    scores = selection.at_setting(scores, setting)
+    second = f"; its second is {setting.fps / 100:g} s" if setting.timebase == "published" else ""
+    beside = scores[
+        scores["metric"].map(lambda name: selection.qualifies(metrics()[name])) & (scores["track"] == "all")
     ]
+    tables = []
+    for metric in selection.of_tracks():
+        of_metric = scores[scores["metric"] == metric.name]
+        if len(of_metric):
+            rows = _with_shares(_by_track(of_metric), beside)
+            tables.append(Table(_title(metric), setting._replace(window=NAN).words + second, "model", rows))
+    across = scores[scores["metric"].isin([metric.name for metric in selection.of_clips()])]
+    if len(across):
+        tables.append(Table("Across stems", setting.words + second, "model", _with_shares(_by_metric(across), beside)))
+    return tables
 
 
-def _nearest(values: pd.Series, wanted: float) -> float:
-    """Of some numbers the nearest to a wanted one, the lower of two; NaN where there is none."""
-    return min(values.dropna().unique(), key=lambda value: (round(abs(value - wanted), 9), value), default=float("nan"))
+def _audio_tables(scores: pd.DataFrame) -> list[Table]:
+    """What is measured on the audio itself: a table for each metric of tracks, one for those of clips."""
+    tables = []
+    of_clips = []
+    for metric in metrics().values():
+        of_metric = scores[scores["metric"] == metric.name]
+        if metric.needs != "audio" or of_metric.empty:
+            continue
+        if metric.scope == "track":
+            tables.append(Table(_title(metric), metric.about, "model", _by_track(of_metric)))
+        else:
+            of_clips.append(metric)
+    if of_clips:
+        rows = _by_metric(scores[scores["metric"].isin([metric.name for metric in of_clips])])
+        tables.append(Table("Audio of a clip", "; ".join(metric.about for metric in of_clips), "model", rows))
+    return tables
 
 
-def _pivot(part: pd.DataFrame, title: str, note: str, across: str, live: pd.DataFrame | None = None) -> Table:
-    """A row a model, a column a value of `across`, and what the numbers rest on: live stems (rows of that metric), clips."""
-    rows = part.assign(text=[_score(score) for score in part.itertuples()]).pivot(
-        index="model", columns=across, values="text"
-    )
-    columns = [name for name in metrics() if name in set(part[across])] if across == "metric" else part[across].unique()
-    rows = rows.reindex(index=part["model"].unique(), columns=columns).fillna("-")
-    metric_of = dict(zip(part[across], part["metric"]))
-    rows = rows.rename(
-        columns={
-            column: (metrics()[column].title if across == "metric" else column) + metrics()[metric_of[column]].arrow
-            for column in columns
-        }
-    )
-    if live is not None:
-        share = live.set_index("model")["value"]
-        rows["live stems"] = [_number(share.get(model, float("nan")), DIGITS["live"]) for model in rows.index]
-    counts = part.groupby("model")[["n_scored", "n"]].min()
-    rows["scored"] = [f"{counts['n_scored'][model]:g}/{counts['n'][model]:g}" for model in rows.index]
-    return Table(title, note, "model", rows.rename_axis(index=None, columns=None))
+def _title(metric: Metric) -> str:
+    return f"{metric.title} in {metric.unit}" if metric.unit else metric.title
+
+
+def _by_track(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores of one metric: one row per model, one column per track."""
+    arrow = metrics()[scores["metric"].iloc[0]].arrow
+    return _rows(scores, "track", {track: f"{track}{arrow}" for track in scores["track"].unique()})
+
+
+def _by_metric(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores that have one track per metric: one row per model, one column per metric."""
+    present = set(scores["metric"])
+    heads = {name: metric.title + metric.arrow for name, metric in metrics().items() if name in present}
+    return _rows(scores, "metric", heads)
+
+
+def _rows(scores: pd.DataFrame, across: str, heads: Mapping[str, str]) -> pd.DataFrame:
+    """Scores as texts, and the fewest clips behind one of each row. heads: {value of the column `across`: its head}."""
+    texts = scores.assign(text=[_score(score) for score in scores.itertuples()])
+    rows = texts.pivot(index="model", columns=across, values="text")
+    rows = rows.reindex(index=list(scores["model"].unique()), columns=list(heads)).fillna(text.MISSING)
+    rows = rows.rename(columns=heads).rename_axis(index=None, columns=None)
+    counts = scores.groupby("model")[["n_scored", "n"]].min()
+    if counts["n"].notna().any():  # a paper's numbers have none
+        rows["scored"] = [text.coverage(counts["n_scored"][model], counts["n"][model]) for model in rows.index]
+    return rows
+
+
+def _with_shares(rows: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a column for each metric of `shares`, before the counts of clips."""
+    for name, of_metric in shares.groupby("metric", sort=False):
+        metric = metrics()[str(name)]
+        values = dict(zip(of_metric["model"], of_metric["value"]))
+        texts = [text.number(values.get(model, NAN), metric.digits) for model in rows.index]
+        rows.insert(len(rows.columns) - ("scored" in rows), metric.title, texts)
+    return rows
 
 
 def _score(score: Any) -> str:
-    """``0.0738 ±0.0067 #2``: no more digits than the interval is worth, which is two of its own."""
-    half, digits = (score.ci_high - score.ci_low) / 2, DIGITS[score.metric]
-    interval = ""
-    if half > 0:
-        digits = max(0, min(digits, 1 - floor(log10(half))))
-        interval = f" ±{half:.{digits}f}"
-    return _number(score.value, digits) + interval + (f" #{score.rank:.0f}" if score.rank == score.rank else "")
-
-
-def _number(value: float, digits: int) -> str:
-    return "-" if value != value else f"{value:.{digits}f}"
+    """``0.0738 [0.0671, 0.0805] #2`` of a row with value, interval and rank."""
+    shown = text.with_interval(score.value, score.ci_low, score.ci_high, metrics()[score.metric].digits)
+    return shown if is_empty(score.rank) or not defined(score.rank) else f"{shown} #{score.rank:.0f}"

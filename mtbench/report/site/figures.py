@@ -3,23 +3,26 @@
 Each has a role and a label for a screen reader; the numbers stand in a table beside it, which the page makes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 WIDTH = 340  # of a figure, in its own units: about a phone's, so that its letters stay readable there
 MARKS = ("circle", "square", "diamond", "up", "down", "cross")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One line of a distribution figure. style: a CSS class that colours it."""
+class Violin:
+    """One line of a distribution figure. style: a CSS class that colours it; values [n], NaN where there is none."""
 
     name: str
     style: str
-    values: np.ndarray
+    values: Floats
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,17 @@ class Line:
 
     name: str
     style: str
-    y: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    y: Floats
+    low: Floats
+    high: Floats
 
 
-def distributions(title: str, unit: str, samples: Sequence[Sample]) -> Markup:
+def distributions(title: str, unit: str, violins: Sequence[Violin]) -> Markup:
     """A half-violin, quartiles, median and, where there are few, the samples themselves: a line each, from 0 on.
 
     Empty where no sample has a value.
     """
-    defined = [sample.values[np.isfinite(sample.values)] for sample in samples]
+    defined = [violin.values[np.isfinite(violin.values)] for violin in violins]
     everything = np.concatenate(defined) if defined else np.empty(0)
     if not len(everything):
         return Markup("")
@@ -48,36 +51,36 @@ def distributions(title: str, unit: str, samples: Sequence[Sample]) -> Markup:
     ticks = _ticks(low, high)
     high = max(high, ticks[-1])
     left, right, row, top = 8, WIDTH - 14, 50, 26
-    height = top + row * len(samples) + 20
+    height = top + row * len(violins) + 20
 
     def x(value: float) -> float:
         return left + (min(max(value, low), high) - low) / (high - low) * (right - left)
 
-    parts = [_axis(ticks, x, top - 2, height - 18, unit)]
-    for number, (sample, values) in enumerate(zip(samples, defined)):
+    shapes = [_axis(ticks, x, top - 2, height - 18, unit)]
+    for number, (violin, values) in enumerate(zip(violins, defined)):
         base = top + row * (number + 1) - 10
-        count = f"{len(values)} of {len(sample.values)}" if len(values) < len(sample.values) else f"{len(values)}"
-        parts.append(
-            f'<text x="{left}" y="{base - 26}" class="name">{escape(sample.name)}'
+        count = f"{len(values)} of {len(violin.values)}" if len(values) < len(violin.values) else f"{len(values)}"
+        shapes.append(
+            f'<text x="{left}" y="{base - 26}" class="name">{escape(violin.name)}'
             f'<tspan class="count" dx="6">{count}</tspan></text>'
         )
         if not len(values):
             continue
-        shape = _density(values, low, high)
+        density = _density(values, low, high)
         points = " ".join(
-            f"{left + (right - left) * i / (len(shape) - 1):.1f},{base - 20 * level:.1f}"
-            for i, level in enumerate(shape)
+            f"{left + (right - left) * i / (len(density) - 1):.1f},{base - 20 * level:.1f}"
+            for i, level in enumerate(density)
         )
-        parts.append(f'<polygon class="violin {sample.style}" points="{left},{base} {points} {right},{base}"/>')
+        shapes.append(f'<polygon class="violin {violin.style}" points="{left},{base} {points} {right},{base}"/>')
         if len(values) <= 100:
             dots = "".join(f"M{x(value):.1f} {base + 5}h0" for value in np.sort(values))
-            parts.append(f'<path class="dots {sample.style}" d="{dots}"/>')
+            shapes.append(f'<path class="dots {violin.style}" d="{dots}"/>')
         first, middle, third = np.quantile(values, [0.25, 0.5, 0.75])
-        parts.append(
-            f'<line class="quartiles {sample.style}" x1="{x(first):.1f}" x2="{x(third):.1f}" y1="{base}" y2="{base}"/>'
+        shapes.append(
+            f'<line class="quartiles {violin.style}" x1="{x(first):.1f}" x2="{x(third):.1f}" y1="{base}" y2="{base}"/>'
         )
-        parts.append(f'<circle class="median {sample.style}" cx="{x(middle):.1f}" cy="{base}" r="3.6"/>')
-    return _svg(height, title, parts)
+        shapes.append(f'<circle class="median {violin.style}" cx="{x(middle):.1f}" cy="{base}" r="3.6"/>')
+    return _svg(height, title, shapes)
 
 
 def curves(
@@ -88,7 +91,7 @@ def curves(
     unit: str = "",
     limits: tuple[float, float] | None = None,
 ) -> Markup:
-    """Lines with markers over a few settings, whose intervals are whiskers. limits: of y, where panels share an axis."""
+    """Lines with markers over a few settings, intervals as whiskers. limits: of y, where panels share an axis."""
     low, high = limits or y_limits(lines)
     ticks = _ticks(low, high)
     high = max(high, ticks[-1])
@@ -101,39 +104,47 @@ def curves(
     def y(value: float) -> float:
         return bottom - (min(value, high) - low) / (high - low) * (bottom - top)
 
-    parts = []
+    shapes = []
     for tick in ticks:
         label = f"{tick:g} {unit}".strip() if tick == ticks[-1] else f"{tick:g}"
-        parts.append(
+        shapes.append(
             f'<line class="grid" x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-            f'<text class="tick" x="{left - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{label}</text>'
+            f'<text class="tick" x="{left - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{escape(label)}</text>'
         )
     for i, label in enumerate(labels):
-        parts.append(f'<text class="tick" x="{x(i):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>')
-    parts.append(
+        place = f'x="{x(i):.1f}" y="{bottom + 16}"'
+        shapes.append(f'<text class="tick" {place} text-anchor="middle">{escape(label)}</text>')
+    shapes.append(
         f'<text class="axis" x="{(left + right) / 2}" y="{bottom + 33}" text-anchor="middle">{escape(x_title)}</text>'
     )
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * min(5.0, step / (len(lines) + 1))
-        ends = [(x(i, shift), y(value), i) for i, value in enumerate(line.y) if np.isfinite(value)]
-        whiskers = "".join(
-            f"M{here:.1f} {y(max(line.low[i], low)):.1f}V{y(line.high[i]):.1f}"
-            for here, _, i in ends
-            if np.isfinite(line.low[i]) and np.isfinite(line.high[i])
-        )
-        parts.append(f'<path class="interval {line.style}" d="{whiskers}"/>')
-        points = " ".join(f"{here:.1f},{there:.1f}" for here, there, _ in ends)
-        parts.append(f'<polyline class="curve {line.style}" points="{points}"/>')
-        marks = "".join(_mark(_shape(number), here, there) for here, there, _ in ends)
-        parts.append(f'<path class="mark {line.style}" d="{marks}"/>')
-    return _svg(bottom + 40, title, parts)
+        shapes.append(_curve(number, line, [x(i, shift) for i in range(len(labels))], y, low))
+    return _svg(bottom + 40, title, shapes)
+
+
+def _curve(number: int, line: Line, places: Sequence[float], y: Callable[[float], float], low: float) -> str:
+    """A line with its whiskers and markers. places: of its points along x; low: where the axis of y begins."""
+    ends = [(places[i], y(value), i) for i, value in enumerate(line.y) if np.isfinite(value)]
+    whiskers = "".join(
+        f"M{here:.1f} {y(max(line.low[i], low)):.1f}V{y(line.high[i]):.1f}"
+        for here, _, i in ends
+        if np.isfinite(line.low[i]) and np.isfinite(line.high[i])
+    )
+    points = " ".join(f"{here:.1f},{there:.1f}" for here, there, _ in ends)
+    marks = "".join(_mark(_shape(number), here, there) for here, there, _ in ends)
+    return (
+        f'<path class="interval {line.style}" d="{whiskers}"/>'
+        f'<polyline class="curve {line.style}" points="{points}"/>'
+        f'<path class="mark {line.style}" d="{marks}"/>'
+    )
 
 
 def y_limits(lines: Sequence[Line]) -> tuple[float, float]:
     """From 0 to the highest end of an interval."""
-    numbers = [numbers[np.isfinite(numbers)] for line in lines for numbers in (line.y, line.high)]
-    numbers = np.concatenate(numbers) if numbers else np.empty(0)
-    return 0.0, float(numbers.max()) * 1.02 if len(numbers) and numbers.max() > 0 else 1.0
+    finite = [numbers[np.isfinite(numbers)] for line in lines for numbers in (line.y, line.high)]
+    highest = max((float(numbers.max()) for numbers in finite if len(numbers)), default=0.0)
+    return 0.0, highest * 1.02 if highest > 0 else 1.0
 
 
 def key_mark(number: int, style: str) -> Markup:
@@ -145,35 +156,35 @@ def key_mark(number: int, style: str) -> Markup:
     )
 
 
-def timebases(times: np.ndarray, factor: float, seconds: float) -> Markup:
+def timebases(times: Floats, factor: float, seconds: float) -> Markup:
     """Beats on two rulers: as they sound, and as the published timebase has them; `factor` = 100/fps."""
     left, right = 8, WIDTH - 10
     scale = (right - left) / seconds
-    parts = []
+    shapes = []
     for name, style, y, stretched in (("real", "m0", 34, times), ("published", "m1", 96, times * factor)):
-        parts.append(
+        shapes.append(
             f'<text x="{left}" y="{y - 12}" class="name">{name}</text>'
             f'<line class="grid" x1="{left}" x2="{right}" y1="{y + 14}" y2="{y + 14}"/>'
         )
         ticks = "".join(f"M{left + time * scale:.1f} {y - 4}v18" for time in stretched if time < seconds)
-        parts.append(f'<path class="beats {style}" d="{ticks}"/>')
+        shapes.append(f'<path class="beats {style}" d="{ticks}"/>')
     joins = "".join(
         f"M{left + time * scale:.1f} 48L{left + time * factor * scale:.1f} 92" for time in times if time < seconds
     )
-    parts.insert(0, f'<path class="joins" d="{joins}"/>')
+    shapes.insert(0, f'<path class="joins" d="{joins}"/>')
     for tick in range(int(seconds) + 1):
-        parts.append(f'<text class="tick" x="{left + tick * scale:.1f}" y="126" text-anchor="middle">{tick}</text>')
-    parts.append(f'<text class="axis" x="{(left + right) / 2}" y="142" text-anchor="middle">seconds</text>')
-    title = f"Beats of a click track in true seconds and, closer together by {factor:.3f}, in the published timebase"
-    return _svg(148, title, parts)
+        shapes.append(f'<text class="tick" x="{left + tick * scale:.1f}" y="126" text-anchor="middle">{tick}</text>')
+    shapes.append(f'<text class="axis" x="{(left + right) / 2}" y="142" text-anchor="middle">seconds</text>')
+    title = f"Beats of a click track in real seconds and, closer together by {factor:.3f}, in the published timebase"
+    return _svg(148, title, shapes)
 
 
-def _svg(height: float, title: str, parts: Sequence[str]) -> Markup:
+def _svg(height: float, title: str, shapes: Sequence[str]) -> Markup:
     head = f'<svg class="figure" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
-    return Markup(head + "".join(parts) + "</svg>")
+    return Markup(head + "".join(shapes) + "</svg>")
 
 
-def _axis(ticks: Sequence[float], x, top: float, bottom: float, unit: str) -> str:
+def _axis(ticks: Sequence[float], x: Callable[[float], float], top: float, bottom: float, unit: str) -> str:
     lines = "".join(
         f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{bottom}"/>' for tick in ticks
     )
@@ -181,9 +192,8 @@ def _axis(ticks: Sequence[float], x, top: float, bottom: float, unit: str) -> st
         f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}</text>' for tick in ticks
     ]
     if unit:  # the last is at the edge, where a number and its unit have no room to be centred
-        texts[-1] = (
-            f'<text class="tick" x="{WIDTH - 1}" y="{bottom + 13}" text-anchor="end">{ticks[-1]:g} {unit}</text>'
-        )
+        label = escape(f"{ticks[-1]:g} {unit}")
+        texts[-1] = f'<text class="tick" x="{WIDTH - 1}" y="{bottom + 13}" text-anchor="end">{label}</text>'
     return lines + "".join(texts)
 
 
@@ -196,13 +206,13 @@ def _ticks(low: float, high: float) -> list[float]:
     return [float(f"{i * step:.10g}") for i in range(int(first), int(last) + 1)]
 
 
-def _density(values: np.ndarray, low: float, high: float, points: int = 60) -> np.ndarray:
+def _density(values: Floats, low: float, high: float, points: int = 60) -> Floats:
     """A Gaussian kernel density over [low, high], its highest point 1; the width is Silverman's, but never a hair's."""
     spread = min(values.std(), (np.quantile(values, 0.75) - np.quantile(values, 0.25)) / 1.34) or values.std()
     width = max(0.9 * spread * len(values) ** -0.2, (high - low) / 80)
     grid = np.linspace(low, high, points)
-    density = np.exp(-0.5 * ((grid[:, None] - values[None, :]) / width) ** 2).sum(axis=1)
-    return density / density.max() if density.max() > 0 else density
+    density: Floats = np.exp(-0.5 * ((grid[:, None] - values[None, :]) / width) ** 2).sum(axis=1)
+    return density / max(float(density.max()), np.finfo(float).tiny)
 
 
 def _shape(number: int) -> str:

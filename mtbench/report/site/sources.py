@@ -13,21 +13,10 @@ import pandas as pd
 from mtbench.errors import UsageError
 from mtbench.files import read_yaml
 from mtbench.registry import metrics
-from mtbench.results.load import load_run
+from mtbench.results.keys import KEY, SETTING_NUMBERS
+from mtbench.results.load import FinishedRun, load_run
 
-REPORTED_KEYS = [
-    "task",
-    "given",
-    "model",
-    "suite",
-    "metric",
-    "track",
-    "fps",
-    "transition_lambda",
-    "window",
-    "timebase",
-    "embedding",
-]
+REPORTED_KEYS = [column for column in KEY if column not in ("reference", "version")]
 REPORTED_COLUMNS = [
     "paper",
     "table",
@@ -40,46 +29,37 @@ REPORTED_COLUMNS = [
     "sample",
     "source",
 ]
-NUMBERS = ("value", "fps", "transition_lambda", "window")
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run. name: its folder's, made unique on a site; slug: the same as a part of a file name.
-
-    comparisons: without rows where nothing was compared. samples and failures are None where the folder has none, as
-    under ``results/``, which may keep the scores alone.
-    """
+class SiteRun(FinishedRun):
+    """A finished run on a site. name: its folder's, made unique there; slug: the same as a part of a file name."""
 
     name: str
     slug: str
-    path: Path
-    record: dict[str, Any]
-    scores: pd.DataFrame
-    comparisons: pd.DataFrame
-    samples: pd.DataFrame | None
-    failures: pd.DataFrame | None
 
     def trained_on(self, model: str) -> str:
         """What an embedded or otherwise marked model was trained on; empty if its provenance does not say."""
-        return str(self.record["models"].get(model, {}).get("trained_on", ""))
+        return str(self.provenances.get(model, {}).get("trained_on", ""))
 
 
 @dataclass(frozen=True)
 class Sources:
     """The runs, most scores first; published.csv as it is (texts) or None; releases, newest first."""
 
-    runs: list[Run]
+    runs: list[SiteRun]
     published: pd.DataFrame | None
     releases: list[dict[str, Any]]
 
 
-def read(paths: Sequence[Path]) -> Sources:
+def gather(paths: Sequence[Path]) -> Sources:
     """Runs from run folders, and from folders that hold some, which may also hold published.csv and releases.yaml.
 
     Raises UsageError, naming the file, for a folder that holds no finished run, or a damaged file.
     """
-    folders, published, releases = [], None, []
+    folders: list[Path] = []
+    published: pd.DataFrame | None = None
+    releases: list[dict[str, Any]] = []
     for path in map(Path, paths):
         inner = [] if (path / "scores.csv").is_file() else sorted(file.parent for file in path.glob("*/scores.csv"))
         folders += inner or [path]
@@ -106,51 +86,42 @@ def slug(text: str) -> str:
 
 def unique(text: str, taken: set[str], again: str = "{}-{}") -> str:
     """A text that is new to `taken`, which it joins: where it is not, the form `again` of it and a number from 2 on."""
-    made, number = text, 2
-    while made in taken:
-        made, number = again.format(text, number), number + 1
-    taken.add(made)
-    return made
+    name, number = text, 2
+    while name in taken:
+        name, number = again.format(text, number), number + 1
+    taken.add(name)
+    return name
 
 
 def reported(published: pd.DataFrame | None) -> pd.DataFrame:
-    """The reported scores that a board may show beside measured ones, one a paper and key, `value` and settings as floats.
+    """The reported scores that a board may show beside measured ones, one per paper and key, `value` and settings as
+    floats.
 
     As docs/published.md selects them: objective metrics of ours on a suite's own clips, not repeated from another
     table, under no further condition. Models' names and tracks are made ours.
     """
     if published is None:
         return pd.DataFrame(columns=REPORTED_COLUMNS)
-    held = published[
+    table = published[
         (published["kind"] == "objective")
-        & published["metric"].isin(metrics())
+        & published["metric"].isin(list(metrics()))
         & (published["suite"] == "slakh2100/test")
         & (published["length"] == "10.24")
         & (published["value"] != "")
     ]
     for column in ("repeats", "conditioning", "sample", "source"):
-        held = held[held[column] == ""]
-    held = held.assign(**{column: pd.to_numeric(held[column]) for column in NUMBERS})
+        table = table[table[column] == ""]
+    table = table.assign(**{column: pd.to_numeric(table[column]) for column in ("value", *SETTING_NUMBERS)})
     # A paper names the stems that were generated where a run says `generated`.
-    alone = (held["task"] == "arrangement") & (held["metric"] == "fad") & (held["track"] != "mixture")
-    held = held.assign(track=held["track"].where(~alone, "generated"))
-    return held.drop_duplicates(["paper", *REPORTED_KEYS])
+    alone = (table["task"] == "arrangement") & (table["metric"] == "fad") & (table["track"] != "mixture")
+    table = table.assign(track=table["track"].where(~alone, "generated"))
+    return table.drop_duplicates(["paper", *REPORTED_KEYS])
 
 
-def _run(folder: Path, names: set[str], slugs: set[str]) -> Run:
+def _run(folder: Path, names: set[str], slugs: set[str]) -> SiteRun:
     run = load_run(folder)
-    name = os.fsencode(folder.resolve().name).decode(errors="backslashreplace")
-    name = unique(name, names, "{} ({})")
-    return Run(
-        name,
-        unique(slug(name), slugs),
-        folder,
-        dict(run.record),
-        run.scores,
-        run.comparisons,
-        run.samples,
-        run.failures,
-    )
+    name = unique(os.fsencode(folder.resolve().name).decode(errors="backslashreplace"), names, "{} ({})")
+    return SiteRun(**vars(run), name=name, slug=unique(slug(name), slugs))
 
 
 def _published(path: Path) -> pd.DataFrame:
