@@ -2,8 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,19 +18,24 @@ from mtbench.scores import SAMPLE_COLUMNS, SCORE_COLUMNS
 from scipy.signal import resample_poly
 from typer.testing import CliRunner
 
-from mtbench import audio, beats, check, cli, scores
-from mtbench.analysis import Analysis, open_embedding
+from mtbench import audio, beats, cli, gate
+from mtbench.analysis import Analysis
 from mtbench.config import validate
 from mtbench.errors import UsageError
 from mtbench.metrics.intonation import tuning
+from mtbench.registry import open_embedding
+from mtbench.results.keys import COMPARISON_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.results.load import FinishedRun
+from mtbench.results.tables import Origin, Reference, fad_tables, pool, sample_table, score_table
+from mtbench.settings import Decode
 from mtbench.suites import band
 
 CONFIG = validate({"models": ["m"], "n": 4}, "test")
 TOLERANCES = {"irs": (0.01, 0.0), "cbs": (0.0, 0.1), "fad": (0.0, 0.1), "live": (0.02, 0.0)}
 
 
-def row(metric, value, model="m", track="all", fps=100.0, window=np.nan, timebase="true", embedding="", **more):
-    held = {
+def row(metric, value, model="m", track="all", fps=100.0, window=np.nan, timebase="real", embedding="", **more):
+    cells = {
         "task": "total",
         "given": "",
         "model": model,
@@ -47,7 +54,7 @@ def row(metric, value, model="m", track="all", fps=100.0, window=np.nan, timebas
         "n_scored": 4,
         "se": 0.0,
     } | more
-    return {column: held.get(column, np.nan) for column in SCORE_COLUMNS}
+    return {column: cells.get(column, np.nan) for column in SCORE_COLUMNS}
 
 
 def fad_row(value, **more):
@@ -61,18 +68,24 @@ def table(*rows):
 
 
 def baseline_of(*rows, clips=None, **more):
-    held = {
+    fields = {
         "config": CONFIG,
         "models": {},
         "error_rate": 0.01,
         "tolerances": TOLERANCES,
         "scores": table(*rows).assign(clips=pd.Series([clips] * len(rows), dtype=object)),
     }
-    return check.Baseline(**held | more)
+    return gate.Baseline(**fields | more)
+
+
+def finished(scores, samples=None, models=None, **record):
+    """A finished run as its folder gives it."""
+    record = {"config": CONFIG.model_dump(mode="json"), "models": models or {}} | record
+    return FinishedRun(Path("run"), record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None)
 
 
 def compared(baseline_rows, run_rows):
-    return check.compare(baseline_of(*baseline_rows), table(*run_rows))
+    return gate.compare(baseline_of(*baseline_rows), table(*run_rows))
 
 
 def verdicts(baseline_rows, run_rows):
@@ -110,7 +123,7 @@ def test_p_is_welchs():
     rows = [row("irs", clips.mean(), se=scipy.stats.sem(clips), n_scored=len(clips)) for clips in (was, now)]
     expected = scipy.stats.ttest_ind(now, was, equal_var=False, alternative="greater").pvalue
     assert compared(rows[:1], rows[1:])["p"].item() == pytest.approx(expected)
-    live = [row("live", one["value"], se=one["se"], n_scored=one["n_scored"], track="drums") for one in rows]
+    live = [row("live", score["value"], se=score["se"], n_scored=score["n_scored"], track="drums") for score in rows]
     expected = scipy.stats.ttest_ind(now, was, equal_var=False).pvalue  # two-sided where there is no better
     assert compared(live[:1], live[1:])["p"].item() == pytest.approx(expected)
 
@@ -127,12 +140,12 @@ def test_p_is_of_pairs_where_the_samples_are_the_same():
     baseline = baseline_of(rows[0], clips=was.tolist())
     expected = scipy.stats.ttest_rel(now, was, alternative="greater", nan_policy="omit").pvalue
     samples = sample_rows(now)
-    found = check.compare(baseline, table(rows[1]), samples, same_seed=True)
-    assert found["p"].item() == pytest.approx(expected) and found["paired"].item()
-    apart = check.compare(baseline, table(rows[1]), samples, same_seed=False)
+    result = gate.compare(baseline, table(rows[1]), samples, same_seed=True)
+    assert result["p"].item() == pytest.approx(expected) and result["paired"].item()
+    apart = gate.compare(baseline, table(rows[1]), samples, same_seed=False)
     assert apart["p"].item() > 0.1 and not apart["paired"].item()
     # The order of the rows of samples.csv is not that of the samples.
-    shuffled = check.compare(baseline, table(rows[1]), samples[::-1], same_seed=True)
+    shuffled = gate.compare(baseline, table(rows[1]), samples[::-1], same_seed=True)
     assert shuffled["p"].item() == pytest.approx(expected)
 
 
@@ -140,10 +153,10 @@ def test_in_arrangement_samples_pair_up_whatever_the_seed():
     given = {"given": "drums+piano", "task": "arrangement", "n": 3, "n_scored": 3}
     baseline = baseline_of(row("cbs", 0.5, window=0.15, se=0.1, **given), clips=[0.4, 0.5, 0.6])
     now = sample_rows([0.30, 0.41, 0.52], "cbs", window=0.15).assign(given="drums+piano", task="arrangement")
-    found = check.compare(baseline, table(row("cbs", 0.41, window=0.15, se=0.1, **given)), now)
-    assert found["paired"].item()
+    result = gate.compare(baseline, table(row("cbs", 0.41, window=0.15, se=0.1, **given)), now)
+    assert result["paired"].item()
     # Differences -.10, -.09, -.08: mean -.09, standard error .01 / sqrt 3.
-    assert found["p"].item() == pytest.approx(scipy.stats.t.sf(9 * 3**0.5, 2))
+    assert result["p"].item() == pytest.approx(scipy.stats.t.sf(9 * 3**0.5, 2))
 
 
 def gaps(was, now):
@@ -160,29 +173,29 @@ def gaps(was, now):
         for v in (was, now)
     ]
     baseline = baseline_of(rows[0], clips=was.tolist())
-    return check.compare(baseline, table(rows[1]), sample_rows(now, "cbs", window=0.15), same_seed=True)
+    return gate.compare(baseline, table(rows[1]), sample_rows(now, "cbs", window=0.15), same_seed=True)
 
 
 def test_a_fall_is_no_rise_because_the_hard_clips_have_none():
-    # .10 and .60 to nothing and .50, by turns .01 more or less: the score rises from .35 to .50, each clip falls by .10.
+    # .10 and .60 to nothing and .50, by turns .01 more or less: the score rises from .35 to .50 while each clip falls
+    # by .10.
     jitter = 0.01 * np.array([1, -1] * 5)
     was, now = np.repeat([0.10, 0.60], 10), np.r_[np.full(10, np.nan), 0.50 + jitter]
-    found = gaps(was, now)
-    assert found["verdict"].item() == "worse" and found["paired"].item()
-    assert found[["baseline", "value"]].iloc[0].tolist() == pytest.approx(
-        [0.35, 0.50]
-    )  # the scores are shown as they are
-    assert found["difference"].item() == pytest.approx(-0.10)
-    assert found["tolerated"].item() == pytest.approx(0.06)  # a tenth of .60, of the clips that both have
-    assert found["p"].item() == pytest.approx(scipy.stats.ttest_rel(now[10:], was[10:], alternative="less").pvalue)
-    said = " ".join(check.advice(check.Outcome(found, 0.01)))
+    result = gaps(was, now)
+    assert result["verdict"].item() == "worse" and result["paired"].item()
+    # The scores are shown as they are.
+    assert result[["baseline", "value"]].iloc[0].tolist() == pytest.approx([0.35, 0.50])
+    assert result["difference"].item() == pytest.approx(-0.10)
+    assert result["tolerated"].item() == pytest.approx(0.06)  # a tenth of .60, of the clips that both have
+    assert result["p"].item() == pytest.approx(scipy.stats.ttest_rel(now[10:], was[10:], alternative="less").pvalue)
+    said = " ".join(gate.advice(gate.Outcome(result, 0.01)))
     assert "over the clips that have a value in both" in said
     # The reverse: what a clip gains is no fall of the others.
     assert gaps(now, was)["verdict"].item() == "better"
     assert gaps(np.r_[np.full(10, np.nan), was[10:]], was)["verdict"].item() == "ok"
     plain = gaps(was, was - 0.10 + 0.01 * np.array([1, -1] * 10))
     assert plain["verdict"].item() == "worse" and "value in both" not in " ".join(
-        check.advice(check.Outcome(plain, 0.01))
+        gate.advice(gate.Outcome(plain, 0.01))
     )
 
 
@@ -190,7 +203,7 @@ def test_few_common_clips_are_no_pairs():
     baseline = baseline_of(row("irs", 0.1, se=0.01, n=5), clips=[0.1, 0.1, 0.1, np.nan, np.nan])
     run = table(row("irs", 0.2, se=0.01, n=5))
     now = sample_rows([np.nan, 0.2, 0.2, 0.2, 0.2])
-    assert not check.compare(baseline, run, now, same_seed=True)["paired"].item()
+    assert not gate.compare(baseline, run, now, same_seed=True)["paired"].item()
 
 
 def test_a_standard_error_that_is_not_defined_is_the_others():
@@ -205,8 +218,8 @@ def test_a_standard_error_that_is_not_defined_is_the_others():
 
 
 def test_one_without_spread_is_compared_with_the_others():
-    found = compared([row("irs", 0.5, se=0.1)], [row("irs", 1.0, se=0.0)])
-    assert found["p"].item() == pytest.approx(scipy.stats.t.sf(5, 3))
+    result = compared([row("irs", 0.5, se=0.1)], [row("irs", 1.0, se=0.0)])
+    assert result["p"].item() == pytest.approx(scipy.stats.t.sf(5, 3))
 
 
 def test_the_error_rate_is_for_all_scores_together():
@@ -228,9 +241,9 @@ def test_more_than_chance_but_tolerated_and_the_reverse():
 def test_the_harness_is_told_from_the_models():
     # The same songs in every run: the tolerance alone decides, in both directions.
     was, same = row("irs", 0.02, model="heldout", se=0.5), row("irs", 0.5)
-    found = compared([was, same], [row("irs", 0.009, model="heldout", se=0.5), same])
-    assert found["verdict"].tolist() == ["moved", "ok"] and found["model"].tolist() == ["heldout", "m"]
-    said = " ".join(check.advice(check.Outcome(found, 0.01)))
+    result = compared([was, same], [row("irs", 0.009, model="heldout", se=0.5), same])
+    assert result["verdict"].tolist() == ["moved", "ok"] and result["model"].tolist() == ["heldout", "m"]
+    said = " ".join(gate.advice(gate.Outcome(result, 0.01)))
     assert "heldout is the same songs in every run" in said and "--update" in said
     assert verdicts([was], [row("irs", 0.025, model="heldout")]) == ["ok"]
 
@@ -255,19 +268,21 @@ def test_only_equal_keys_meet():
 )
 def test_what_no_score_can_be_held_against(column, was, now, said):
     baseline = baseline_of(fad_row(3.0, **{column: was}))
-    assert check.mismatch(baseline, table(fad_row(3.0, **{column: now}))) == said
+    assert gate.mismatch(baseline, table(fad_row(3.0, **{column: now}))) == said
     # A run may hold more than the baseline's part.
-    assert check.mismatch(baseline, table(fad_row(3.0, **{column: was}), fad_row(3.0, **{column: now}))) == ""
+    assert gate.mismatch(baseline, table(fad_row(3.0, **{column: was}), fad_row(3.0, **{column: now}))) == ""
 
 
 def test_other_heldout_songs_are_said():
     # No key holds them: with another bass in a held-out clip, say, reference and numbers are what they were.
-    held, run = baseline_of(fad_row(3.0, suite="folder:x"), suite_version="aa"), table(fad_row(3.0, suite="folder:x"))
-    assert check.mismatch(held, run, "bb") == (
+    score = fad_row(3.0, suite="folder:x")
+    baseline, run = baseline_of(score, suite_version="aa"), table(score)
+    assert gate.mismatch(baseline, run, "bb") == (
         "the songs of folder:x changed: the baseline has version aa of it, the run bb"
     )
-    assert check.mismatch(held, run, "aa") == ""
-    assert check.mismatch(held, run) == check.mismatch(replace(held, suite_version=""), run, "bb") == ""  # not known
+    assert gate.mismatch(baseline, run, "aa") == ""
+    # One that is not known is no reason.
+    assert gate.mismatch(baseline, run) == gate.mismatch(replace(baseline, suite_version=""), run, "bb") == ""
 
 
 def test_a_score_over_fewer_samples_is_no_equal():
@@ -276,14 +291,14 @@ def test_a_score_over_fewer_samples_is_no_equal():
 
 
 def test_an_undefined_score_is_missing():
-    found = compared([row("irs", 0.02)], [row("irs", np.nan)])
-    assert found["verdict"].tolist() == ["missing"] and not check.Outcome(found, 0.01).passed
+    result = compared([row("irs", 0.02)], [row("irs", np.nan)])
+    assert result["verdict"].tolist() == ["missing"] and not gate.Outcome(result, 0.01).passed
 
 
 def test_a_new_model_is_said_and_passes():
     other = row("irs", 0.9, model="other", track="bass")
-    found = compared([row("irs", 0.02)], [row("irs", 0.02), other])
-    assert found["verdict"].tolist() == ["new", "ok"] and check.Outcome(found, 0.01).passed
+    result = compared([row("irs", 0.02)], [row("irs", 0.02), other])
+    assert result["verdict"].tolist() == ["new", "ok"] and gate.Outcome(result, 0.01).passed
     assert verdicts([row("irs", 0.02)], [row("irs", 0.02), other | {"model": "noise"}]) == ["ok"]  # a control
     assert verdicts([row("irs", 0.02)], [row("irs", 0.02), other | {"fps": 150.0}]) == ["ok"]  # gated nowhere
 
@@ -298,14 +313,13 @@ def test_worst_first():
 
 def written(tolerance="0", score='"value": 1, "n": 4, "n_scored": 4', rate="0.01"):
     """A baseline of one score."""
-    return (
-        '{"format": 2, "run": {"models": ["a"]}, "error_rate": %s, "tolerances": {"irs": {"absolute": %s, "relative": 0}},'
-        ' "scores": [{"metric": "irs", %s}]}' % (rate, tolerance, score)
-    )
+    head = f'"format": 2, "run": {{"models": ["a"]}}, "error_rate": {rate}'
+    tolerances = f'{{"irs": {{"absolute": {tolerance}, "relative": 0}}}}'
+    return f'{{{head}, "tolerances": {tolerances}, "scores": [{{"metric": "irs", {score}}}]}}'
 
 
 @pytest.fixture
-def made():
+def gated_run():
     """A baseline of every kind of score, the run that made it, and its samples."""
     run = table(
         row("irs", 0.0212345678, track="drums", se=0.00123456, n_scored=3),
@@ -325,13 +339,14 @@ def made():
         row("clipped", 0.0, track="mixture", fps=np.nan, timebase=""),
     )
     samples = sample_rows([0.01, np.nan, 0.03333333, 0.02], track="drums")
-    return check.of_run(CONFIG, {"m": {"weights_sha256": "ab"}, "noise": {}}, run, samples), run, samples
+    return gate.baseline_of_run(finished(run, samples, {"m": {"weights_sha256": "ab"}, "noise": {}})), run, samples
 
 
-def test_what_a_run_gates(made):
-    held, _, _ = made
-    # The standard setting of the models and of the songs that are always the same; each stem by itself; no score of too few clips.
-    assert held.scores[["model", "metric", "track"]].to_numpy().tolist() == [
+def test_what_a_run_gates(gated_run):
+    baseline, _, _ = gated_run
+    # The standard setting of the models and of the songs that are always the same; each stem by itself; no score of
+    # too few clips.
+    assert baseline.scores[["model", "metric", "track"]].to_numpy().tolist() == [
         ["heldout", "irs", "bass"],
         ["m", "fad", "mixture"],
         ["m", "irs", "drums"],
@@ -339,46 +354,48 @@ def test_what_a_run_gates(made):
         ["m", "cbd_mean", "all"],
         ["m", "live", "drums"],
     ]
-    assert held.models == {"m": {"weights_sha256": "ab"}} and held.error_rate == 0.01
+    assert baseline.models == {"m": {"weights_sha256": "ab"}} and baseline.error_rate == 0.01
 
 
 def test_given_stems_are_not_gated():
     scores = table(
         row("live", 1.0, track="drums", given="drums+piano"), row("live", 1.0, track="bass", given="drums+piano")
     )
-    assert check.of_run(CONFIG, {}, scores).scores["track"].tolist() == ["bass"]
+    assert gate.baseline_of_run(finished(scores)).scores["track"].tolist() == ["bass"]
 
 
-def test_a_baseline_reads_back(made, tmp_path):
-    baseline, run, samples = made
-    check.write(tmp_path / "b.json", baseline)
-    held = check.read(tmp_path / "b.json")
-    assert (held.config, held.models, held.tolerances, held.error_rate) == (
+def test_a_baseline_reads_back(gated_run, tmp_path):
+    baseline, run, samples = gated_run
+    gate.write_baseline(tmp_path / "b.json", baseline)
+    again = gate.read_baseline(tmp_path / "b.json")
+    assert (again.config, again.models, again.tolerances, again.error_rate) == (
         CONFIG,
         {"m": {"weights_sha256": "ab"}},
-        check.TOLERANCES,
+        gate.default_tolerances(),
         0.01,
     )
-    found = check.compare(held, run, samples, same_seed=True)
-    assert set(found["verdict"]) == {"ok"} and check.Outcome(found, 0.01).passed
+    result = gate.compare(again, run, samples, same_seed=True)
+    assert set(result["verdict"]) == {"ok"} and gate.Outcome(result, 0.01).passed
     text = (tmp_path / "b.json").read_text()
     assert json.loads(text)["format"] == 2 and "NaN" not in text
     lines = [line for line in text.splitlines() if '"metric"' in line]
     assert len(lines) == 6  # a score a line
     assert '"value": 0.021235, "se": 0.001235, "n": 4, "n_scored": 3, "clips": [0.01, null, 0.03333, 0.02]}' in lines[2]
-    check.write(tmp_path / "again.json", held)
+    gate.write_baseline(tmp_path / "again.json", again)
     assert (tmp_path / "again.json").read_text() == text
-    assert held.suite_version == "" and "suite_version" not in text
-    check.write(tmp_path / "again.json", replace(held, suite_version="1234e56"))
-    assert check.read(tmp_path / "again.json").suite_version == "1234e56"
+    assert again.suite_version == "" and "suite_version" not in text
+    gate.write_baseline(tmp_path / "again.json", replace(again, suite_version="1234e56"))
+    assert gate.read_baseline(tmp_path / "again.json").suite_version == "1234e56"
     # What a person changed in it stays when it is written anew.
-    strict = check.of_run(CONFIG, {}, run, samples, baseline_of(tolerances={"cbd_std": (0.0, 0.5)}, error_rate=0.2))
+    strict = gate.baseline_of_run(
+        finished(run, samples), baseline_of(tolerances={"cbd_std": (0.0, 0.5)}, error_rate=0.2)
+    )
     assert strict.scores["metric"].tolist() == ["cbd_std"] and strict.error_rate == 0.2
 
 
 def test_other_weights_are_said():
-    held = baseline_of(models={"m": {"weights_sha256": "ab", "steps": 4}, "gone": {"steps": 1}})
-    assert check.changed_models(held, {"m": {"weights_sha256": "cd", "steps": 4}}) == [
+    baseline = baseline_of(models={"m": {"weights_sha256": "ab", "steps": 4}, "gone": {"steps": 1}})
+    assert gate.changed_models(baseline, {"m": {"weights_sha256": "cd", "steps": 4}}) == [
         "m is another than the baseline's: its weights_sha256 differs"
     ]
 
@@ -397,7 +414,10 @@ def test_other_weights_are_said():
         (written(tolerance="NaN"), "tolerance is not a finite number"),
         (written(score='"value": 1'), "does not say its n"),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "fps": "abc"'), "'abc'"),
-        (written(score='"value": 1, "n": 4, "n_scored": 4, "model": ["m"]'), "the model of a score is no text"),
+        (
+            written(score='"value": 1, "n": 4, "n_scored": 4, "model": ["m"]'),
+            "scores.0.model: Input should be a valid string, got ['m']",
+        ),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "se": -1'), "standard error is not"),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": [1]'), "more or fewer clips"),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": 7'), "not a baseline"),
@@ -408,13 +428,79 @@ def test_other_weights_are_said():
 def test_a_bad_baseline_is_named(tmp_path, text, problem):
     (tmp_path / "b.json").write_text(text)
     with pytest.raises(UsageError) as raised:
-        check.read(tmp_path / "b.json")
+        gate.read_baseline(tmp_path / "b.json")
     assert problem in str(raised.value) and "b.json" in str(raised.value)
+
+
+def test_an_old_baseline_says_true_for_real_seconds(gated_run, tmp_path):
+    baseline, run, samples = gated_run
+    baseline = replace(baseline, config=validate({"models": ["m"], "n": 4, "grid": {"timebase": "real"}}, "test"))
+    gate.write_baseline(tmp_path / "b.json", baseline)
+    text = (tmp_path / "b.json").read_text()
+    assert text.count('"real"') == 6 and '"true"' not in text  # of the config and of five scores
+    (tmp_path / "b.json").write_text(text.replace('"real"', '"true"'))
+    again = gate.read_baseline(tmp_path / "b.json")
+    assert again.config.grid.timebase == ("real",)
+    assert set(gate.compare(again, run, samples, same_seed=True)["verdict"]) == {"ok"}
+    gate.write_baseline(tmp_path / "b.json", again)
+    assert (tmp_path / "b.json").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["band", "board"])
+def test_a_committed_baseline_is_as_it_would_be_written(name, tmp_path):
+    path = Path(__file__).resolve().parents[1] / "results" / "baselines" / f"{name}.json"
+    gate.write_baseline(tmp_path / "again.json", gate.read_baseline(path))
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_a_finished_run_is_checked_without_torch_or_numba(gated_run, tmp_path):
+    baseline, run, samples = gated_run
+    gate.write_baseline(tmp_path / "b.json", baseline)
+    folder = folder_of(tmp_path / "run", run, samples)
+    code = f"""
+import sys
+from pathlib import Path
+from mtbench.cli.check import check
+check(Path({str(tmp_path / "b.json")!r}), Path({str(folder)!r}))
+print(*sys.modules)
+"""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    summary, modules = output.splitlines()
+    assert summary.startswith("6 ok")
+    slow = {"torch", "numba", "madmom", "mtbench.runner", "mtbench.beats", "scipy.stats", "scipy.signal"}
+    assert not slow & set(modules.split())
+
+
+def test_a_run_without_a_model_is_said(gated_run):
+    _, run, samples = gated_run
+    assert gate.models_without_scores(finished(run, samples, {"m": {}, "heldout": {}, "silent": {}})) == [
+        "silent has no scores in run"
+    ]
+
+
+def test_a_run_is_checked_with_its_notes(gated_run):
+    baseline, run, samples = gated_run
+    other = finished(run, samples, {"m": {"weights_sha256": "cd"}}, config={"seed": 3})
+    outcome = gate.check(baseline, other, ["silent failed"])
+    assert not outcome.passed and outcome.failing.empty
+    assert outcome.notes == [
+        "m is another than the baseline's: its weights_sha256 differs",
+        "the baseline was made with seed 0, this run with seed 3",
+    ]
+    assert not outcome.table["paired"].any()
+    with pytest.raises(gate.Incomparable, match="has n 4, the run 8"):
+        gate.check(baseline, finished(run.assign(n=8)))
+
+
+def test_an_evaluated_folder_makes_no_baseline(gated_run):
+    _, run, samples = gated_run
+    with pytest.raises(UsageError, match="mtbench eval"):
+        gate.baseline_of_run(finished(run, samples, config={"eval": "stems"}))
 
 
 def test_a_run_of_controls_makes_no_baseline():
     with pytest.raises(UsageError, match="nothing to gate"):
-        check.of_run(CONFIG, {}, table(row("irs", 0.02, model="heldout", track="bass")))
+        gate.baseline_of_run(finished(table(row("irs", 0.02, model="heldout", track="bass"))))
 
 
 @pytest.fixture
@@ -427,26 +513,26 @@ def outcome():
         was[1],
         row("irs", 0.5, model="n", track="bass"),
     ]
-    return check.Outcome(compared(was, now), 0.01, ["seeds differ"], ["other failed at sample 0: <oh>"])
+    return gate.Outcome(compared(was, now), 0.01, ["seeds differ"], ["other failed at sample 0: <oh>"])
 
 
 def test_markdown_shows_what_failed_and_folds_the_rest(outcome):
-    text = check.markdown(outcome)
+    text = gate.markdown(outcome)
     above, below = text.split("<details>")
     assert (
         text.startswith("### mtbench check: 2 failed\n")
         and "1 ok, 0 better, 0 moved, 1 worse, 0 missing, 1 new" in above
     )
     assert "IRS" in above and "CBS" not in above and "CBS" in below and "seeds differ" in above
-    for held in (above, below):
-        assert "<b>" not in held and "@" not in held.replace("&#64;", "") and "`" not in held
-        lines = [line for line in held.splitlines() if line.startswith("|")]
+    for text_of_half in (above, below):
+        assert "<b>" not in text_of_half and "@" not in text_of_half.replace("&#64;", "") and "`" not in text_of_half
+        lines = [line for line in text_of_half.splitlines() if line.startswith("|")]
         assert {line.count("|") for line in lines} == {10}  # nine cells, whatever a model is called
     assert "&#60;oh&#62;" in above
 
 
 def test_json_is_whole(outcome):
-    document = json.loads(check.as_json(outcome))
+    document = json.loads(gate.as_json(outcome))
     assert document["passed"] is False and document["counts"] == {"worse": 1, "new": 1, "ok": 1}
     worst = document["scores"][0]
     assert (worst["verdict"], worst["baseline"], worst["value"], worst["n"]) == ("worse", 0.02, 0.05, 4)
@@ -455,13 +541,13 @@ def test_json_is_whole(outcome):
 
 
 def test_junit_has_a_testcase_a_score(outcome):
-    suite = ElementTree.fromstring(check.junit(outcome))
+    suite = ElementTree.fromstring(gate.junit(outcome))
     assert suite.attrib == {"name": "mtbench check", "tests": "4", "failures": "1", "errors": "1", "skipped": "1"}
     names = [case.get("name") for case in suite]
     assert names == [
-        "IRS ↓ drums (true 100 / 100)",
-        "IRS ↓ bass (true 100 / 100)",
-        "CBS ↑ all (true 100 / 100 / 0.15)",
+        "IRS ↓ drums (real 100 / 100)",
+        "IRS ↓ bass (real 100 / 100)",
+        "CBS ↑ all (real 100 / 100 / 0.15)",
         "generate and score",
     ]
     assert suite[0].get("classname") == "<b>|@me_`x`?" and suite[0].find("failure").get("message").startswith(
@@ -485,51 +571,51 @@ def folder_of(path, run, samples=None, seed=0, **more):
     return path
 
 
-def test_the_command(made, tmp_path):
-    _, run, samples = made
+def test_the_command(gated_run, tmp_path):
+    _, run, samples = gated_run
     good, bad = folder_of(tmp_path / "good", run, samples), run.copy()
     bad.loc[bad["metric"] == "cbs", "value"] = 0.1
     bad = folder_of(tmp_path / "bad", bad, samples)
     baseline = tmp_path / "b.json"
 
-    def gate(*arguments):
-        done = CliRunner().invoke(cli.app, ["check", str(baseline), *map(str, arguments)], env={"COLUMNS": "200"})
-        return done.exit_code, done.stdout, done.stderr
+    def run_check(*arguments):
+        result = CliRunner().invoke(cli.app, ["check", str(baseline), *map(str, arguments)], env={"COLUMNS": "200"})
+        return result.exit_code, result.stdout, result.stderr
 
-    assert gate(good, "--update")[0] == 0
-    code, out, err = gate(good)
+    assert run_check(good, "--update")[0] == 0
+    code, out, err = run_check(good)
     assert (code, out) == (0, "6 ok, 0 better, 0 moved, 0 worse, 0 missing, 0 new\n")
-    code, out, err = gate(bad)
+    code, out, err = run_check(bad)
     assert code == 1 and "CBS" in out and "FAD" not in out and "1 worse" in out and "--update" in out
-    code, out, err = gate(bad, "--format", "junit")
+    code, out, err = run_check(bad, "--format", "junit")
     assert code == 1 and ElementTree.fromstring(out).get("failures") == "1"
-    code, out, err = gate(bad, "--format", "json")
+    code, out, err = run_check(bad, "--format", "json")
     assert code == 1 and json.loads(out)["counts"] == {"worse": 1, "ok": 5}
-    code, out, err = gate(bad, "--format", "markdown")
+    code, out, err = run_check(bad, "--format", "markdown")
     assert code == 1 and out.startswith("### mtbench check: 1 failed")
-    code, out, err = gate(good, "--format", "html")
+    code, out, err = run_check(good, "--format", "html")
     assert code == 2 and "--format must be text, markdown, json, junit, not 'html'" in err and out == ""
     shifted = folder_of(tmp_path / "shifted", run, samples, seed=3)
-    code, out, err = gate(shifted)
+    code, out, err = run_check(shifted)
     assert code == 0 and "made with seed 0, this run with seed 3" in err
-    held = baseline.read_text()
-    code, out, err = gate(bad, "--update")
+    before = baseline.read_text()
+    code, out, err = run_check(bad, "--update")
     assert code == 0 and "CBS" in out and "FAD" in out and "wrote" in out  # the whole difference
-    changed = set(baseline.read_text().splitlines()) - set(held.splitlines())
+    changed = set(baseline.read_text().splitlines()) - set(before.splitlines())
     assert len(changed) == 1 and '"metric": "cbs"' in changed.pop()
-    assert gate(bad)[0] == 0
+    assert run_check(bad)[0] == 0
     first, other = (folder_of(tmp_path / version, run, samples, suite_version=version) for version in ("aa", "bb"))
-    assert gate(first, "--update")[0] == gate(first)[0] == gate(good)[0] == 0
-    code, out, err = gate(other)
+    assert run_check(first, "--update")[0] == run_check(first)[0] == run_check(good)[0] == 0
+    code, out, err = run_check(other)
     assert code == 2 and "the songs of band changed: the baseline has version aa of it, the run bb" in " ".join(
         err.split()
     )
-    assert gate(other, "--update")[0] == gate(other)[0] == 0
+    assert run_check(other, "--update")[0] == run_check(other)[0] == 0
 
 
 # What follows plants regressions in real audio: songs of `band` stand for a model's samples.
 
-SETTING = (100, 100.0, "true")
+SETTING = Decode(100, 100.0, "real")
 CLIPS = 24
 
 
@@ -547,16 +633,16 @@ def detuned(stems):
 
 def tuning_scores(seeds, change=lambda stems: stems):
     """(scores, samples) of the stems that have a pitch."""
-    made = [change(band.song(seed).stems) for seed in seeds]
-    parts = []
+    songs_of_seeds = [change(band.song(seed).stems) for seed in seeds]
+    tables = []
     for stem in ("bass", "guitar", "piano"):
-        values = [tuning(stems[stem], band.SAMPLE_RATE) for stems in made]
-        parts.append(sample_rows(values, "tuning", stem).assign(fps=np.nan, transition_lambda=np.nan, timebase=""))
-    samples = pd.concat(parts, ignore_index=True)
-    return scores.score_table(samples, len(made)), samples
+        values = [tuning(stems[stem], band.SAMPLE_RATE) for stems in songs_of_seeds]
+        tables.append(sample_rows(values, "tuning", stem).assign(fps=np.nan, transition_lambda=np.nan, timebase=""))
+    samples = pd.concat(tables, ignore_index=True)
+    return score_table(samples, len(songs_of_seeds)), samples
 
 
-@lru_cache(maxsize=None)
+@cache
 def beats_of(pcm):
     """Of the bytes of a stem: what one stem's fault leaves alone is tracked once."""
     activations = beats.activations([np.frombuffer(pcm, np.int16)], band.SAMPLE_RATE)
@@ -564,37 +650,36 @@ def beats_of(pcm):
 
 
 def analysed(seeds, change=lambda stems: stems, with_beats=True):
-    embed, found = open_embedding("log-mel-stats"), []
+    embed, analyses = open_embedding("log-mel-stats"), []
     for i, seed in enumerate(seeds):
         pcm = {stem: audio.to_pcm16(wave) for stem, wave in change(band.song(seed).stems).items()}
         mixture, clipped = audio.mix(list(pcm.values()))
         tracks = {"mixture": mixture} | {stem: audio.to_float(wave) for stem, wave in pcm.items()}
         tracked = {SETTING: {stem: beats_of(wave.tobytes()) for stem, wave in pcm.items()}} if with_beats else {}
-        found.append(
+        analyses.append(
             Analysis(
                 f"{i:05d}",
                 duration=10.24,
                 beats=tracked,
-                clipped=clipped,
                 embeddings={"log-mel-stats": {track: embed(wave) for track, wave in tracks.items()}},
+                of_audio={"clipped": {"mixture": clipped}},
             )
         )
-    return found
+    return analyses
 
 
 def scored(analyses, reference):
     """(scores, samples) as a run leaves them."""
-    shared = {"task": "total", "given": "", "model": "m", "suite": "band"}
-    samples = scores.sample_table(analyses, [0.15], shared)
-    distances = scores.fad_table(analyses, reference, shared)[0]
-    return pd.concat([distances, scores.score_table(samples, len(analyses))], ignore_index=True), samples
+    origin = Origin("total", "", "m", "band")
+    samples = sample_table(analyses, [0.15], origin)
+    distances = fad_tables(analyses, reference, origin).scores
+    return pd.concat([distances, score_table(samples, len(analyses))], ignore_index=True), samples
 
 
 def reference_of(analyses):
     tracks = ("mixture", *band.STEMS)
-    return scores.Reference(
-        "test", {("log-mel-stats", track): scores.pool(analyses, "log-mel-stats", track) for track in tracks}
-    )
+    frames = {("log-mel-stats", track): pool(analyses, "log-mel-stats", track) for track in tracks}
+    return Reference("test", frames, {"log-mel-stats": "1"})
 
 
 @pytest.fixture(scope="module")
@@ -603,40 +688,40 @@ def songs(tmp_path_factory):
     reference = reference_of(analysed(band.seeds("reference")[:CLIPS], with_beats=False))
     clips = analysed(band.seeds("heldout")[:CLIPS])
     path = tmp_path_factory.mktemp("baseline") / "b.json"
-    check.write(path, check.of_run(CONFIG, {}, *scored(clips, reference)))
-    return check.read(path), clips, reference
+    gate.write_baseline(path, gate.baseline_of_run(finished(*scored(clips, reference))))
+    return gate.read_baseline(path), clips, reference
 
 
-def held_against(baseline, run, samples, same_seed=True):
+def failures_against(baseline, run, samples, same_seed=True):
     """{(metric, track): verdict} of what did not pass."""
-    assert check.mismatch(baseline, run) == ""
-    found = check.compare(baseline, run, samples, same_seed)
-    failing = found[found["verdict"].isin(check.FAILING)]
+    assert gate.mismatch(baseline, run) == ""
+    result = gate.compare(baseline, run, samples, same_seed)
+    failing = result[result["verdict"].isin(gate.FAILING)]
     return dict(zip(zip(failing["metric"], failing["track"]), failing["verdict"]))
 
 
 def test_the_same_samples_pass(songs):
     baseline, clips, reference = songs
-    assert held_against(baseline, *scored(clips, reference)) == {}
+    assert failures_against(baseline, *scored(clips, reference)) == {}
 
 
 def test_late_drums_are_caught(songs):
     baseline, _, reference = songs
     late = analysed(band.seeds("heldout")[:CLIPS], late_drums)
-    found = held_against(baseline, *scored(late, reference))
-    assert found == {("cbs", "all"): "worse", ("cbd_mean", "all"): "worse"}
+    failures = failures_against(baseline, *scored(late, reference))
+    assert failures == {("cbs", "all"): "worse", ("cbd_mean", "all"): "worse"}
 
 
 def test_a_detuned_vocoder_is_caught(monkeypatch):
     # FAD of the default embedding does not see it (docs/gate.md); the tuning does.
     seeds = band.seeds("heldout")[:8]
-    baseline = check.of_run(CONFIG, {}, *tuning_scores(seeds))
+    baseline = gate.baseline_of_run(finished(*tuning_scores(seeds)))
     assert len(baseline.scores) == 3
     for same_seed in (True, False):
-        found = held_against(baseline, *tuning_scores(seeds, detuned), same_seed)
-        assert found == {("tuning", stem): "worse" for stem in ("bass", "guitar", "piano")}
-    assert held_against(baseline, *tuning_scores(seeds)) == {}
-    assert held_against(baseline, *tuning_scores(band.seeds("heldout")[8:16]), False) == {}
+        failures = failures_against(baseline, *tuning_scores(seeds, detuned), same_seed)
+        assert failures == {("tuning", stem): "worse" for stem in ("bass", "guitar", "piano")}
+    assert failures_against(baseline, *tuning_scores(seeds)) == {}
+    assert failures_against(baseline, *tuning_scores(band.seeds("heldout")[8:16]), False) == {}
 
 
 @pytest.mark.parametrize("which", range(0, CLIPS, 4))
@@ -645,8 +730,8 @@ def test_a_repeated_sample_is_caught(songs, which):
     baseline, clips, reference = songs
     run, samples = scored([replace(clips[which], id=f"{i:05d}") for i in range(CLIPS)], reference)
     for same_seed in (True, False):
-        found = held_against(baseline, run, samples, same_seed)
-        assert sum(metric == "fad" for metric, _ in found) >= 2
+        failures = failures_against(baseline, run, samples, same_seed)
+        assert sum(metric == "fad" for metric, _ in failures) >= 2
 
 
 def simulated(random, n=32):
@@ -659,7 +744,7 @@ def simulated(random, n=32):
     rows.append((row("cbs", 0, window=0.15), random.beta(3, 5, n)))
     rows.append((row("cbd_mean", 0), random.beta(4, 8, n)))
     rows += [(fad_row(0, track=track), random.gamma(1.5, 4.0, n)) for track in ("mixture", *band.STEMS)]
-    held = [
+    cells = [
         key
         | {
             "value": np.nanmean(v),
@@ -669,14 +754,14 @@ def simulated(random, n=32):
         }
         for key, v in rows
     ]
-    return table(*(one | {"model": "m"} for one in held))
+    return table(*(row_cells | {"model": "m"} for row_cells in cells))
 
 
 def test_honest_reruns_raise_few_alarms():
     random = np.random.default_rng(0)
-    baseline = check.of_run(CONFIG, {}, simulated(random))
+    baseline = gate.baseline_of_run(finished(simulated(random)))
     assert len(baseline.scores) == 15
-    alarms = sum(not check.Outcome(check.compare(baseline, simulated(random)), 0.01).passed for _ in range(50))
+    alarms = sum(not gate.Outcome(gate.compare(baseline, simulated(random)), 0.01).passed for _ in range(50))
     assert alarms <= 2
 
 
@@ -686,32 +771,32 @@ def test_honest_reruns_of_audio_raise_few_alarms(songs):
     baseline, _, reference = songs
     seeds = band.seeds("heldout")[CLIPS:]
     reruns = [seeds[i * CLIPS : (i + 1) * CLIPS] for i in range(50)]
-    found = [held_against(baseline, *scored(analysed(rerun), reference), same_seed=False) for rerun in reruns]
-    assert sum(map(bool, found)) <= 2, [one for one in found if one]
+    failures = [failures_against(baseline, *scored(analysed(rerun), reference), same_seed=False) for rerun in reruns]
+    assert sum(map(bool, failures)) <= 2, list(filter(None, failures))
 
 
 WORKFLOW = Path(__file__).resolve().parents[1] / ".github" / "workflows" / "benchmark.yml"
 
 
 def test_the_workflow_does_what_it_says():
-    held = yaml.load(
-        WORKFLOW.read_text(), yaml.BaseLoader
-    )  # the safe loader, which would take `on` for a boolean, without types
-    gate, comment = held["jobs"]["gate"], held["jobs"]["comment"]
-    assert (
-        held["on"] == "pull_request" and held["permissions"] == {}
-    )  # not pull_request_target, which has the repository's token
-    assert gate["permissions"] == {"contents": "read"} and comment["permissions"] == {"pull-requests": "write"}
-    assert int(gate["timeout-minutes"]) <= 10
-    steps = gate["steps"] + comment["steps"]
+    # The safe loader would take `on` for a boolean; this one knows no types.
+    workflow = yaml.load(WORKFLOW.read_text(), yaml.BaseLoader)
+    gate_job, comment_job = workflow["jobs"]["gate"], workflow["jobs"]["comment"]
+    # Not pull_request_target, which has the repository's token.
+    assert workflow["on"] == "pull_request" and workflow["permissions"] == {}
+    assert gate_job["permissions"] == {"contents": "read"} and comment_job["permissions"] == {"pull-requests": "write"}
+    assert int(gate_job["timeout-minutes"]) <= 10
+    steps = gate_job["steps"] + comment_job["steps"]
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
-    assert not any("run" in step or "checkout" in step["uses"] for step in comment["steps"])  # the job that may write
-    assert "head.repo.full_name == github.repository" in comment["if"]
+    assert not any(
+        "run" in step or "checkout" in step["uses"] for step in comment_job["steps"]
+    )  # the job that may write
+    assert "head.repo.full_name == github.repository" in comment_job["if"]
     said = "\n".join(step["run"] for step in steps if "run" in step)
     assert "make setup" in said and "\nsetup:" in (WORKFLOW.parents[2] / "Makefile").read_text()
     (command,) = re.findall(r"\.venv/bin/mtbench (.*?)(?: >|$)", said, re.MULTILINE)
     name, baseline, *options = command.split()
-    assert check.read(WORKFLOW.parents[2] / baseline).scores["model"].nunique() > 1
+    assert gate.read_baseline(WORKFLOW.parents[2] / baseline).scores["model"].nunique() > 1
     help_text = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"}).stdout
     assert all(option in help_text for option in options if option.startswith("--"))
-    assert options[options.index("--format") + 1] in check.FORMATS
+    assert options[options.index("--format") + 1] in gate.FORMATS
