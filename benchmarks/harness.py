@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-import musicldm.generator
 import torch
 
+import musicldm.generator
 from mtbench import registry
 from mtbench.config import Model
 from mtbench.registry import open_suite

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from adapterkit.training.config import LatentTraining, read_config
 from adapterkit.training.songs import training_songs
+from mtbench.registry import open_suite
+from mtbench.stems import STEMS
 from musicldm.first_stage import load_vae
 from musicldm.griffin_lim import griffin_lim
 from musicldm.mel import log_mel
 from synctrack.generator import make
-
-from mtbench.registry import open_suite
-from mtbench.stems import STEMS
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = 32

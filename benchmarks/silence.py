@@ -12,13 +12,13 @@ from itertools import islice
 
 import numpy as np
 import torch
+
 from msg_ld.generator import make as msg_ld
 from msg_ld.generator import make_mt_musicldm as mt_musicldm
-from musicldm import noise_schedule
-from synctrack.generator import make as synctrack
-
 from mtbench.registry import open_suite
 from mtbench.stems import STEMS
+from musicldm import noise_schedule
+from synctrack.generator import make as synctrack
 
 SILENT = 1e-3  # RMS
 STEPS = (550, 650, 750, 850, 950)

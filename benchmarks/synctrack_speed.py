@@ -21,14 +21,15 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import synctrack.network as network_module
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import synctrack.network as network_module
 from adapterkit.precision import reduced_precision
 from adapterkit.training.loop import attention_for, average
 from musicldm.hifigan import HiFiGAN
 from musicldm.vae import VAE
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
-from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 10.24

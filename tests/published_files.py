@@ -9,9 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import Tensor
+
 from musicldm import VAE, HiFiGAN, HiFiGANConfig, VAEConfig, noise_schedule
 from parity import fill, manifest, recipe_tensor
-from torch import Tensor
 
 SCALE_FACTOR = 0.75
 TINY_VAE = VAEConfig(**manifest("vae_tiny")["config"])

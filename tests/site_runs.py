@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from conftest import RATE, STEMS, clicks
 
+from conftest import RATE, STEMS, clicks
 from mtbench.report.selection import at_setting
 from mtbench.results.keys import COLUMN, COMPARISON_COLUMNS, KEY, NAN, SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.results.store import RunFolder

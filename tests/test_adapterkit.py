@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from adapterkit.asked import Abilities, task_of
 from adapterkit.sampling import SamplingOptions
-
 from mtbench.errors import UsageError
 from mtbench.stems import StemSet
 

@@ -8,10 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from adapterkit.randomness import noise_per_sample
 from adapterkit.sampling import SamplingOptions
 from adapterkit.weights import sha256
 from conftest import STEMS
+from mtbench import registry
+from mtbench.errors import UsageError
+from mtbench.generator import Generator
+from mtbench.registry import open_suite
+from mtbench.stems import StemSet
 from musicldm import VAE, HiFiGAN, VAEConfig, log_mel, noise_schedule, published
 from musicldm.first_stage import EMBEDDED_VAE
 from musicldm.generator import LatentDiffusion, LatentModel
@@ -19,13 +26,6 @@ from parity import fill, manifest, relative_l2
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.generator import EMBEDDED, form
-from torch import nn
-
-from mtbench import registry
-from mtbench.errors import UsageError
-from mtbench.generator import Generator
-from mtbench.registry import open_suite
-from mtbench.stems import StemSet
 
 TASKS = {
     "synctrack": {"total", "arrangement"},

@@ -5,13 +5,13 @@ import sys
 
 import pandas as pd
 import pytest
-from site_runs import make_run
 from typer.testing import CliRunner
 
 import mtbench
 from mtbench import cli
 from mtbench.errors import UsageError
 from mtbench.results.keys import COMPARISON_COLUMNS, SCORE_COLUMNS
+from site_runs import make_run
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import STEMS, clicks, write_clips
 
+from conftest import STEMS, clicks, write_clips
 from mtbench import audio, config, execute, registry, runner
 from mtbench.config import generated_stems
 from mtbench.errors import UsageError

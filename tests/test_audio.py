@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from parity import assert_golden, golden, seeded
 
 from mtbench import audio
 from mtbench.audio import AudioError
 from mtbench.files import whole_file
+from parity import assert_golden, golden, seeded
 
 
 def test_rounding_is_libsndfiles():

@@ -5,12 +5,12 @@ import sys
 import textwrap
 from pathlib import Path
 
-import beats_peers
 import numpy as np
 import pytest
 import soundfile
-from goldens import DECODINGS, GOLDENS, METRICS_DATA
 
+import beats_peers
+from goldens import DECODINGS, GOLDENS, METRICS_DATA
 from mtbench import beats
 from mtbench.beats import _madmom, compiled, frontend, network, resampling, tracking
 

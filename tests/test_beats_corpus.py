@@ -6,12 +6,12 @@ tests/data/metrics are in test_beats.py.
 
 import shutil
 
-import beats_peers
 import numpy as np
 import pytest
 import soundfile
-from conftest import clicks
 
+import beats_peers
+from conftest import clicks
 from mtbench import beats
 from mtbench.suites import band
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from conftest import clicks
 from typer.testing import CliRunner
 
+from conftest import clicks
 from mtbench import beats
 from mtbench.audio import AudioError
 from mtbench.cli import app

@@ -2,12 +2,12 @@
 
 import shutil
 
-import beats_peers
 import numpy as np
 import pytest
 import soundfile
-from goldens import METRICS_DATA
 
+import beats_peers
+from goldens import METRICS_DATA
 from mtbench import beats
 from mtbench.beats import compiled, resampling
 

@@ -1,9 +1,9 @@
 """The decoder against madmom's HMM: paths and log-probabilities to the last bit, by both of its forms."""
 
-import beats_peers
 import numpy as np
 import pytest
 
+import beats_peers
 from mtbench import beats
 from mtbench.beats import compiled, viterbi
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from site_runs import make_run
 
 from mtbench.report import site
+from site_runs import make_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install --group browser")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install --group browser")

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import scipy.stats
 import yaml
-from mtbench.scores import SAMPLE_COLUMNS, SCORE_COLUMNS
 from scipy.signal import resample_poly
 from typer.testing import CliRunner
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from conftest import STEMS, write_clips
 from typer.testing import CliRunner
 
+from conftest import STEMS, write_clips
 from mtbench import cli, registry, runner
 
 

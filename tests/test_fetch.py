@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+
 from adapterkit.download import fetch
 from adapterkit.weights import checked_sha256
-from musicldm import fetch as module
-
 from mtbench.errors import MtbenchError, UsageError
+from musicldm import fetch as module
 
 FILE = bytes(range(256)) * 4000  # 1,024,000 bytes
 CUT = 300_000

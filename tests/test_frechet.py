@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from goldens import GOLDENS
 
+from goldens import GOLDENS
 from mtbench.metrics import fad, frames_needed
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import STEMS
 
+from conftest import STEMS
 from mtbench import registry
 from mtbench.controls import Heldout, Noise
 from mtbench.errors import MtbenchError, UsageError

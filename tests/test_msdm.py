@@ -5,10 +5,12 @@ from functools import partial
 from itertools import combinations
 from types import SimpleNamespace
 
-import msdm.generator
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+import msdm.generator
 from adapterkit.randomness import noise_per_sample
 from adapterkit.training.config import WaveTraining
 from adapterkit.training.songs import Shards, _pcm16, data_key
@@ -17,14 +19,12 @@ from msdm import MSDMConfig, MSDMUNet
 from msdm.generator import LEAST_STEPS
 from msdm.sampling import SIGMA_DATA, denoised, euler, karras_schedule, scalings, separate
 from msdm.train import denoising_loss, stretches, train
-from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
-from published_files import write_lightning
-from torch import nn
-
 from mtbench import audio, registry
 from mtbench.errors import UsageError
 from mtbench.generator import Generator
 from mtbench.stems import Songs, StemSet
+from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
+from published_files import write_lightning
 
 SMALL = {
     "channels": 32,

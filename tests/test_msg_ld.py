@@ -8,19 +8,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from adapterkit.randomness import noise_per_sample
 from adapterkit.sampling import SamplingOptions
 from conftest import STEMS
 from msg_ld import MSGLDConfig, MSGLDUNet
 from msg_ld.generator import EMBEDDED, make
+from mtbench.errors import UsageError
+from mtbench.stems import StemSet
 from musicldm import VAE, VAEConfig, log_mel, published
 from musicldm.generator import LatentDiffusion, LatentModel
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
-from torch import nn
-
-from mtbench.errors import UsageError
-from mtbench.stems import StemSet
 
 SMALL = {
     "model_channels": 32,

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from adapterkit.download import unpack
 from adapterkit.weights import load, noted_sha256, sha256
 from conftest import STEMS
 from msg_ld import MSGLDConfig, MSGLDUNet, clap
 from msg_ld.generator import EMBEDDED, make, make_mt_musicldm
+from mtbench.errors import MtbenchError, UsageError
+from mtbench.stems import StemSet
 from musicldm import fetch, published
 from parity import recipe_tensor, relative_l2
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
-
-from mtbench.errors import MtbenchError, UsageError
-from mtbench.stems import StemSet
 
 SHORT = SimpleNamespace(name="short", sample_rate=16000, n_samples=10240, stems=STEMS)
 made_of = partial(make_mt_musicldm, device="cpu", suite=SHORT, steps=2)

@@ -4,15 +4,16 @@ import copy
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from torch import nn
+
 from adapterkit.training.config import TrainConfig
 from adapterkit.training.loop import train
 from adapterkit.training.optimisers import Muon, optimisers_of
 from conftest import killed_at
-from lightning_fabric import Fabric
 from msdm import MSDMConfig, MSDMUNet
 from msg_ld import MSGLDConfig, MSGLDUNet
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
-from torch import nn
 
 
 def config(tmp_path, **changes) -> TrainConfig:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from adapterkit.randomness import noise_per_sample
 from musicldm import (
     VAE,

@@ -5,15 +5,15 @@ import sys
 
 import pytest
 import torch
+
 from adapterkit.weights import load
 from msg_ld.generator import _lightning
+from mtbench.errors import UsageError
 from musicldm import VAE, HiFiGAN, published
 from musicldm.first_stage import load_vae, load_vocoder
 from parity import assert_golden, fill, golden, manifest, relative_l2, seeded
 from published_files import SCALE_FACTOR, TINY_VAE, TINY_VOCODER, lightning_state, tiny, write_lightning
 from synctrack import SyncTrackConfig, SyncTrackUNet
-
-from mtbench.errors import UsageError
 
 
 @pytest.fixture(autouse=True)

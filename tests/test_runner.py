@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import STEMS, clicks, write_clips
-from goldens import GOLDENS, METRICS_DATA
 
 import mtbench
+from conftest import STEMS, clicks, write_clips
+from goldens import GOLDENS, METRICS_DATA
 from mtbench import audio, config, execute, registry, runner
 from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.results.store import RunFolder

@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
-from site_runs import STEMS, make_full_run, make_run
 
 from mtbench import beats
 from mtbench.errors import UsageError
 from mtbench.report import site
 from mtbench.report.selection import standard_setting
-from mtbench.report.site import board, figures, folder, lengths, listening, models, sensitivity, sources
+from mtbench.report.site import board, figures, lengths, listening, sensitivity, sources
 from mtbench.report.tables import paper_tables
+from site_runs import STEMS, make_full_run, make_run
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 

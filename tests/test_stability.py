@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from goldens import GOLDENS, SETTINGS, seconds
 
+from goldens import GOLDENS, SETTINGS, seconds
 from mtbench.metrics import cbd, cbs, folder_irs, irs, mean_of_defined
 
 

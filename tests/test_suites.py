@@ -4,14 +4,14 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from conftest import STEMS, write_clips
-from parity import golden, seeded
 
+from conftest import STEMS, write_clips
 from mtbench import registry
 from mtbench.controls import Heldout
 from mtbench.errors import UsageError
 from mtbench.suites.folder import Folder, stem_folder
 from mtbench.suites.slakh2100 import Slakh2100, windows
+from parity import golden, seeded
 
 
 def slakh_track(folder, name, seconds=25.0, rate=22050, leave_out=(), lengths=None):

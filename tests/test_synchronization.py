@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from goldens import GOLDENS, SETTINGS, seconds
 
+from goldens import GOLDENS, SETTINGS, seconds
 from mtbench.metrics import cbs, mean_of_defined
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
+
 from musicldm import ddim, ddim_schedule
 from musicldm.unet import ResBlock
 from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.network import ABLATIONS, SpatialTransformer
-from torch import nn
 
 SMALL = {
     "model_channels": 32,

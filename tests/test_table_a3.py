@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from rich.console import Console
+
 from synctrack import SyncTrackConfig, table_a3
 from synctrack.table_a3 import PAPER, closing, differences, measure, table, unexplained
 

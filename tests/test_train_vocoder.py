@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
+
 from adapterkit.training.config import VocoderTraining
 from adapterkit.training.songs import Shards
 from adapterkit.weights import sha256
-from lightning_fabric import Fabric
+from mtbench.errors import UsageError
+from mtbench.suites import band
 from musicldm.discriminators import (
     PERIODS,
     Discriminators,
@@ -25,9 +28,6 @@ from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.mel import HOP, log_mel
 from musicldm.train_vocoder import Adversary, crops, mel_loss, stft_loss, synthesised, train_vocoder
 from musicldm.vae import VAE, VAEConfig
-
-from mtbench.errors import UsageError
-from mtbench.suites import band
 
 SMALL = HiFiGANConfig(
     upsample_initial_channel=16,

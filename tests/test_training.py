@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import msg_ld.train
 import numpy as np
 import pytest
-import synctrack.train
 import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+import msg_ld.train
+import synctrack.train
 from adapterkit.randomness import generator_of
 from adapterkit.training import songs as training_data
 from adapterkit.training.checkpoints import export
@@ -30,9 +33,12 @@ from adapterkit.training.scoring import Scorer, rhythm
 from adapterkit.training.songs import training_songs
 from adapterkit.weights import sha256
 from conftest import killed_at
-from lightning_fabric import Fabric
 from msdm import MSDMConfig
 from msg_ld.network import MSGLDConfig
+from mtbench import registry
+from mtbench.errors import MtbenchError, UsageError
+from mtbench.registry import open_suite
+from mtbench.stems import StemSet
 from musicldm import caches, noise_schedule
 from musicldm.first_stage import load_vae
 from musicldm.hifigan import HiFiGANConfig
@@ -40,12 +46,6 @@ from musicldm.train_latents import diffusion_loss, start_from
 from musicldm.train_vae import train_vae
 from musicldm.vae import VAEConfig
 from synctrack.network import ABLATIONS, SyncTrackConfig, SyncTrackUNet
-from torch import nn
-
-from mtbench import registry
-from mtbench.errors import MtbenchError, UsageError
-from mtbench.registry import open_suite
-from mtbench.stems import StemSet
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from adapterkit.asked import MIXTURE, Abilities, task_of
 from adapterkit.precision import reduced_precision
 from adapterkit.randomness import noise_per_sample
@@ -23,8 +25,6 @@ from adapterkit.weights import (
     trained_network,
     without,
 )
-from torch import Tensor
-
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, euler, karras_schedule, separate
 from mtbench import audio

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from adapterkit.randomness import evenly_spread
 from adapterkit.sampling import SamplingOptions
 from adapterkit.training import loop
@@ -22,8 +24,6 @@ from adapterkit.training.config import WaveTraining
 from adapterkit.training.loop import Loss
 from adapterkit.training.scoring import scoring_of
 from adapterkit.training.songs import Shards, training_waves
-from torch import Tensor, nn
-
 from msdm.generator import MSDM, SAMPLE_RATE, STEMS
 from msdm.network import MSDMConfig, MSDMUNet
 from msdm.sampling import denoised, scalings

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from adapterkit.weights import below, checked_sha256, load, weights_folder
-from musicldm.published import CONDITIONER
 from torch import Tensor
 
+from adapterkit.weights import below, checked_sha256, load, weights_folder
 from mtbench import audio
 from mtbench.errors import UsageError
+from musicldm.published import CONDITIONER
 
 CARRIED = CONDITIONER + "model."  # what a Lightning file lists CLAP's tensors below
 FILE = "clap-ckpt.pt"

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapterkit.weights import sha256
-from musicldm import published
-from musicldm.family import Condition, Family
-from musicldm.fetch import trained_model
-from musicldm.generator import LatentDiffusion
 from torch import Tensor
 
+from adapterkit.weights import sha256
 from msg_ld import clap
 from msg_ld.network import MSGLDConfig, MSGLDUNet
 from mtbench.audio import read
 from mtbench.errors import UsageError
 from mtbench.stems import Suite
+from musicldm import published
+from musicldm.family import Condition, Family
+from musicldm.fetch import trained_model
+from musicldm.generator import LatentDiffusion
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 EMBEDDED, EMBEDDED_MT = CHECKPOINTS / "band.pt", CHECKPOINTS / "mt-musicldm-band.pt"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from musicldm.diffusion import timestep_embedding
 from musicldm.unet import OUTER_LAYERS, Downsample, UNetConfig, blocks, zeroed
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

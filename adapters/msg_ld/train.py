@@ -8,9 +8,8 @@ The same command resumes a training that was stopped.
 
 from adapterkit.training.command import command
 from adapterkit.training.config import LatentTraining
-from musicldm.train_latents import train_diffusion
-
 from msg_ld.network import MSGLDConfig, MSGLDUNet
+from musicldm.train_latents import train_diffusion
 
 
 def train(config: LatentTraining) -> None:

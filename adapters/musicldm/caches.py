@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from adapterkit.precision import in_channels_last
 from adapterkit.training.config import LatentTraining, TrainConfig, VocoderTraining
 from adapterkit.training.songs import Shards, cache_of_waves, cached, data_key
 from adapterkit.weights import sha256
-
 from musicldm.generator import STEMS
 from musicldm.mel import log_mel
 from musicldm.vae import VAE

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from adapterkit.sampling import SamplingOptions
-from adapterkit.weights import checked_sha256, load, short_path, trained_network
 from torch import Tensor, nn
 
+from adapterkit.sampling import SamplingOptions
+from adapterkit.weights import checked_sha256, load, short_path, trained_network
 from mtbench.errors import UsageError
 from mtbench.stems import Suite
 from musicldm import published

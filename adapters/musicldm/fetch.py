@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from adapterkit.download import Advance, fetch, unpack
-from adapterkit.weights import weights_folder
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,6 +28,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from adapterkit.download import Advance, fetch, unpack
+from adapterkit.weights import weights_folder
 from mtbench.errors import MtbenchError, UsageError
 
 RECORDS = {  # weights: the record on Zenodo, and its files, the model first

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapterkit.weights import checked_sha256, filled, load, sha256, weights_folder
-
 from mtbench.errors import UsageError
 from musicldm.fetch import RECORDS
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig

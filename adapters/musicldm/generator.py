@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from adapterkit.asked import MIXTURE, Abilities, GivenTask, task_of
 from adapterkit.precision import in_channels_last, reduced_precision, threads_for
 from adapterkit.randomness import noise_per_sample
 from adapterkit.sampling import SamplingOptions
-from torch import Tensor, nn
-
 from mtbench.errors import UsageError
 from mtbench.stems import StemSet
 from musicldm.diffusion import Parameterization, ddim, ddim_schedule, guided, noise_schedule

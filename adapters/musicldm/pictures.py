@@ -6,8 +6,8 @@ songs score) and `samples.png` (log-mels of one sample before and after training
 
 import numpy as np
 import torch
-from adapterkit.training.pictures import main
 
+from adapterkit.training.pictures import main
 from musicldm.mel import log_mel
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapterkit.weights import below, check_shapes, checked_sha256, filled, has_names_below, load, without
 from torch import Tensor, nn
 
+from adapterkit.weights import below, check_shapes, checked_sha256, filled, has_names_below, load, without
 from mtbench.errors import UsageError
 from musicldm.diffusion import noise_schedule
 from musicldm.hifigan import HiFiGAN, HiFiGANConfig

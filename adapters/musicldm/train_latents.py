@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+
 from adapterkit.randomness import evenly_spread
 from adapterkit.sampling import SamplingOptions
 from adapterkit.training import checkpoints
@@ -15,8 +17,6 @@ from adapterkit.training.loop import Loss, train
 from adapterkit.training.scoring import scoring_of
 from adapterkit.training.songs import SHARD, Shards
 from adapterkit.weights import sha256
-from torch import Tensor, nn
-
 from mtbench.errors import UsageError
 from mtbench.stems import StemSet
 from musicldm.caches import training_latents, training_mixture_latents

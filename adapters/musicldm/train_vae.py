@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from adapterkit.training.checkpoints import export
 from adapterkit.training.command import command, launch
 from adapterkit.training.config import VAETraining
 from adapterkit.training.loop import Loss, train
 from adapterkit.training.songs import Shards
-from torch import Tensor, nn
-
 from mtbench.errors import UsageError
 from musicldm.caches import training_mels
 from musicldm.mel import FRAMES

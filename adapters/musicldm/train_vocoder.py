@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from adapterkit.training.checkpoints import export
 from adapterkit.training.command import command, launch
 from adapterkit.training.config import VocoderTraining
 from adapterkit.training.loop import train
 from adapterkit.training.songs import Shards, training_waves
 from adapterkit.weights import sha256
-from torch import Tensor, nn
-
 from mtbench.audio import to_float
 from mtbench.errors import UsageError
 from musicldm.caches import training_mels, training_reconstructions

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
+from mtbench.stems import Suite
 from musicldm.family import Family
 from musicldm.fetch import trained_model
 from musicldm.generator import LatentDiffusion
-
-from mtbench.stems import Suite
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 EMBEDDED = Path(__file__).parent / "checkpoints" / "band.pt"

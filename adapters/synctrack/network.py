@@ -23,9 +23,10 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from musicldm.diffusion import timestep_embedding
 from musicldm.unet import OUTER_LAYERS, UNetConfig, blocks, zeroed
-from torch import Tensor, nn
 
 CrossTrack = Literal["global", "time"]  # an attention across tracks
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from musicldm.hifigan import HiFiGAN
-from musicldm.vae import VAE
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +17,8 @@ from rich.table import Table
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from musicldm.hifigan import HiFiGAN
+from musicldm.vae import VAE
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 Shape = tuple[int, ...] | None

@@ -9,9 +9,8 @@ The same command resumes a training that was stopped.
 
 from adapterkit.training.command import command
 from adapterkit.training.config import LatentTraining
-from musicldm.train_latents import train_diffusion
-
 from mtbench.errors import UsageError
+from musicldm.train_latents import train_diffusion
 from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 
