@@ -54,8 +54,8 @@ class Analysis:
 
     cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {decode: {stem: float64
     [n, 2]}}, a beat's time in s and its position in the bar. embeddings: {embedding: {track: float32 [frames,
-    dimension]}}, the stems, ``mixture`` and the sums asked for. of_audio: {metric: {track: value}} of the metrics of the
-    audio itself. digest: SHA-256 of each stem.
+    dimension]}}, the stems, ``mixture`` and the sums asked for. of_audio: {metric: {track: value}} of the metrics of
+    the audio itself. digest: SHA-256 of each stem.
     """
 
     id: str

@@ -135,7 +135,7 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
 
     A subset is a list of names, a text of names joined by ``+``, or a text of their initials: ``BP`` is bass and piano.
     None at all stand for every subset there is, the smallest first; of four stems they are the 14 of MT-MusicLDM's
-    Table 3 and the total generation of SyncTrack's Table A5. Raises UsageError, naming it, for one that is not such a text.
+    Table 3 and the total generation of SyncTrack's Table A5. Raises UsageError, naming it, for any other.
     """
     if not subsets:
         return [subset for size in range(1, len(stems) + 1) for subset in combinations(stems, size)]
@@ -174,7 +174,7 @@ def load(path: str | Path, overrides: dict[str, Any]) -> RunConfig:
 
 
 def validate(values: dict[str, Any], where: str) -> RunConfig:
-    """What a run is asked to do, from plain values. `where` names their source in the UsageError that bad ones raise."""
+    """What a run is asked to do, from plain values. `where` names their source in the UsageError of bad ones."""
     return validated(RunConfig, values, where)
 
 

@@ -17,7 +17,7 @@ import inspect
 import pkgutil
 import reprlib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -107,7 +107,7 @@ def embeddings() -> list[str]:
     return [*EMBEDDING_NAMES, *_points("mtbench.embeddings")]
 
 
-@lru_cache(maxsize=None)
+@cache
 def open_embedding(name: str) -> Embedding:
     """The embedding of this name, ready to call; a process loads each network once.
 

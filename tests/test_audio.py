@@ -111,10 +111,9 @@ def test_bad_files_are_named(tmp_path):
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        with whole_file(tmp_path / "a") as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a") as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
     with whole_file(tmp_path / "a") as file:
         file.write(b"whole")
@@ -127,9 +126,8 @@ def test_an_interrupt_just_after_the_renaming_stays_one(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(audio.os, "replace", renamed_then_interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        with whole_file(tmp_path / "a") as file:
-            file.write(b"whole")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a") as file:
+        file.write(b"whole")
     assert (tmp_path / "a").read_bytes() == b"whole"
 
 

@@ -187,7 +187,7 @@ def test_filterbank(frame_size, bands_per_octave, bands):
     np.testing.assert_allclose(bank.sum(axis=0), 1, atol=1e-6)
     centres = np.argmax(bank, axis=0)
     assert (np.diff(centres) > 0).all()
-    assert 30 <= centres[0] * 44100 / frame_size and centres[-1] * 44100 / frame_size <= 17000
+    assert centres[0] * 44100 / frame_size >= 30 and centres[-1] * 44100 / frame_size <= 17000
 
 
 def test_features_of_an_impulse_by_hand():

@@ -43,7 +43,7 @@ class Fake:
                 raise KeyboardInterrupt
             self.made.append(i)
             wave = np.resize(clicks(100 + 10 * i, 10.24), self.length)
-            yield StemSet(str(i), self.change({stem: wave for stem in stems}), self.sample_rate)
+            yield StemSet(str(i), self.change(dict.fromkeys(stems, wave)), self.sample_rate)
 
 
 def run(fake, suite_folder, out, monkeypatch, n=4, **more):

@@ -79,10 +79,7 @@ def test_columns_are_the_published_contract():
     samples = tables.sample_table([analysis("a", STEADY, STEADY)], [0.5], ORIGIN)
     assert (
         list(tables.score_table(samples, 1).columns)
-        == (
-            "task given model suite reference metric version track fps transition_lambda window timebase embedding "
-            "value se ci_low ci_high n n_scored"
-        ).split()
+        == ["task", "given", "model", "suite", "reference", "metric", "version", "track", "fps", "transition_lambda", "window", "timebase", "embedding", "value", "se", "ci_low", "ci_high", "n", "n_scored"]
     )
 
 

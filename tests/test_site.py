@@ -210,7 +210,7 @@ def test_timebases_share_no_column(built):
         for part in re.findall(r"<table.*?</table>", path.read_text(), re.S):
             heads = re.findall(r"<thead>.*?</thead>", part, re.S)[0]
             if "0.0133" in part and "0.0200" in part:  # alpha's IRS in both
-                assert ">published</th>" in heads and ">true</th>" in heads or ">timebase</th>" in heads
+                assert (">published</th>" in heads and ">true</th>" in heads) or ">timebase</th>" in heads
 
 
 def rhythm(*rows: tuple) -> pd.DataFrame:

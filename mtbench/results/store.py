@@ -12,8 +12,8 @@ Every file appears whole or not at all. A run folder holds::
     audio/songs/<stem>/<number>.wav   in arrangement, the held-out songs whose stems are given
     beats/<task>[-<given>]/<model>.csv
 
-<given> names the given stems as in ``drums+guitar``. Their files are those of the songs under a second name, if the disk
-can do that.
+<given> names the given stems as in ``drums+guitar``. Their files are those of the songs under a second name, if the
+disk can do that.
 """
 
 import json
