@@ -214,6 +214,10 @@ def test_a_standard_error_that_is_not_defined_is_the_others():
     # Where neither is: the tolerance alone.
     blind = compared([row("irs", 0.5, se=np.nan)], [row("irs", 0.511, se=np.nan)])
     assert np.isnan(blind["p"].item()) and blind["verdict"].item() == "worse"
+    # So too for a metric without a better side.
+    for now, verdict in ((0.99, "ok"), (0.5, "moved")):
+        blind = compared([row("live", 1.0, se=np.nan)], [row("live", now, se=np.nan)])
+        assert np.isnan(blind["p"].item()) and blind["verdict"].item() == verdict
 
 
 def test_one_without_spread_is_compared_with_the_others():

@@ -218,7 +218,7 @@ def _p_values(was: Row, change: Change) -> tuple[float, float]:
     fall, rise = _tails(change.difference * (direction or 1), change.se, change.freedom)
     if direction:
         return fall, rise
-    either = min(1.0, 2 * min(fall, rise))
+    either = min(1.0, 2 * min(fall, rise)) if defined(fall) else NAN  # min() takes the 1 beside a NaN
     return either, either
 
 
