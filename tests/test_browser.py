@@ -111,8 +111,8 @@ def test_no_page_has_an_accessibility_violation_or_an_error(built, visit, scheme
     for path in one_of_each(built):
         page = visit(path, color_scheme=scheme)
         # Its preload would fetch the style sheet, which a page from disk may not.
-        found = axe.Axe().run(page, options={"preload": False, **rules})
-        assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
+        report = axe.Axe().run(page, options={"preload": False, **rules})
+        assert report.violations_count == 0, f"{path}\n{report.generate_report()}"
 
 
 def test_no_page_is_wider_than_a_phone(built, visit):
@@ -142,23 +142,43 @@ def test_ties_share_a_rank_and_controls_have_none(visit):
     assert page.locator("tr.control td.best").count() == 0
 
 
-def test_the_page_is_the_same_before_and_after_its_script(built, visit, browser):
+def test_the_first_view_shows_values_intervals_and_their_axis(visit):
+    page = visit("index.html")
+    words = page.locator(".setting:visible").inner_text()
+    assert words == "real seconds, 100 fps, lambda 100, window 0.15 s · FAD on log-mel-stats@1, reference:64:abcdef01"
+    row = page.locator(".board:visible tr[data-model=alpha]")
+    # FAD 2 with 10%, IRS 2/100 s, CBS 1/3 + 0.15.
+    assert row.locator(".value").all_inner_texts() == ["2.000", "0.0200", "0.483", "0.020", "1.00"]
+    fad = row.locator("td").nth(1)
+    assert fad.locator("small").inner_text() == "1.800 to 2.200" and fad.get_attribute("class") == "best"
+    assert row.locator(".coverage").inner_text() == "4/4"  # of the FAD that rows are in order of; CBS has 3
+    # The axis is the competitors': from alpha's 1.8 to gamma's 5.5 and 6% more on each side; noise stands at its edge.
+    low, high = 1.8 - 0.06 * 3.7, 5.5 + 0.06 * 3.7
+    dots = page.locator(".board:visible tbody.measured tr td:nth-child(3) .whisker b")
+    places = dots.evaluate_all("dots => dots.map(dot => parseFloat(dot.style.left))")
+    assert places[1] == pytest.approx(100 * (2 - low) / (high - low), abs=0.05) and places[-1] == 100
+
+
+def test_without_a_script_there_are_plain_tables(built, browser):
     plain = browser.new_context(java_script_enabled=False).new_page()
     plain.goto(f"{built.as_uri()}/index.html")
-    rows = plain.locator("#total-band tbody tr").all_inner_texts()
-    assert len(rows) == 5 and plain.locator("#total-slakh2100-test").is_visible()
-    page = visit("index.html")
-    # Tie marks come with sorting; all else is there without a script.
-    assert [row.split() for row in rows] == [
-        row.replace("=2", "2").split() for row in page.locator("#total-band tbody tr").all_inner_texts()
-    ]
+    table = plain.locator("#total-band table:visible").first
+    assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["model", "mixture ↓"]
+    assert table.locator("tbody tr").first.locator("td").first.inner_text() == "2.00 [1.80, 2.20] #1"
+    assert plain.locator(".view:visible").count() == 0 and plain.locator("#total-slakh2100-test").is_visible()
+    assert plain.get_by_text("Reported in papers, not ranked").first.is_visible()
+    plain.get_by_role("link", name="alpha", exact=True).first.click()
+    assert plain.locator("h1").inner_text().startswith("alpha")
+    plain.set_viewport_size(PHONE)
+    plain.goto(f"{built.as_uri()}/index.html")
+    assert plain.locator("#total-band").bounding_box()["width"] < PHONE["width"]
     plain.context.close()
 
 
 def test_settings_switch_in_place_and_stand_in_the_address(visit):
     page = visit("index.html")
     assert column(page, "IRS")[1] == "0.0200"  # of alpha: FAD 2, IRS 2/100 s
-    page.get_by_role("button", name="published").click()
+    page.get_by_role("button", name="published timebase").click()
     assert "no rhythm scores" in page.locator(".setting:visible").inner_text()  # 100 fps is not in this run's grid
     page.get_by_label("Frames/s").select_option("150")
     assert column(page, "IRS")[1] == "0.0133"  # 2/3 of it
@@ -212,11 +232,11 @@ def test_scores_that_cannot_be_loaded_are_said(browser, built, tmp_path):
     page.locator(".setting:visible", has_text="given drums ").wait_for()
     rows = models(page, "reported")
     page.get_by_label("Given stems").select_option("guitar")
-    said = page.locator(".setting:visible", has_text="cannot be loaded")
-    said.wait_for()
-    assert "data/board-arrangement-slakh2100-test/2.js" in said.inner_text() and "as it was" in said.inner_text()
+    message = page.locator(".setting:visible", has_text="cannot be loaded")
+    message.wait_for()
+    assert "data/board-arrangement-slakh2100-test/2.js" in message.inner_text() and "as it was" in message.inner_text()
     page.get_by_label("Find a model").fill("sync")  # filters what stands there, and does not call it what it is not
-    assert said.count() == 1 and models(page, "reported") == [row for row in rows if "sync" in row] != []
+    assert message.count() == 1 and models(page, "reported") == [row for row in rows if "sync" in row] != []
     page.get_by_label("Given stems").select_option("drums")
     page.locator(".setting:visible", has_text="given drums ").wait_for()
     page.get_by_role("tab", name="Total generation · band", exact=True).click()
@@ -251,7 +271,7 @@ def test_fads_of_other_numbers_of_clips_say_them(browser, tmp_path):
 
 def test_clip_lengths_are_read_with_their_headers(visit):
     page = visit("lengths/sensitivity.html#by-length")
-    table = page.get_by_role("region", name="By clip length, band, true timebase").get_by_role("table")
+    table = page.get_by_role("region", name="By clip length, band, real seconds").get_by_role("table")
     assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["Clip", "CBS\nhigher better"]
     assert [text.split("\n")[0] for text in table.locator("th[scope=row]").all_inner_texts()] == [
         "10.24 s",
@@ -287,9 +307,9 @@ def test_reported_numbers_stand_below_and_are_hidden_as_a_kind(visit):
     assert reported.count() > 3 and set(page.locator("tbody.reported td.rank:visible").all_inner_texts()) == {"–"}
     page.get_by_role("button", name="reported", exact=True).click()
     assert reported.count() == 0 and page.locator(".divider:visible").count() == 0
-    page.goto(page.url.replace("published", "true").replace("hide=reported", ""))
+    page.goto(page.url.replace("published", "real").replace("hide=reported", ""))
     page.reload()
-    # Against the run's own embedding, in true seconds, a paper has nothing to say.
+    # Against the run's own embedding, in real seconds, a paper has nothing to say.
     assert page.locator("tbody.reported tr[data-model]").count() == 0
 
 
@@ -314,10 +334,10 @@ def test_a_definition_is_one_click_away(visit):
 def test_a_thousand_rows(browser, tmp_path):
     # Reported ones: they need no run, and no page of their own.
     table = pd.read_csv(RESULTS / "published.csv", dtype=str, keep_default_na=False)
-    one = table[(table["table"] == "1") & (table["model"] == "synctrack") & (table["metric"] == "fad")]
-    assert len(one) == 1
+    score = table[(table["table"] == "1") & (table["model"] == "synctrack") & (table["metric"] == "fad")]
+    assert len(score) == 1
     make_run(tmp_path / "in" / "run", {"alpha": 2.0}, audio=False)
-    pd.concat([one.assign(model=f"m{i:03d}", value=str(1000 - i)) for i in range(1000)]).to_csv(
+    pd.concat([score.assign(model=f"m{i:03d}", value=str(1000 - i)) for i in range(1000)]).to_csv(
         tmp_path / "in" / "published.csv", index=False
     )
     site.write([tmp_path / "in"], tmp_path / "site")
@@ -338,7 +358,7 @@ window.starts = []; window.gains = [];
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (...args) { window.starts.push([...args, this.buffer.duration]); return start.apply(this, args); };
 const gain = AudioContext.prototype.createGain;
-AudioContext.prototype.createGain = function () { const made = gain.call(this); window.gains.push(made); return made; };
+AudioContext.prototype.createGain = function () { const node = gain.call(this); window.gains.push(node); return node; };
 """
 
 
@@ -410,7 +430,7 @@ def test_a_click_on_a_picture_goes_there(player):
     assert page.evaluate("starts[0][1]") == pytest.approx(60.0, abs=0.2)
 
 
-def test_beats_lie_where_they_were_found(player):
+def test_beats_lie_where_they_were_tracked(player):
     # Beats at 0.1 + k/2 s below 2 s; the first begins a bar.
     line = player.locator(".lane[data-stem=bass] .beat.down").get_attribute("d")
     assert (

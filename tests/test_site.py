@@ -19,10 +19,11 @@ from mtbench import beats
 from mtbench.errors import UsageError
 from mtbench.report import site
 from mtbench.report.selection import standard_setting
-from mtbench.report.site import board, figures, lengths, listening, sensitivity, sources
+from mtbench.report.site import board, figures, folder, lengths, listening, pages, sensitivity, sources
 from mtbench.report.tables import paper_tables
 from site_runs import STEMS, make_full_run, make_run
 
+SETTING = ("timebase", "fps", "transition_lambda", "window")
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
@@ -73,10 +74,10 @@ def test_every_link_leads_to_a_file_of_the_site(built):
         for target in page.targets:
             assert "//" not in target and ":" not in target, (path, target)
             file, _, anchor = target.partition("#")
-            found = (path.parent / unquote(file)).resolve() if file else path
-            assert found.is_file() and found.is_relative_to(built), (path, target)
+            linked = (path.parent / unquote(file)).resolve() if file else path
+            assert linked.is_file() and linked.is_relative_to(built), (path, target)
             if anchor:
-                assert anchor in Page(found.read_text()).ids
+                assert anchor in Page(linked.read_text()).ids
     for path in [*built.glob("*.css"), *built.glob("*.js")]:
         assert not re.search(
             r"https?:|@import|url\(|fetch\(|innerHTML|insertAdjacentHTML|document\.write|eval\(", path.read_text()
@@ -96,7 +97,7 @@ def test_texts_from_outside_stay_texts(tmp_path):
     text = (tmp_path / "site" / "data" / "board-total-band.js").read_text()
     assert text.isascii() and "<" not in text
     values = json.loads(text.removeprefix("mtbenchBoard(").removesuffix(")\n"))
-    assert [row[0] for row in values["rows"]] == [bad, "NA", "heldout"]
+    assert [row["model"] for row in values["rows"]] == [bad, "NA", "heldout"]
     pages = sorted(path.name for path in (tmp_path / "site" / "models").rglob("*.html"))
     assert all(re.fullmatch(r"[a-z0-9._-]+", name) for name in pages) and len(pages) == 3
 
@@ -117,27 +118,86 @@ def test_names_of_files():
 
 
 def table_of(built: Path, slug: str = "total-band") -> dict:
-    """What board.js knows of a board once it has loaded all of its files."""
+    """What board.js knows of a board once it has loaded all of its files; a score is a mapping."""
     text = (built / "data" / f"board-{slug}.js").read_text()
     table = json.loads(text.removeprefix("mtbenchBoard(").removesuffix(")\n"))
     for given in range(len(table["settings"]["given"])):
         if given != table["standard"]["given"]:
             text = (built / "data" / f"board-{slug}" / f"{given}.js").read_text()
             more = json.loads(text.removeprefix("mtbenchScores(").removesuffix(")\n"))
-            assert (more["slug"], more["given"]) == (slug, given) and {score[2] for score in more["scores"]} == {given}
+            place = table["fields"].index("given")
+            assert (more["slug"], more["given"]) == (slug, given) and {s[place] for s in more["scores"]} == {given}
             table["scores"] += more["scores"]
+    table["scores"] = [dict(zip(table["fields"], score, strict=True)) for score in table["scores"]]
+    table["titles"] = [column["title"] for column in table["columns"]]
     return table
+
+
+def of_column(table: dict, title: str) -> list[dict]:
+    """The scores of a column, each with the name of its model."""
+    column = table["titles"].index(title)
+    return [
+        {**score, "model": table["rows"][score["row"]]["model"]}
+        for score in table["scores"]
+        if score["column"] == column
+    ]
+
+
+def at_standard(table: dict, title: str) -> dict[str, dict]:
+    """{model: its score} of a column under the setting that is shown first."""
+    wanted = table["standard"]
+    return {
+        score["model"]: score
+        for score in of_column(table, title)
+        if all(score[name] in (-1, wanted[name]) for name in board.DIMENSIONS)
+    }
+
+
+class Plain(HTMLParser):
+    """The tables of a page that stand there without a script: (caption, {row: {column: text}}), in noscript alone."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tables: list[tuple[str, dict[str, dict[str, str]]]] = []
+        self._inside, self._cell, self._row = False, None, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self._inside |= tag == "noscript"
+        if self._inside and tag == "table":
+            self.tables.append(("", {}))
+        elif self._inside and tag == "tr":
+            self._row = []
+        elif self._inside and tag in ("th", "td", "caption"):
+            self._cell = ""
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if not self._inside:
+            return
+        self._inside = tag != "noscript"
+        if tag == "caption":
+            self.tables[-1] = (self._cell, {})
+        elif tag in ("th", "td"):
+            self._row.append(self._cell)
+        elif tag == "thead":
+            self._heads = self._row[1:]
+        elif tag == "tr" and self._row and self.tables and self._row[0] != "model":
+            self.tables[-1][1][self._row[0]] = dict(zip(self._heads, self._row[1:], strict=True))
+        if tag in ("th", "td", "caption"):
+            self._cell = None
 
 
 def test_ranks_are_those_of_the_comparisons(built):
     table = table_of(built)
-    column = [column["title"] for column in table["columns"]].index("FAD mixture")
-    ranks = {table["rows"][score[0]][0]: score[-1] for score in table["scores"] if score[1] == column}
+    ranks = {score["model"]: score["rank"] for score in of_column(table, "FAD mixture")}
     # alpha beats both, which are tied; the better controls take no rank and push nobody down.
     assert ranks == {"alpha": 1, "beta": 2, "gamma": 2, "heldout": None, "noise": None}
-    live = [column["title"] for column in table["columns"]].index("Live stems")
-    assert {score[-1] for score in table["scores"] if score[1] == live} == {None}  # neither side is better
-    kinds = {row[0]: row[2] for row in table["rows"]}
+    assert {score["rank"] for score in of_column(table, "Live stems")} == {None}  # neither side is better
+    kinds = {row["model"]: row["kind"] for row in table["rows"]}
     assert kinds == {
         "alpha": "measured",
         "beta": "embedded",
@@ -150,10 +210,11 @@ def test_ranks_are_those_of_the_comparisons(built):
 def test_without_comparisons_no_rank_is_claimed(tmp_path):
     run = make_run(tmp_path / "run", audio=False, compared=False)
     site.write([run], tmp_path / "site")
-    assert {score[-1] for score in table_of(tmp_path / "site")["scores"]} == {None}
+    assert {score["rank"] for score in table_of(tmp_path / "site")["scores"]} == {None}
     page = (tmp_path / "site" / "index.html").read_text()
-    assert "No ranks" in page and page.count('<td class="rank">–</td>') == 5
-    assert 'class="best"' not in page
+    assert "No ranks" in page
+    cells = [cell for _, rows in Plain(page).tables for row in rows.values() for cell in row.values()]
+    assert len(cells) > 50 and not any("#" in cell for cell in cells)
 
 
 def test_one_clip_a_model_takes_no_rank(run, tmp_path):
@@ -162,44 +223,65 @@ def test_one_clip_a_model_takes_no_rank(run, tmp_path):
     table = pd.read_csv(other / "comparisons.csv", dtype=str, keep_default_na=False)
     table.assign(p="", p_adjusted="").to_csv(other / "comparisons.csv", index=False)
     site.write([other], tmp_path / "site")
-    assert {score[-1] for score in table_of(tmp_path / "site")["scores"]} == {None}
+    assert {score["rank"] for score in table_of(tmp_path / "site")["scores"]} == {None}
     page = (tmp_path / "site" / "index.html").read_text()
-    assert "No ranks: no two models here were tested against each other" in page and 'class="best"' not in page
+    assert "No ranks: no two models here were tested against each other" in page
 
 
-def test_the_first_view_is_one_setting_of_the_true_timebase(run):
-    read = sources.gather([run])
-    (one,) = board.boards(read.runs, sources.reported(None))
-    lines = board.shown(one)
-    assert [line["row"].model for line in lines] == [
-        "heldout",
-        "alpha",
-        "beta",
-        "gamma",
-        "noise",
-    ]  # by FAD, lower first
-    titles = [column.title for column in one.columns if "summary" in column.views]
-    alpha = dict(zip(titles, lines[1]["cells"]))
-    # FAD 2: IRS 2/100 s, CBS 1/3 + 0.15 (the standard window), never the published 2/3 of it.
-    assert (
-        alpha["FAD mixture"]["text"] == "2.000" and alpha["IRS"]["text"] == "0.0200" and alpha["CBS"]["text"] == "0.483"
-    )
-    assert alpha["FAD mixture"]["ends"][:2] == ["1.800", "2.200"] and alpha["FAD mixture"]["best"]
-    assert lines[1]["coverage"] == "4/4"  # of the FAD that rows are in order of; CBS has 3
-    # The axis is the competitors': from alpha's 1.8 to gamma's 5.5 and 6% more on each side; noise stands at its edge.
-    low, high = 1.8 - 0.06 * 3.7, 5.5 + 0.06 * 3.7
-    assert alpha["FAD mixture"]["at"] == pytest.approx(100 * (2 - low) / (high - low), abs=0.05)
-    assert lines[-1]["cells"][0]["at"] == 100.0
+def test_the_first_view_is_one_setting_of_real_seconds(built):
+    table = table_of(built)
+    standard = {name: values[table["standard"][name]] for name, values in table["settings"].items()}
+    assert standard == {
+        "given": "",
+        "timebase": "real",
+        "fps": 100.0,
+        "transition_lambda": 100.0,
+        "window": 0.15,
+        "fad": "log-mel-stats@1, reference:64:abcdef01",
+    }
+    said = [values[table["standard"][name]] for name, values in table["words"].items()]
+    assert said == ["real seconds", "100 fps", "lambda 100", "window 0.15 s"]
+    summary = [column["title"] for column in table["columns"] if "summary" in column["views"]]
+    assert summary == ["FAD mixture", "IRS", "CBS", "CBD mean", "Live stems"]
+    # FAD 2: IRS 2/100 s, CBS 1/3 + 0.15 (the standard window), never the published 2/3 of it; intervals of 10%.
+    wanted = {"FAD mixture": 2.0, "IRS": 0.02, "CBS": 1 / 3 + 0.15, "CBD mean": 0.02, "Live stems": 1.0}
+    for title, value in wanted.items():
+        alpha = at_standard(table, title)["alpha"]
+        ends = [alpha["value"], alpha["low"], alpha["high"]]
+        assert ends == pytest.approx([value, 0.9 * value, 1.1 * value], rel=1e-5)
+        assert (alpha["n"], alpha["n_scored"]) == (4, 3 if title == "CBS" else 4)  # the last clip has no CBS
+    assert at_standard(table, "FAD mixture")["alpha"]["rank"] == 1
+
+
+def test_without_a_script_the_board_is_plain_tables(built):
+    tables = Plain((built / "index.html").read_text()).tables
+    setting, published = "real seconds, 100 fps, lambda 100", "published timebase, 150 fps, lambda 100"
+    assert [caption for caption, _ in tables] == [
+        "FAD embedding log-mel-stats@1, reference band reference:64:abcdef01",
+        f"IRS in s {setting}",
+        f"Across stems {setting}, window 0.15 s",
+        f"IRS in s {published}; its second is 1.5 s",
+        f"Across stems {published}, window 0.15 s; its second is 1.5 s",
+    ]
+    fad, irs, across, irs_published, _ = (rows for _, rows in tables)
+    assert list(fad) == ["alpha", "beta", "gamma", "heldout", "noise"]
+    assert fad["alpha"]["mixture ↓"] == "2.00 [1.80, 2.20] #1" and fad["gamma"]["mixture ↓"] == "5.00 [4.50, 5.50] #2"
+    assert fad["heldout"]["mixture ↓"] == "1.00 [0.90, 1.10]"  # controls take no rank
+    assert irs["alpha"]["all ↓"] == "0.0200 [0.0180, 0.0220] #1" and irs["alpha"]["scored"] == "4/4"
+    assert irs_published["alpha"]["all ↓"] == "0.0133 [0.0120, 0.0147] #1"
+    assert across["alpha"]["CBS ↑"] == "0.483 [0.435, 0.532] #1" and across["alpha"]["scored"] == "3/4"
+    assert across["alpha"]["Live stems"] == "1.00"
+    page = (built / "index.html").read_text()
+    assert '<th scope="row"><a href="models/demo/alpha.html">alpha</a></th>' in page
 
 
 def test_timebases_share_no_column(built):
     table = table_of(built)
-    irs = [column["title"] for column in table["columns"]].index("IRS")
     bases = table["settings"]["timebase"]
     values = {
-        (bases[score[3]], table["settings"]["fps"][score[4]]): score[8]
-        for score in table["scores"]
-        if score[1] == irs and table["rows"][score[0]][0] == "alpha"
+        (bases[score["timebase"]], table["settings"]["fps"][score["fps"]]): score["value"]
+        for score in of_column(table, "IRS")
+        if score["model"] == "alpha"
     }
     assert values == {
         ("real", 100.0): 0.02,
@@ -207,10 +289,10 @@ def test_timebases_share_no_column(built):
         ("published", 150.0): pytest.approx(0.02 * 2 / 3, rel=1e-5),
     }
     for path in built.rglob("*.html"):
-        for part in re.findall(r"<table.*?</table>", path.read_text(), re.S):
-            heads = re.findall(r"<thead>.*?</thead>", part, re.S)[0]
-            if "0.0133" in part and "0.0200" in part:  # alpha's IRS in both
-                assert (">published</th>" in heads and ">true</th>" in heads) or ">timebase</th>" in heads
+        for html in re.findall(r"<table.*?</table>", path.read_text(), re.S):
+            if "0.0133" in html and "0.0200" in html:  # alpha's IRS in both
+                heads = re.findall(r"<thead>.*?</thead>", html, re.S)[0]
+                assert (">published</th>" in heads and ">real</th>" in heads) or ">timebase</th>" in heads
 
 
 def rhythm(*rows: tuple) -> pd.DataFrame:
@@ -237,7 +319,7 @@ ODD = {
         [("published", 100, 100, 0.15), ("published", 150, 100, 0.15)],
         ("published", 150, 100, 0.15),
     ),
-    "the true timebase, however odd": ([("published", 150, 100, 0.15), ("real", 400, 7, 0.3)], ("real", 400, 7, 0.3)),
+    "real seconds, however odd": ([("published", 150, 100, 0.15), ("real", 400, 7, 0.3)], ("real", 400, 7, 0.3)),
     "no lambda 100": (
         [("real", 100, 10, 0.15), ("real", 100, 120, 0.15), ("real", 100, 90, 0.15)],
         ("real", 100, 90, 0.15),
@@ -272,21 +354,16 @@ def test_every_page_shows_the_same_setting(run, tmp_path):
     table = table_of(tmp_path / "site")
     at = {name: values[table["standard"][name]] for name, values in table["settings"].items()}
     assert (at["timebase"], at["fps"], at["transition_lambda"], at["window"]) == ("real", 150, 100, 0.05)
-    assert "true seconds · 150 fps · lambda 100 · window 0.05 s" in (tmp_path / "site" / "index.html").read_text()
+    real, published = (f"{base}, 150 fps, lambda 100, window 0.05 s" for base in ("real seconds", "published timebase"))
     page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
-    assert page.count("<caption>150 fps, transition lambda 100, window 0.05 s,") == 2  # in each timebase
-    (held,) = sources.gather([other]).runs
-    assert {sample.setting for sample in listening.choose(held)} == {("real", 150, 100, 0.05)}
-    assert [table["title"] for table in sensitivity.of_run(held)["timebase"]] == [
-        "IRS",
-        "CBS, window 0.05 s",
-        "CBD mean",
-    ]
-    notes = {table.note for table in paper_tables(held.scores, held.comparisons) if table.title == "CBS and CBD"}
-    assert notes == {
-        "fps 150, transition lambda 100, real seconds, CBS window 0.05 s",
-        "fps 150, transition lambda 100, published timebase, whose second is 1.5 s, CBS window 0.05 s",
-    }
+    assert f"<h3>Total generation: {real}</h3>" in page and f"<h3>Total generation: {published}</h3>" in page
+    (read,) = sources.gather([other]).runs
+    assert {sample.setting for sample in listening.choose(read)} == {("real", 150, 100, 0.05)}
+    assert [title for title, _ in sensitivity.of_run(read).timebases] == ["IRS", "CBS, window 0.05 s", "CBD mean"]
+    notes = {table.note for table in paper_tables(read.scores, read.comparisons) if table.title == "Across stems"}
+    assert notes == {real, f"{published}; its second is 1.5 s"}
+    captions = [caption for caption, _ in Plain((tmp_path / "site" / "index.html").read_text()).tables]
+    assert f"Across stems {real}" in captions
 
 
 @pytest.fixture(scope="module")
@@ -304,34 +381,53 @@ def with_results(tmp_path_factory) -> Path:
 
 def test_reported_numbers_stand_apart(with_results):
     table = table_of(with_results, "total-slakh2100-test")
-    titles, bases = [column["title"] for column in table["columns"]], table["settings"]["timebase"]
-    reported = {i: row for i, row in enumerate(table["rows"]) if row[2] == "reported"}
-    held = [score for score in table["scores"] if score[0] in reported]
-    assert held and all(score[9:] == [None] * 5 for score in held)  # no interval, no counts, no rank
-    assert all(bases[score[3]] == "published" for score in held if score[3] >= 0)
-    mine = next(i for i, row in reported.items() if row[0] == "synctrack" and row[3].startswith("SyncTrack, ICLR 2026"))
-    values = {(titles[score[1]], tuple(score[4:7])): score[8] for score in held if score[0] == mine}
-    fps, window = table["settings"]["fps"].index(150.0), table["settings"]["window"].index(0.15)
-    assert values["CBS", (fps, table["settings"]["transition_lambda"].index(100.0), window)] == 0.5206  # Table 5
+    titles, settings = table["titles"], table["settings"]
+    reported = {i: row for i, row in enumerate(table["rows"]) if row["kind"] == "reported"}
+    scores = [score for score in table["scores"] if score["row"] in reported]
+    unknown = dict.fromkeys(("low", "high", "n", "n_scored", "rank"))  # no interval, no counts, no rank
+    assert scores and all(score | unknown == score for score in scores)
+    assert all(settings["timebase"][score["timebase"]] == "published" for score in scores if score["timebase"] >= 0)
+    mine = next(
+        i
+        for i, row in reported.items()
+        if row["model"] == "synctrack" and row["note"].startswith("SyncTrack, ICLR 2026")
+    )
+    values = {
+        (titles[score["column"]], score["fps"], score["transition_lambda"], score["window"]): score["value"]
+        for score in scores
+        if score["row"] == mine
+    }
+    fps, window = settings["fps"].index(150.0), settings["window"].index(0.15)
+    assert values["CBS", fps, settings["transition_lambda"].index(100.0), window] == 0.5206  # Table 5
     # Another embedding than the run's: the reported FAD does not stand under that one.
-    fads = table["settings"]["fad"]
+    fads = settings["fad"]
     assert fads == ["log-mel-stats@1, reference:64:abcdef01", "vggish-audioldm"]
-    assert {fads[score[7]] for score in held if score[7] >= 0} == {"vggish-audioldm"}
-    assert values["FAD mixture", (-1, -1, -1)] == 1.26
+    assert {fads[score["fad"]] for score in scores if score["fad"] >= 0} == {"vggish-audioldm"}
+    assert values["FAD mixture", -1, -1, -1] == 1.26
+
+
+def test_reported_numbers_have_plain_tables_of_their_own(with_results):
     page = (with_results / "index.html").read_text()
-    assert "reported" in page and "Reported in papers, not ranked" in page
+    section = re.search(r'<section class="board" id="total-slakh2100-test".*?</section>', page, re.S)[0]
+    measured, reported = section.split("<h3>Reported in papers, not ranked</h3>")
+    ours, theirs = Plain(measured).tables, Plain("<noscript>" + reported).tables
+    assert "1.26" not in measured and not any("SyncTrack, ICLR 2026" in caption for caption, _ in ours)
+    assert all("ICLR 2026" in caption or "MT-MusicLDM, 2024" in caption for caption, _ in theirs)
+    ((_, fad),) = [table for table in theirs if table[0].startswith("SyncTrack, ICLR 2026: FAD ")]
+    assert fad["synctrack"]["mixture ↓"] == "1.260" and "scored" not in fad["synctrack"]  # Table 1
+    # A run's numbers have an interval, a paper's have none.
+    assert "[" in ours[0][1]["synctrack"]["mixture ↓"]
+    assert not any("[" in text or "#" in text for _, rows in theirs for row in rows.values() for text in row.values())
 
 
 def test_the_sum_of_generated_stems_is_one_column(with_results):
     table = table_of(with_results, "arrangement-slakh2100-test")
-    titles, given = [column["title"] for column in table["columns"]], table["settings"]["given"]
-    assert [title for title in titles if title.startswith("FAD")] == ["FAD mixture", "FAD generated"]
-    held = {
-        (table["rows"][score[0]][0], given[score[2]]): score[8]
-        for score in table["scores"]
-        if titles[score[1]] == "CBS"
+    assert [title for title in table["titles"] if title.startswith("FAD")] == ["FAD mixture", "FAD generated"]
+    values = {
+        (score["model"], table["settings"]["given"][score["given"]]): score["value"]
+        for score in of_column(table, "CBS")
     }
-    assert held == {
+    assert values == {
         ("synctrack", "drums"): 0.5259,
         ("synctrack", "drums+guitar"): 0.5576,
         ("synctrack", "drums+guitar+piano"): 0.5620,
@@ -364,23 +460,23 @@ def test_damaged_results_are_named(name, text, said, tmp_path):
 
 
 def weights(built: Path) -> dict[str, int]:
-    """{page: bytes of all that it shows before a press of Play}; the first page with the heaviest of its tables: the file
-    of a table, and that of the heaviest other given stems."""
+    """{page: bytes of all that it shows before a press of Play}; the first page with the heaviest of its tables: the
+    file of a table, and that of the heaviest other given stems."""
     shared = sum((built / name).stat().st_size for name in ("site.css", "icon.svg"))
     most = max(
         file.stat().st_size + max((other.stat().st_size for other in file.with_suffix("").glob("*.js")), default=0)
         for file in built.glob("data/board-*.js")
     )
-    found = {}
+    sizes = {}
     for path in built.rglob("*.html"):
         linked = [path.parent / target for target in Page(path.read_text()).targets if target.endswith((".js", ".png"))]
-        found[str(path.relative_to(built))] = (
+        sizes[str(path.relative_to(built))] = (
             shared
             + path.stat().st_size
             + sum(file.stat().st_size for file in linked)
             + (most if path.name == "index.html" else 0)
         )
-    return found
+    return sizes
 
 
 def test_the_committed_results_make_light_pages(tmp_path):
@@ -389,7 +485,7 @@ def test_the_committed_results_make_light_pages(tmp_path):
 
 
 def test_the_fullest_runs_make_light_pages(tmp_path):
-    subsets = [made for count in (1, 2, 3, 4) for made in combinations(STEMS, count)]
+    subsets = [subset for count in (1, 2, 3, 4) for subset in combinations(STEMS, count)]
     assert len(subsets) == 15
     competing = ["synctrack", "msg-ld", "mt-musicldm", "msdm"]
     make_full_run(tmp_path / "in" / "arrangement", [*competing, "heldout", "shuffled", "noise"], subsets, 16)
@@ -399,10 +495,10 @@ def test_the_fullest_runs_make_light_pages(tmp_path):
     assert len(sizes) == 4 + 7 + 6 and {page: size for page, size in sizes.items() if size > 300_000} == {}
     # What a model's page leaves out is one click away.
     scores = pd.read_csv(tmp_path / "in" / "arrangement" / "scores.csv", dtype=str, keep_default_na=False)
-    held = pd.read_csv(tmp_path / "site" / "models" / "arrangement" / "msdm.csv", dtype=str, keep_default_na=False)
-    assert len(held) == (scores["model"] == "msdm").sum() > 4000 and set(held["model"]) == {"msdm"}
+    every = pd.read_csv(tmp_path / "site" / "models" / "arrangement" / "msdm.csv", dtype=str, keep_default_na=False)
+    assert len(every) == (scores["model"] == "msdm").sum() > 4000 and set(every["model"]) == {"msdm"}
     page = (tmp_path / "site" / "models" / "arrangement" / "msdm.html").read_text()
-    assert f"{len(held):,} under all settings" in page and 'href="../../models/arrangement/msdm.csv"' in page
+    assert f"{len(every):,} under all settings" in page and 'href="../../models/arrangement/msdm.csv"' in page
     # Every score of a board is in one of its files, each beside the stems that it is given with.
     table = table_of(tmp_path / "site", "arrangement-band")
     shown = scores[(scores["metric"] != "live") | (scores["track"] == "all")]
@@ -430,7 +526,7 @@ def test_a_models_page(built):
     assert "00009: no &lt;b&gt;memory&lt;/b&gt;" in page
     assert (
         "mtbench run --models beta --suite band -n 4 --seed 7 --fps 100,150 --transition-lambda 100 --window 0.05,0.15 "
-        "--timebase true,published --embedding log-mel-stats"
+        "--timebase real,published --embedding log-mel-stats"
     ) in page
     # FAD 4: the samples' CBD mean are 0.04, 0.044, 0.048, 0.052; their quartiles by linear interpolation.
     assert re.search(
@@ -472,7 +568,7 @@ def test_which_samples_there_are_to_hear(run):
     assert times == pytest.approx([0.1, 0.6, 1.1, 1.6]) and down.tolist() == [True, False, False, False]
 
 
-def test_published_beats_are_drawn_in_true_seconds(run, tmp_path):
+def test_published_beats_are_drawn_in_real_seconds(run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     for name in ("scores.csv", "samples.csv"):
         table = pd.read_csv(other / name, dtype=str, keep_default_na=False)
@@ -523,9 +619,9 @@ def test_flac_holds_the_very_samples(run):
     import io
 
     path = run / "audio" / "total" / "alpha" / "bass" / "00000.wav"
-    held, rate = soundfile.read(io.BytesIO(listening.flac(path)), dtype="int16")
+    samples, rate = soundfile.read(io.BytesIO(listening.flac(path)), dtype="int16")
     wanted, wanted_rate = soundfile.read(path, dtype="int16")
-    assert rate == wanted_rate and np.array_equal(held, wanted)
+    assert rate == wanted_rate and np.array_equal(samples, wanted)
 
 
 def test_the_picture_is_a_png_low_bands_below(tmp_path):
@@ -548,27 +644,24 @@ def test_the_click_track_shows_what_the_page_says(tmp_path):
 
 
 def test_sensitivity_holds_timebases_side_by_side(run):
-    made = sensitivity.of_run(sources.gather([run]).runs[0])
-    assert [panel["title"] for panel in made["irs"]] == ["True timebase", "Published timebase"]
-    assert made["irs"][0]["labels"] == ["100 / 100", "150 / 100"] and made["irs"][0]["lines"][0].y == pytest.approx(
-        [0.02, 0.02]
-    )
-    assert [panel["title"] for panel in made["cbs"]] == [
-        "True timebase, 100 fps, lambda 100",
-        "True timebase, 150 fps, lambda 100",
+    shown = sensitivity.of_run(sources.gather([run]).runs[0])
+    by_decode, by_window = shown.curves
+    assert (by_decode.title, by_window.title) == ("IRS by decoder setting", "CBS by window")
+    assert by_decode.note == "Figure A1 as ours. Lower is better; the panels share their axis."
+    assert [panel.title for panel in by_decode.panels] == ["Real seconds", "Published timebase"]
+    assert by_decode.panels[0].labels == ["100 / 100", "150 / 100"]
+    assert by_decode.panels[0].lines[0].y == pytest.approx([0.02, 0.02])
+    assert by_decode.panels[0].rows()[0][1][0] == ("0.0200", ("0.0180", "0.0220"))
+    assert [panel.title for panel in by_window.panels] == [
+        "Real seconds, 100 fps, lambda 100",
+        "Real seconds, 150 fps, lambda 100",
         "Published timebase, 150 fps, lambda 100",
     ]
-    irs = made["timebase"][0]
-    assert irs["rows"][0] == {
-        "setting": "150 / 100",
-        "model": "alpha",
-        "real": "0.0200",
-        "published": "0.0133",
-        "ratio": "0.667",
-        "scale": "0.667",
-    }
-    best = [(cell, mark) for cell, mark in made["cbd"][0]["rows"][0]["cells"]]
-    assert best == [
+    title, rows = shown.timebases[0]
+    assert title == "IRS"
+    assert rows[0] == sensitivity.TimebaseRow("150 / 100", "alpha", "0.0200", "0.0133", "0.667", "0.667")
+    assert shown.decoded == "CBD mean, CBD std and CBD median"
+    assert shown.decodes[0][1][0].cells == [
         ("0.020", True),
         ("0.040", False),
         ("0.050", False),
@@ -581,8 +674,8 @@ def test_sensitivity_holds_timebases_side_by_side(run):
 def test_one_setting_is_no_sensitivity(windows, section, run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     table = pd.read_csv(other / "scores.csv", keep_default_na=False, na_values={"window": [""], "fps": [""]})
-    one = (table["fps"] == 100) & (table["window"].isna() | table["window"].isin(windows))
-    table[one].to_csv(other / "scores.csv", index=False)
+    kept = (table["fps"] == 100) & (table["window"].isna() | table["window"].isin(windows))
+    table[kept].to_csv(other / "scores.csv", index=False)
     assert (sensitivity.of_run(sources.gather([other]).runs[0]) is not None) == section
 
 
@@ -606,14 +699,14 @@ def test_every_table_as_csv_and_json(built, run):
     # Samples may be millions of rows: they are each run's own file, and say nothing of a run.
     assert (built / "data" / "samples-demo.csv").read_bytes() == (run / "samples.csv").read_bytes()
     wanted = pd.read_csv(run / "samples.csv", keep_default_na=False)
-    held = json.loads((built / "data" / "samples-demo.json").read_text())
-    assert held["columns"] == list(wanted.columns) and len(held["rows"]) == len(wanted)
+    values = json.loads((built / "data" / "samples-demo.json").read_text())
+    assert values["columns"] == list(wanted.columns) and len(values["rows"]) == len(wanted)
     for name in ("scores", "comparisons", "failures"):
         wanted = pd.read_csv(run / f"{name}.csv", keep_default_na=False)
         csv = pd.read_csv(built / "data" / f"{name}.csv", keep_default_na=False)
-        held = json.loads((built / "data" / f"{name}.json").read_text())
-        assert list(csv["run"].unique()) == ["demo"] and len(csv) == len(wanted) == len(held["rows"])
-        assert held["columns"] == list(csv.columns)
+        values = json.loads((built / "data" / f"{name}.json").read_text())
+        assert list(csv["run"].unique()) == ["demo"] and len(csv) == len(wanted) == len(values["rows"])
+        assert values["columns"] == list(csv.columns)
         assert set(wanted.columns) <= set(csv.columns)
     values = pd.to_numeric(pd.read_csv(built / "data" / "scores.csv")["value"])
     rows = json.loads((built / "data" / "scores.json").read_text())
@@ -623,7 +716,8 @@ def test_every_table_as_csv_and_json(built, run):
 
 
 def test_a_big_table_is_csv_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(site, "JSON_ROWS", 300)  # the run has 190 scores, 600 of samples
+    monkeypatch.setattr(folder, "JSON_ROWS", 300)
+    monkeypatch.setattr(pages, "JSON_ROWS", 300)  # the run has 190 scores, 600 of samples
     site.write([make_run(tmp_path / "run", audio=False)], tmp_path / "site")
     assert {path.name for path in (tmp_path / "site" / "data").glob("s*.*")} == {
         "scores.csv",
@@ -650,10 +744,12 @@ def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
     record = (folder / "run.yaml").read_text()
     (folder / "run.yaml").write_text(record.replace("engine: '3'", "engine: .inf"))
     site.write([folder], tmp_path / "site")
-    board = table_of(tmp_path / "site")
-    (column,) = [i for i, column in enumerate(board["columns"]) if "tuning" in column["views"]]
-    assert board["columns"][column]["title"] == "Tuning bass"
-    assert [score[3:11] for score in board["scores"] if score[1] == column] == [[-1, -1, -1, -1, -1, 7.25, 6.0, None]]
+    table = table_of(tmp_path / "site")
+    assert [column["title"] for column in table["columns"] if "tuning" in column["views"]] == ["Tuning bass"]
+    assert ["tuning", "Tuning by stem"] in table["views"]
+    (score,) = of_column(table, "Tuning bass")
+    assert [score[name] for name in (*SETTING, "fad")] == [-1] * 5
+    assert (score["value"], score["low"], score["high"]) == (7.25, 6.0, None)
     page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
     assert page.count('<span class="head">Tuning</span>') == 1  # in the first of two timebases
     text = (tmp_path / "site" / "data" / "runs.json").read_text()
@@ -662,7 +758,7 @@ def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
 
 
 def test_two_runs_of_one_name_stay_two(tmp_path):
-    paths = [make_run(tmp_path / part / "demo", {"alpha": 2.0, "beta": 4.0}, audio=False) for part in "xy"]
+    paths = [make_run(tmp_path / folder / "demo", {"alpha": 2.0, "beta": 4.0}, audio=False) for folder in "xy"]
     site.write(paths, tmp_path / "site")
     assert table_of(tmp_path / "site")["runs"] == ["demo", "demo (2)"]
     assert set(json.loads((tmp_path / "site" / "data" / "runs.json").read_text())) == {"demo", "demo (2)"}
@@ -676,13 +772,15 @@ def test_two_runs_with_one_suite_are_one_table_of_two_runs(tmp_path):
     site.write([tmp_path / "in"], tmp_path / "site")
     table = table_of(tmp_path / "site")
     assert table["runs"] == ["a", "b"] and table["standard"]["run"] == 0  # the one with more scores first
-    page = (tmp_path / "site" / "index.html").read_text()
-    assert page.count('href="models/a/') == 5 and 'href="models/b/' not in page
+    page = (tmp_path / "site" / "index.html").read_text()  # without a script it shows the first run
+    assert 'href="models/a/' in page and 'href="models/b/' not in page
+    pages = [row["page"] for row in table["rows"]]
+    assert sum(page.startswith("models/a/") for page in pages) == 5 and "models/b/alpha.html" in pages
 
 
 @pytest.fixture
 def three_lengths(tmp_path) -> Path:
-    """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and at one of another suite."""
+    """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and one of another suite."""
     for name, suite, models, weights in (
         ("short", "band", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0}, "ab"),
         ("half", "band/30s", {"alpha": 3.0, "heldout": 1.5}, "ab"),
@@ -694,60 +792,67 @@ def three_lengths(tmp_path) -> Path:
 
 
 def test_one_model_by_clip_length(three_lengths):
-    found = lengths.find(sources.gather([three_lengths]).runs)
-    assert {(one.suite, one.model): {seconds: run.name for seconds, (run, _) in one.runs.items()} for one in found} == {
+    each_length = lengths.find(sources.gather([three_lengths]).runs)
+    runs = {
+        (each.suite, each.model): {seconds: run.name for seconds, (run, _) in each.runs.items()} for each in each_length
+    }
+    assert runs == {
         ("band", "alpha"): {10.24: "short", 30.72: "half"},
         ("band", "heldout"): {10.24: "short", 30.72: "half", 61.44: "whole"},
     }
-    (made,) = lengths.by_suite(found)
-    true, published = made["tables"]
-    assert true["setting"] == "true seconds · 100 fps · lambda 100 · window 0.15 s"
-    assert published["setting"] == "published timebase · 150 fps · lambda 100 · window 0.15 s"
-    assert [metric.title + stem for metric, stem in true["columns"]] == [
-        "CBS",
-        "CBD mean",
-        "CBD std",
-        "CBD median",
-        "IRSbass",
-        "IRSdrums",
-        "IRSguitar",
-        "IRSpiano",
+    (shown,) = lengths.by_suite(each_length)
+    real, published = shown.tables
+    assert real.setting == shown.setting == "real seconds, 100 fps, lambda 100, window 0.15 s"
+    assert published.setting == "published timebase, 150 fps, lambda 100, window 0.15 s"
+    assert [(metric.title, track) for metric, track in real.columns] == [
+        ("CBS", "all"),
+        ("CBD mean", "all"),
+        ("CBD std", "all"),
+        ("CBD median", "all"),
+        ("IRS", "bass"),
+        ("IRS", "drums"),
+        ("IRS", "guitar"),
+        ("IRS", "piano"),
     ]
-    heldout = dict(true["groups"])["heldout"]
+    heldout = dict(real.groups)["heldout"]
     # FAD 1, 1.5 and 4: CBS 1/(1 + FAD) + 0.15, CBD FAD/100, IRS FAD/100 s, intervals 0.9 and 1.1 times that.
-    assert [(seconds, cells[0]["text"], cells[1]["text"], cells[4]["text"]) for seconds, _, cells, _ in heldout] == [
+    assert [(row.seconds, *(row.cells[i].value for i in (0, 1, 4))) for row in heldout] == [
         ("10.24 s", "0.650", "0.010", "0.0100"),
         ("30.72 s", "0.550", "0.015", "0.0150"),
         ("61.44 s", "0.350", "0.040", "0.0400"),
     ]
-    assert heldout[2][2][1]["ends"] == ["0.036", "0.044"] and {scored for *_, scored in heldout} == {
-        "3/4"
-    }  # the last has no CBS
-    assert dict(published["groups"])["heldout"][2][2][4]["text"] == "0.0267"  # 2/3 of 0.04
-    assert [panel["title"] for panel in made["panels"]] == [
+    assert heldout[2].cells[1].ends == ("0.036", "0.044")
+    assert {row.scored for row in heldout} == {"3/4"}  # the last has no CBS
+    assert dict(published.groups)["heldout"][2].cells[4].value == "0.0267"  # 2/3 of 0.04
+    assert [panel.title for panel in shown.panels] == [
         f"{model}, {title}" for model in ("alpha", "heldout") for title in ("CBS", "CBD mean", "IRS of all stems")
     ]
     # Sample i has the score times 1 + i/10, and the last no CBS: 0.35, 0.385, 0.42 at FAD 4.
-    name, count, ends = made["panels"][3]["rows"][2]
+    name, count, ends = shown.panels[3].rows[2]
     assert (name, count) == ("61.44 s", "3/4")
     assert [float(end) for end in ends] == pytest.approx([0.35, 0.3675, 0.385, 0.4025, 0.42], abs=0.00051)
 
 
 def test_lengths_compare_at_one_setting(three_lengths):
+    def settings(model: str = "") -> list[list[str]]:
+        each = lengths.find(sources.gather([three_lengths]).runs)
+        shown = lengths.by_suite([of_model for of_model in each if model in ("", of_model.model)])
+        return [[table.setting for table in of_suite.tables] for of_suite in shown]
+
     path = three_lengths / "half" / "scores.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table[(table["fps"] != "100.0") & (table["timebase"] != "published")].to_csv(path, index=False)
-    found = lengths.find(sources.gather([three_lengths]).runs)
-    (made,) = lengths.by_suite([one for one in found if one.model == "alpha"])
-    assert [table["setting"] for table in made["tables"]] == ["true seconds · 150 fps · lambda 100 · window 0.15 s"]
-    (made,) = lengths.by_suite(found)  # heldout has the standard setting at two lengths
-    assert [table["setting"][:21] for table in made["tables"]] == ["true seconds · 100 fp", "published timebase · "]
-    assert [(model, len(rows)) for model, rows in made["tables"][0]["groups"]] == [("heldout", 2)]
+    assert settings("alpha") == [["real seconds, 150 fps, lambda 100, window 0.15 s"]]
+    assert settings() == [  # heldout has the standard setting at two lengths
+        [
+            "real seconds, 100 fps, lambda 100, window 0.15 s",
+            "published timebase, 150 fps, lambda 100, window 0.15 s",
+        ]
+    ]
+    (shown,) = lengths.by_suite(lengths.find(sources.gather([three_lengths]).runs))
+    assert [(model, len(rows)) for model, rows in shown.tables[0].groups] == [("heldout", 2)]
     table[table["metric"] == "fad"].to_csv(path, index=False)
-    assert (
-        lengths.by_suite([one for one in lengths.find(sources.gather([three_lengths]).runs) if one.model == "alpha"])
-        == []
-    )
+    assert settings("alpha") == []
 
 
 def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
@@ -786,7 +891,8 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
 
 def joined(path: Path) -> dict[str, set[str]]:
     """{model: its runs by clip length}."""
-    return {one.model: {run.name for run, _ in one.runs.values()} for one in lengths.find(sources.gather([path]).runs)}
+    each = lengths.find(sources.gather([path]).runs)
+    return {of_model.model: {run.name for run, _ in of_model.runs.values()} for of_model in each}
 
 
 def test_a_folder_of_audio_is_no_model_of_two_lengths(tmp_path):
@@ -823,7 +929,7 @@ def test_other_beats_or_metrics_are_never_joined(three_lengths):
 
 
 @pytest.mark.parametrize(
-    "short, half, whole, found",
+    "short, half, whole, wanted",
     [
         ("", "", "", {"short", "half", "whole"}),
         ("2", "2", "2", {"short", "half", "whole"}),
@@ -832,11 +938,11 @@ def test_other_beats_or_metrics_are_never_joined(three_lengths):
         ("2", "", "3", {"short", "half"}),  # one that is not known: as the first that is
     ],
 )
-def test_songs_of_another_version_are_never_joined(short, half, whole, found, three_lengths):
+def test_songs_of_another_version_are_never_joined(short, half, whole, wanted, three_lengths):
     for name, version in (("short", short), ("half", half), ("whole", whole)):
         with (three_lengths / name / "run.yaml").open("a") as record:
             record.write(f"suite_version: '{version}'\n" if version else "")
-    assert joined(three_lengths)["heldout"] == found
+    assert joined(three_lengths)["heldout"] == wanted
 
 
 def test_tables_by_length_are_of_one_engine(three_lengths):
@@ -844,16 +950,17 @@ def test_tables_by_length_are_of_one_engine(three_lengths):
     for name in ("short", "half"):
         other = shutil.copytree(three_lengths / name, three_lengths / f"{name}-4")
         (other / "run.yaml").write_text((other / "run.yaml").read_text().replace("engine: '3'", "engine: '4'"))
-    made = lengths.by_suite(lengths.find(sources.gather([three_lengths]).runs))
-    assert [one["suite"] for one in made] == ["band, runs short, half, whole", "band, runs short-4, half-4"]
-    assert [[model for model, _ in one["tables"][0]["groups"]] for one in made] == [["alpha", "heldout"]] * 2
+    shown = lengths.by_suite(lengths.find(sources.gather([three_lengths]).runs))
+    assert [of_suite.suite for of_suite in shown] == ["band, runs short, half, whole", "band, runs short-4, half-4"]
+    groups = [of_suite.tables[0].groups for of_suite in shown]
+    assert [[model for model, _ in group] for group in groups] == [["alpha", "heldout"]] * 2
 
 
 @pytest.mark.parametrize("change", [("weights_sha256", "other_hash"), ("options: {}", "options: {steps: 9}")])
 def test_another_model_of_the_same_name(change, three_lengths):
     record = three_lengths / "half" / "run.yaml"
     record.write_text(record.read_text().replace(*change))
-    assert {one.model for one in lengths.find(sources.gather([three_lengths]).runs)} == {"heldout"}
+    assert set(joined(three_lengths)) == {"heldout"}
 
 
 def test_a_folder_has_no_length():

@@ -171,10 +171,10 @@ def _board(task: str, suite: str, name: str, runs: Sequence[SiteRun], reported: 
     scores: list[Score] = []
     for number, (run, table) in enumerate(measured):
         ranks = rank(table[~table["model"].isin(list(CONTROLS))], run.comparisons).dropna()
-        for name, of_model in table.assign(rank=ranks).groupby("model", sort=False):
-            for score in of_model.itertuples():
+        table = table.assign(rank=ranks)
+        for model in table["model"].unique().tolist():
+            for score in table[table["model"] == model].itertuples():
                 scores += places.of(len(rows), score)
-            model = str(name)
             rows.append(Row(model, number, kind_of(run, model), run.trained_on(model), model_page(run, model)))
     for paper, model in papers[["paper", "model"]].drop_duplicates().to_numpy().tolist():
         of_model = papers[(papers["paper"] == paper) & (papers["model"] == model)]
