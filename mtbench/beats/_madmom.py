@@ -21,43 +21,87 @@ import importlib.util
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 NETWORKS = 8
+
+Array = NDArray[np.float32]
+
+
+# The parts of madmom's objects that are read, H = 25 units. The weights are float32.
+
+
+class Gate(Protocol):
+    """A gate of an LSTM layer, or its cell, which has no peepholes."""
+
+    weights: Array  # [F, H]
+    recurrent_weights: Array  # [H, H]
+    bias: Array  # [H]
+    peephole_weights: Array  # [H]
+
+
+class Direction(Protocol):
+    """An LSTM layer in one direction."""
+
+    input_gate: Gate
+    forget_gate: Gate
+    output_gate: Gate
+    cell: Gate
+
+
+class Bidirectional(Protocol):
+    fwd_layer: Direction
+    bwd_layer: Direction
+
+
+class Output(Protocol):
+    """The softmax: weights [2H, 3], bias [3]."""
+
+    weights: Array
+    bias: Array
+
+
+class Network(Protocol):
+    """layers: three Bidirectional, then one Output."""
+
+    layers: list[Any]
 
 
 class _NumPyWithAliases(types.ModuleType):
     float = float
     int = int
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
 
-def _stub_pkg_resources():
+def _stub_pkg_resources() -> dict[str, types.ModuleType]:
     stub = types.ModuleType("pkg_resources")
-    stub.get_distribution = lambda name: types.SimpleNamespace(version=importlib.metadata.version(name))
+    vars(stub)["get_distribution"] = lambda name: types.SimpleNamespace(version=importlib.metadata.version(name))
     return {"pkg_resources": stub}
 
 
-def _stub_distutils():
+def _stub_distutils() -> dict[str, types.ModuleType]:
     package, version = types.ModuleType("distutils"), types.ModuleType("distutils.version")
-    version.LooseVersion = lambda text: tuple(int(part) for part in text.split(".")[:2])
-    package.version = version
+    vars(version)["LooseVersion"] = lambda text: tuple(int(number) for number in text.split(".")[:2])
+    vars(package)["version"] = version
     return {"distutils": package, "distutils.version": version}
 
 
 @contextmanager
-def _lent_names():
+def _lent_names() -> Iterator[None]:
     """Lend the names in the module's docstring, and put everything back as it was."""
     modules = _stub_pkg_resources()
     if importlib.util.find_spec("distutils") is None:
         modules |= _stub_distutils()
-    attributes = [
+    attributes: list[tuple[types.ModuleType, str, Any]] = [
         (collections, "MutableSequence", collections.abc.MutableSequence),
         (np, "float", float),
         (np, "int", int),
@@ -77,24 +121,27 @@ def _lent_names():
         sys.modules.update(before)
 
 
-@lru_cache(maxsize=None)
-def madmom():
-    """The madmom package, imported under the lent names; ImportError if it is not installed."""
+@cache
+def madmom() -> types.ModuleType:
+    """The madmom package, imported under the lent names. Raises ImportError if it is not installed."""
     with _lent_names(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SyntaxWarning, DeprecationWarning: not ours to mend
+        warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning, which only madmom could mend
         package = importlib.import_module("madmom")
         importlib.import_module("madmom.ml.nn")
     stand_in = _NumPyWithAliases("numpy")
     for name, module in list(sys.modules.items()):
         if name.startswith("madmom.") and getattr(module, "np", None) is np:
-            module.np = stand_in
+            vars(module)["np"] = stand_in
     return package
 
 
 def weight_files() -> list[Path]:
-    """The eight files of ``madmom.models.DOWNBEATS_BLSTM``, found without importing madmom."""
+    """The eight files of ``madmom.models.DOWNBEATS_BLSTM``, found without importing madmom.
+
+    Raises ImportError if madmom is not installed, FileNotFoundError, naming them, if files are missing.
+    """
     spec = importlib.util.find_spec("madmom")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise ImportError("beat tracking needs madmom's trained networks: pip install madmom==0.16.1")
     folder = Path(spec.origin).parent / "models" / "downbeats" / "2016"
     files = [folder / f"downbeats_blstm_{i}.pkl" for i in range(1, NETWORKS + 1)]
@@ -104,7 +151,7 @@ def weight_files() -> list[Path]:
     return files
 
 
-@lru_cache(maxsize=None)
+@cache
 def weights_sha256() -> str:
     """SHA-256 over the bytes of the eight weight files, in order."""
     digest = hashlib.sha256()
@@ -113,11 +160,11 @@ def weights_sha256() -> str:
     return digest.hexdigest()
 
 
-def load_networks() -> list:
-    """madmom's eight ``NeuralNetwork`` objects, read by its own loader."""
+def load_networks() -> list[Network]:
+    """madmom's eight ``NeuralNetwork`` objects, read by its own loader. Raises as `weight_files` does."""
     madmom()
     from madmom.ml.nn import NeuralNetwork
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
+        warnings.simplefilter("ignore")  # NumPy warns of dtypes that were pickled before 2.4
         return [NeuralNetwork.load(str(file)) for file in weight_files()]

@@ -1,39 +1,54 @@
-"""The loops that Numba compiles: nothing here is needed to get a result, only to get it fast.
+"""The loops that Numba compiles. Nothing here is needed to get a result, only to get it fast.
 
 Every function has a plain NumPy form beside the code that calls it, taken where Numba cannot be imported or cannot
-compile (``AVAILABLE`` is False). A function is compiled when it is first called and kept on disk: in ``__pycache__`` beside
-this file, or in the user's cache folder where that cannot be written. One thread; callers run processes.
+compile (``AVAILABLE`` is False). A function is compiled when it is first called and kept on disk: in ``__pycache__``
+beside this file, or in the user's cache folder where that cannot be written. One thread; callers run processes.
+
+The annotations say what the callers hand over. Numba ignores them and compiles for the types that come.
 """
 
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 try:
-    from numba import njit
-except Exception as error:  # absent, or made for another NumPy or Python: it says so in many ways
+    import numba
+except Exception as error:  # absent, or built for another NumPy or Python, which raises many kinds of error
     AVAILABLE, reason = False, f"{type(error).__name__}: {error}"
-
-    def njit(**options):
-        return lambda function: function
 else:
     AVAILABLE, reason = True, ""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 
 UNCOMPILED = "Numba is not available, so the beat engine runs uncompiled: the same beats, ten times slower"
 
 
 def is_compiled() -> bool:
-    """Does Numba compile the engine here? Where it does not, beats are the same and take ten times as long."""
+    """Whether Numba compiles the engine here. Where it does not, beats are the same and take ten times as long."""
     return AVAILABLE
 
 
-def compiled(**options):
-    """njit without the checks that keep loops from being vectorised (``1 / 0`` is inf, as in NumPy)."""
+def compiled(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """numba.njit with these options, without the checks that keep loops from being vectorised (``1 / 0`` is inf, as in
+    NumPy). Without Numba the function stays as it is.
+    """
 
-    def decorate(function):
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if not AVAILABLE:
+            return function
+        dispatcher: Callable[P, R]
         try:
-            return njit(error_model="numpy", cache=True, **options)(function)
+            dispatcher = numba.njit(error_model="numpy", cache=True, **options)(function)
         except RuntimeError:  # no folder for the cache can be written: compile in every process
-            return njit(error_model="numpy", **options)(function)
+            dispatcher = numba.njit(error_model="numpy", **options)(function)
+        return dispatcher
 
     return decorate
 
@@ -57,18 +72,29 @@ E0, E1, E2, E3, E4, E5, E6 = (
         0.00015469740271933206,
     )
 )
-FUSED = {"fastmath": {"contract"}}  # multiply-add with one rounding
+FUSED = {"contract"}  # of LLVM's fast-math flags: a multiply-add is rounded once
 
 
 @compiled()
-def _keep_larger(best, exits, log_a, n):
+def _keep_larger(best: Floats, exits: Floats, log_a: float, n: int) -> None:
     for k in range(n):
         value = exits[k] + log_a
         best[k] = best[k] if best[k] > value else value
 
 
 @compiled()
-def _keep_largest_of_four(best, exits0, exits1, exits2, exits3, log_a0, log_a1, log_a2, log_a3, n):
+def _keep_largest_of_four(
+    best: Floats,
+    exits0: Floats,
+    exits1: Floats,
+    exits2: Floats,
+    exits3: Floats,
+    log_a0: float,
+    log_a1: float,
+    log_a2: float,
+    log_a3: float,
+    n: int,
+) -> None:
     for k in range(n):
         largest = best[k]
         value = exits0[k] + log_a0
@@ -82,13 +108,13 @@ def _keep_largest_of_four(best, exits0, exits1, exits2, exits3, log_a0, log_a1, 
 
 
 @compiled()
-def _add_frame(sums, d, n):
+def _add_frame(sums: Floats, d: Floats, n: int) -> None:
     for k in range(n):
         sums[k] += d[k]
 
 
 @compiled()
-def _add_eight_frames(sums, d, n):
+def _add_eight_frames(sums: Floats, d: Floats, n: int) -> None:
     for k in range(n):
         s = sums[k] + d[k]
         s += d[k + LANES]
@@ -101,8 +127,12 @@ def _add_eight_frames(sums, d, n):
 
 
 @compiled()
-def first_exits(exits, density, variant, region, intervals):
-    """Beats that began before frame 0: their exits, from equal probabilities (given in row 0) before frame 0."""
+def first_exits(exits: Floats, density: Floats, variant: Integers, region: Integers, intervals: Integers) -> None:
+    """Fill in the exits of the beats that began before frame 0, where all states were equally probable.
+
+    exits, density, variant, region, intervals: as for `forward`. Row 0 of `exits` holds the log-probabilities before
+    frame 0; rows 1 ... longest interval - 1 are filled.
+    """
     for i in range(len(intervals)):
         tau = intervals[i]
         row = exits[i]
@@ -115,13 +145,27 @@ def first_exits(exits, density, variant, region, intervals):
 
 
 @compiled()
-def forward(exits, density, variant, region, intervals, transition, band, previous, first, frames, block):
-    """The beats that begin in `frames` frames from frame `first` on: fill in their exits.
+def forward(
+    exits: Floats,
+    density: Floats,
+    variant: Integers,
+    region: Integers,
+    intervals: Integers,
+    transition: Floats,
+    band: Integers,
+    previous: Integers,
+    first: int,
+    frames: int,
+    block: int,
+) -> None:
+    """Fill in the exits of the beats that begin in `frames` frames from frame `first` on.
 
-    exits: float64 [I, rows * 8]; row r of tempo i holds, a lane a beat of the bar, the log-probability in frame
-    first + r - 1 of having come to the end of a beat then, with that tempo. density: [V, frames * 8]. Within a
-    block (no beat is shorter) the beats that begin do not depend on each other, so all loops run over the frames
-    and lanes of a block at once. The order of the additions is that of madmom's HMM: bit for bit the same sums.
+    exits: float64 [I, rows * 8]. Row r of tempo i holds, in one lane per beat of the bar, the log-probability that a
+    beat of that tempo has come to its end in frame first + r - 1. density: float64 [V, frames * 8], the log-density of
+    each pattern of viterbi.Model, which also says what variant, region, intervals, transition and band are. previous:
+    [8], the lane of the beat before. block: frames at once, not more than the shortest beat has. Beats that begin
+    within a block do not depend on each other, so all loops run over the frames and lanes of a block at once. The
+    order of the additions is that of madmom's HMM, so the sums are the same bit for bit.
     """
     best = np.empty(LANES * block)
     for start in range(0, frames, block):
@@ -165,10 +209,10 @@ def forward(exits, density, variant, region, intervals, transition, band, previo
 
 
 @compiled()
-def last_beat(exits, intervals, row, lanes):
-    """The likeliest state in the last frame, of the beats `lanes`: (log-probability, lane, tempo, frames before).
+def last_beat(exits: Floats, intervals: Integers, row: int, lanes: Integers) -> tuple[float, int, int, int]:
+    """The likeliest state in the last frame, among the beats `lanes`: (log-probability, lane, tempo, frames before).
 
-    row: that of a beat that would begin after the last frame. Of equals the first in madmom's order of states.
+    row: that of a beat that would begin after the last frame. Among equals the first in madmom's order of states.
     """
     best, best_lane, best_i, best_p = -np.inf, 0, 0, 0
     for lane in lanes:
@@ -181,8 +225,8 @@ def last_beat(exits, intervals, row, lanes):
 
 
 @compiled()
-def previous_tempo(exits, transition, density, row, lane, i):
-    """The tempo of the beat before one of tempo i that begins in `row`; of equals the first, as in madmom."""
+def previous_tempo(exits: Floats, transition: Floats, density: float, row: int, lane: int, i: int) -> int:
+    """The tempo of the beat before one of tempo i that begins in `row`; among equals the first, as in madmom."""
     best, best_j = -np.inf, 0
     for j in range(len(transition)):
         value = exits[j, LANES * row + lane] + transition[j, i] + density
@@ -191,29 +235,30 @@ def previous_tempo(exits, transition, density, row, lane, i):
     return best_j
 
 
-@compiled(**FUSED)
-def sigmoid(x):
+@compiled(fastmath=FUSED)
+def sigmoid(x: np.float32) -> np.float32:
     """1 / (1 + exp(-x)) in float32, off by at most 1e-7: exp(x) = 2^n 2^r, n put into the exponent's bits."""
     y = min(max(x * LOG2_E, -LARGEST), LARGEST)
     n = np.floor(y + HALF)
     r = y - n
-    exp = E0 + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
+    exp: np.float32 = E0 + r * (E1 + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
     exp *= np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
     return exp / (ONE + exp)
 
 
-@compiled(**FUSED)
-def tanh(x):
+@compiled(fastmath=FUSED)
+def tanh(x: np.float32) -> np.float32:
+    """2 sigmoid(2 x) - 1 in float32, off by at most 3e-7."""
     return TWO * sigmoid(TWO * x) - ONE
 
 
-@compiled(**FUSED)
-def lstm(z, b, R, p, h_out, direction):
+@compiled(fastmath=FUSED)
+def lstm(z: Singles, b: Singles, R: Singles, p: Singles, h_out: Singles, direction: int) -> None:
     """One LSTM layer of one network in one direction (0 forward, 1 backward), from its input products.
 
     z: float32 [K, 2 * GATES], both directions side by side; b: [GATES]; R: [UNITS, GATES]; p: [3, PADDED_UNITS]. The
-    gates stand in the order i, f, o, c. Fills its half of h_out [K, 2 * UNITS]. What is added to fill vectors
-    holds numbers that nothing reads.
+    gates stand in the order i, f, o, c. All are float32. Fills its half of h_out [K, 2 * UNITS]. The places that only
+    fill up vectors come to hold numbers that nothing reads.
     """
     gates = np.zeros(3 * UNITS + PADDED_UNITS, np.float32)
     z_i, z_f, z_o, z_c = gates, gates[UNITS:], gates[2 * UNITS :], gates[3 * UNITS :]
@@ -249,14 +294,14 @@ def lstm(z, b, R, p, h_out, direction):
 
 
 @compiled(fastmath={"reassoc", "contract"})  # the sums are of whole numbers and exact, or rounded later
-def filtered(padded, bank, phase, part, step, whole, sums):
-    """For each output the sum of a row of the bank (a phase) times the samples, both float64; fills sums.
+def filtered(padded: Floats, bank: Floats, phase: int, fraction: int, step: int, whole: int, sums: Floats) -> None:
+    """Fill `sums` [n]: for each output, the sum of the samples times a row of the bank, which is a phase. All float64.
 
-    The first output is at sample 0 of `padded`, at `phase` and `part` / `whole` of a phase; the next is
-    `step` / `whole` phases further on.
+    padded: [samples]; bank: [phases, taps]. The first output is at sample 0 of `padded`, at `phase` and
+    `fraction` / `whole` of a phase; the next is `step` / `whole` phases further on.
     """
     phases, taps = bank.shape
-    phase_step, part_step = step // whole, step % whole
+    phase_step, fraction_step = step // whole, step % whole
     at = 0
     for n in range(len(sums)):
         window, row = padded[at : at + taps], bank[phase]
@@ -264,10 +309,10 @@ def filtered(padded, bank, phase, part, step, whole, sums):
         for i in range(taps):
             total += window[i] * row[i]
         sums[n] = total
-        part += part_step
+        fraction += fraction_step
         phase += phase_step
-        if part >= whole:
-            part -= whole
+        if fraction >= whole:
+            fraction -= whole
             phase += 1
         while phase >= phases:
             phase -= phases
@@ -275,11 +320,11 @@ def filtered(padded, bank, phase, part, step, whole, sums):
 
 
 @compiled(fastmath={"reassoc", "contract"})
-def banded(spectrum, weights, starts, bands):
-    """Magnitudes summed in bands: float32 [F, B].
+def banded(spectrum: Singles, weights: Singles, starts: Integers, bands: Singles) -> None:
+    """Fill `bands`, float32 [F, B]: the magnitudes of each frame, weighted and summed in bands.
 
-    spectrum: float32 [F, 2 * bins], real and imaginary parts in turn; weights: [B, width], those of band b for the
-    bins from starts[b] on, then zeros.
+    spectrum: float32 [F, 2 * bins], real and imaginary parts in turn; weights: float32 [B, width], those of band b for
+    the bins from starts[b] on, then zeros; starts: int64 [B], ascending.
     """
     width = weights.shape[1]
     magnitude = np.zeros(spectrum.shape[1] // 2 + width, np.float32)

@@ -3,7 +3,7 @@
 Krebs, Böck and Widmer, "An Efficient State Space Model for Joint Tempo and Meter Tracking", ISMIR 2015; Böck,
 Krebs and Widmer, ISMIR 2016. Two models, for bars of 3 and of 4 beats, each with 60 tempi between 30 and 300
 BPM; the likelier path wins (viterbi.py). The beat is the frame with the largest activation in each decoded beat
-region. Beats and positions are those of madmom 0.16.1 for the same activations, without exception.
+region. Beats and positions are exactly those of madmom 0.16.1 for the same activations.
 
 The activations are at 100 frames/s whatever ``fps`` says. There are two ways to read them at another rate:
 
@@ -16,31 +16,32 @@ The activations are at 100 frames/s whatever ``fps`` says. There are two ways to
 from math import isfinite
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mtbench.beats import viterbi
 from mtbench.beats.frontend import FRAME_RATE
 from mtbench.beats.viterbi import TEMPO_RANGE
 from mtbench.settings import TIMEBASES, canonical_timebase
 
-THRESHOLD = 0.05
+THRESHOLD = 0.05  # activations below it at either end are cut away, as in madmom
 LARGEST_FPS = 1000  # frames/s: the tables of the model grow with it
 
 
 def decode(
-    activations: np.ndarray, fps: float = 100, transition_lambda: float = 100, timebase: str = "real"
-) -> tuple[np.ndarray, np.ndarray]:
+    activations: NDArray[np.float32], fps: float = 100, transition_lambda: float = 100, timebase: str = "real"
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Beats from activations.
 
     Parameters: ``activations`` float32 [K, 2], probabilities of beat and downbeat at 100 frames/s; ``fps``, the
     frame rate of the model; ``transition_lambda`` >= 0, larger keeps the tempo steadier; ``timebase``, see above.
     Returns (times float64 [n] in seconds, positions int64 [n] of the beats in the bar, from 1); both are empty
-    where no activation reaches 0.05. Raises ValueError for activations that are no such array or not within
-    [0, 1], or for which no path has a probability above zero; for ``fps`` below 5 (a beat at 300 BPM would be
-    shorter than a frame) or above 1000, a negative ``transition_lambda``, an unknown ``timebase``.
+    where no activation reaches 0.05. Raises ValueError for activations that are not such an array or not within
+    [0, 1], or for which no path has a probability above zero; also for ``fps`` below 5 (a beat at 300 BPM would be
+    shorter than a frame) or above 1000, a negative ``transition_lambda``, or an unknown ``timebase``.
     """
     timebase = canonical_timebase(timebase)
     check_settings(fps, transition_lambda, timebase)
-    activations = _checked(activations)
+    activations = _checked_activations(activations)
     if timebase == "real":
         activations = to_frame_rate(activations, fps)
     frames, positions = decode_frames(activations, fps, transition_lambda)
@@ -48,7 +49,7 @@ def decode(
 
 
 def check_settings(fps: float, transition_lambda: float, timebase: str) -> None:
-    """Raise ValueError, naming it, for a setting that decode does not take."""
+    """Raise ValueError, naming the setting, for one that decode does not take."""
     if not (isfinite(fps) and TEMPO_RANGE[1] / 60 <= fps <= LARGEST_FPS):
         raise ValueError(f"fps must be from {TEMPO_RANGE[1] / 60:g} to {LARGEST_FPS} frames/s, not {fps}")
     if not (isfinite(transition_lambda) and transition_lambda >= 0):
@@ -57,7 +58,7 @@ def check_settings(fps: float, transition_lambda: float, timebase: str) -> None:
         raise ValueError(f"timebase must be one of {', '.join(TIMEBASES)}, not {timebase!r}")
 
 
-def to_frame_rate(activations: np.ndarray, fps: float) -> np.ndarray:
+def to_frame_rate(activations: NDArray[np.float32], fps: float) -> NDArray[np.float32]:
     """Interpolate float32 [K, 2] linearly from times k / 100 to j / fps, j = 0 ... floor((K - 1) fps / 100).
 
     Computed in float64 and rounded to float32 once; where the times coincide the values do.
@@ -69,11 +70,17 @@ def to_frame_rate(activations: np.ndarray, fps: float) -> np.ndarray:
     left = np.minimum(k.astype(np.int64), max(last - 1, 0))
     right = np.minimum(left + 1, last)
     weight = (k - left)[:, None]
-    return ((1 - weight) * activations[left] + weight * activations[right]).astype(np.float32)
+    interpolated: NDArray[np.float64] = (1 - weight) * activations[left] + weight * activations[right]
+    return interpolated.astype(np.float32)
 
 
-def decode_frames(activations: np.ndarray, fps: float, transition_lambda: float) -> tuple[np.ndarray, np.ndarray]:
-    """Decode float32 [K, 2] that are at ``fps``: (beat frames int64 [n], positions in the bar int64 [n])."""
+def decode_frames(
+    activations: NDArray[np.float32], fps: float, transition_lambda: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Decode activations float32 [K, 2] that are at ``fps``: (beat frames int64 [n], positions in the bar int64 [n]).
+
+    Raises ValueError if no path has a probability above zero.
+    """
     above = np.nonzero(activations >= THRESHOLD)[0]
     if not above.any():  # madmom's test: a frame 0 alone does not count either
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -99,7 +106,7 @@ def decode_frames(activations: np.ndarray, fps: float, transition_lambda: float)
     return first + beats, positions
 
 
-def _checked(activations):
+def _checked_activations(activations: ArrayLike) -> NDArray[np.float32]:
     activations = np.asarray(activations, np.float32)
     if activations.ndim != 2 or activations.shape[1] != 2 or len(activations) == 0:
         raise ValueError(f"activations must be of shape [K, 2] with K > 0, not {list(activations.shape)}")

@@ -6,26 +6,27 @@ every 441 samples, Hann window) are summed in triangular bands (3, 6 and 12 an o
 area 1), compressed as log10(1 + x), and stacked with their positive differences in time.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 
 from mtbench.beats import compiled
-from mtbench.beats.resampling import SAMPLE_RATE
+from mtbench.beats.resampling import MADMOM_RATE
 
-HOP = 441
+HOP = 441  # samples from frame to frame
 FRAME_RATE = 100  # frames/s
 FEATURES = 314
 # frame size N in samples, bands an octave, lag of the difference in frames
 RESOLUTIONS = ((1024, 3, 1), (2048, 6, 1), (4096, 12, 2))
 FREQUENCY_RANGE = (30.0, 17000.0)  # Hz
 TUNING = 440.0  # Hz
-FRAMES_AT_ONCE = 32
+FRAMES_PER_TRANSFORM = 32  # go through the FFT together: few enough for the cache of a core
 
 
-@lru_cache(maxsize=None)
-def filterbank(frame_size: int, bands_per_octave: int) -> np.ndarray:
+@cache
+def filterbank(frame_size: int, bands_per_octave: int) -> NDArray[np.float32]:
     """Overlapping triangles of area 1 on a logarithmic axis, float32 [frame_size / 2 bins, bands]."""
     lowest, highest = FREQUENCY_RANGE
     first = np.floor(np.log2(lowest / TUNING) * bands_per_octave)
@@ -33,7 +34,7 @@ def filterbank(frame_size: int, bands_per_octave: int) -> np.ndarray:
     frequencies = TUNING * 2.0 ** (np.arange(first, last) / bands_per_octave)
     frequencies = frequencies[(frequencies >= lowest) & (frequencies <= highest)]
 
-    bin_frequencies = np.arange(frame_size // 2) * (SAMPLE_RATE / frame_size)
+    bin_frequencies = np.arange(frame_size // 2) * (MADMOM_RATE / frame_size)
     right = np.clip(np.searchsorted(bin_frequencies, frequencies), 1, len(bin_frequencies) - 1)
     is_left = frequencies - bin_frequencies[right - 1] < bin_frequencies[right] - frequencies
     bins = np.unique(right - is_left)  # at low frequencies several bands would share a bin
@@ -48,7 +49,7 @@ def filterbank(frame_size: int, bands_per_octave: int) -> np.ndarray:
     return bank
 
 
-def features(signal_44100: np.ndarray) -> np.ndarray:
+def features(signal_44100: NDArray[np.int16] | NDArray[np.floating]) -> NDArray[np.float32]:
     """Features of a mono signal at 44.1 kHz: float32 [K, 314], K = ceil(n / 441), 100 frames/s.
 
     Parameters: ``signal_44100`` [n], int16 or floating in [-1, 1]. int16 is scaled by 1 / 32767, as in madmom.
@@ -72,13 +73,15 @@ def features(signal_44100: np.ndarray) -> np.ndarray:
     return stacked
 
 
-def _log_bands(signal, frame_size, bands_per_octave):
+def _log_bands(
+    signal: NDArray[np.int16] | NDArray[np.floating], frame_size: int, bands_per_octave: int
+) -> NDArray[np.float32]:
     """log10(1 + banded magnitudes), float32 [frames, bands]. The transforms are in float32, like the features."""
     frames = -(-len(signal) // HOP)
-    window = np.hanning(frame_size)
+    hann = np.hanning(frame_size)
     if signal.dtype == np.int16:
-        window /= 32767
-    window = window.astype(np.float32)
+        hann /= 32767
+    window = hann.astype(np.float32)
     padded = np.zeros((frames - 1) * HOP + frame_size, np.float32)
     inside = signal[: len(padded) - frame_size // 2]
     padded[frame_size // 2 : frame_size // 2 + len(inside)] = inside
@@ -86,16 +89,16 @@ def _log_bands(signal, frame_size, bands_per_octave):
     banded = compiled.banded if compiled.AVAILABLE else banded_plain
     weights, starts = triangles(frame_size, bands_per_octave)
     bands = np.empty((frames, len(weights)), np.float32)
-    for start in range(0, frames, FRAMES_AT_ONCE):
-        spectrum = fft.rfft(framed[start : start + FRAMES_AT_ONCE] * window, axis=1)
-        banded(spectrum.view(np.float32), weights, starts, bands[start : start + FRAMES_AT_ONCE])
+    for start in range(0, frames, FRAMES_PER_TRANSFORM):
+        spectrum = fft.rfft(framed[start : start + FRAMES_PER_TRANSFORM] * window, axis=1)
+        banded(spectrum.view(np.float32), weights, starts, bands[start : start + FRAMES_PER_TRANSFORM])
     bands += 1
     return np.log10(bands, out=bands)
 
 
-@lru_cache(maxsize=None)
-def triangles(frame_size: int, bands_per_octave: int) -> tuple[np.ndarray, np.ndarray]:
-    """The filterbank without its zeros: float32 [bands, width of the widest], first bin of each band int [bands]."""
+@cache
+def triangles(frame_size: int, bands_per_octave: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The filterbank without its zeros: float32 [bands, width of the widest], first bin of each band int64 [bands]."""
     bank = filterbank(frame_size, bands_per_octave)
     starts = np.argmax(bank > 0, axis=0)
     padded = np.pad(bank, ((0, (bank > 0).sum(axis=0).max()), (0, 0)))
@@ -103,7 +106,9 @@ def triangles(frame_size: int, bands_per_octave: int) -> tuple[np.ndarray, np.nd
     return np.stack([padded[start : start + width, band] for band, start in enumerate(starts)]), starts
 
 
-def banded_plain(spectrum, weights, starts, bands):
+def banded_plain(
+    spectrum: NDArray[np.float32], weights: NDArray[np.float32], starts: NDArray[np.int64], bands: NDArray[np.float32]
+) -> None:
     """The NumPy form of compiled.banded."""
     magnitude = np.abs(spectrum.view(np.complex64))
     magnitude = np.pad(magnitude, ((0, 0), (0, weights.shape[1])))

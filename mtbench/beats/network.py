@@ -15,15 +15,19 @@ K frames, B stems, F inputs. The gates are stored in the order i, f, o, c. In th
 go through the frames together, and units come before stems, so that the gates of a frame are contiguous.
 """
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.beats import _madmom, compiled
 
 UNITS = compiled.UNITS
-BLOCK = 128  # frames whose input products are held at a time
+BLOCK = 128  # frames whose input products are kept at a time
+
+Array = NDArray[np.float32]
 
 
 class Layer(NamedTuple):
@@ -32,18 +36,18 @@ class Layer(NamedTuple):
     W: [D, M, 4H, F], R: [D, M, 4H, H], b: [D, M, 4H, 1], p: [D, M, 3H, 1].
     """
 
-    W: np.ndarray
-    R: np.ndarray
-    b: np.ndarray
-    p: np.ndarray
+    W: Array
+    R: Array
+    b: Array
+    p: Array
 
 
 class Ensemble(NamedTuple):
-    """Three layers; then W: [M, 3, 2H] and b: [M, 3, 1] of the softmax."""
+    """Three layers; then W: [M, 3, 2H] and b: [M, 3, 1] of the softmax, float32."""
 
     layers: tuple[Layer, ...]
-    W: np.ndarray
-    b: np.ndarray
+    W: Array
+    b: Array
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +55,7 @@ def load_ensemble() -> Ensemble:
     """The trained weights of the installed madmom. Raises ImportError if it is not installed."""
     networks = _madmom.load_networks()
     bidirectional = zip(*(network.layers[:-1] for network in networks))
-    outputs = [network.layers[-1] for network in networks]
+    outputs: list[_madmom.Output] = [network.layers[-1] for network in networks]
     return Ensemble(
         tuple(_stack(layers) for layers in bidirectional),
         np.stack([output.weights.T for output in outputs]),
@@ -59,14 +63,17 @@ def load_ensemble() -> Ensemble:
     )
 
 
-def _stack(layers) -> Layer:
-    """One bidirectional layer of each network, as madmom holds it, in the arrays of a Layer."""
+def _stack(layers: Sequence[_madmom.Bidirectional]) -> Layer:
+    """The arrays of a Layer from one bidirectional layer of each network."""
     directions = [[layer.fwd_layer for layer in layers], [layer.bwd_layer for layer in layers]]
 
-    def gates(part, names=("input_gate", "forget_gate", "output_gate", "cell")):
+    def gates(
+        weights_of: Callable[[_madmom.Gate], Array],
+        names: tuple[str, ...] = ("input_gate", "forget_gate", "output_gate", "cell"),
+    ) -> Array:
         return np.array(
             [
-                [np.concatenate([part(getattr(lstm_layer, name)) for name in names]) for lstm_layer in direction]
+                [np.concatenate([weights_of(getattr(lstm_layer, name)) for name in names]) for lstm_layer in direction]
                 for direction in directions
             ],
             dtype=np.float32,
@@ -80,10 +87,11 @@ def _stack(layers) -> Layer:
     )
 
 
-def network_outputs(features: np.ndarray) -> np.ndarray:
+def network_outputs(features: Array) -> Array:
     """Probabilities of (no beat, beat, downbeat) from each network.
 
     Parameters: ``features`` float32 [B, K, 314], B stems of one length. Returns float32 [B, M, K, 3].
+    Raises ImportError if madmom, whose weights these are, is not installed.
     """
     if compiled.AVAILABLE:
         return np.stack([outputs_of_stem(stem) for stem in features])
@@ -96,10 +104,10 @@ class PaddedLayer(NamedTuple):
     W: [M, F, D * G], b: [D, M, G], R: [D, M, H, G], p: [D, M, 3, 32].
     """
 
-    W: np.ndarray
-    b: np.ndarray
-    R: np.ndarray
-    p: np.ndarray
+    W: Array
+    b: Array
+    R: Array
+    p: Array
 
 
 @lru_cache(maxsize=1)
@@ -107,8 +115,8 @@ def _padded_layers() -> list[PaddedLayer]:
     layers = []
     for W, R, b, p in load_ensemble().layers:
         directions, networks, gates, inputs = W.shape
-        more = compiled.GATES - gates
-        W, R, b = (np.pad(weights, ((0, 0), (0, 0), (0, more), (0, 0))) for weights in (W, R, b))
+        filling = compiled.GATES - gates
+        W, R, b = (np.pad(weights, ((0, 0), (0, 0), (0, filling), (0, 0))) for weights in (W, R, b))
         p = p.reshape(directions, networks, 3, UNITS)
         layers.append(
             PaddedLayer(
@@ -121,10 +129,10 @@ def _padded_layers() -> list[PaddedLayer]:
     return layers
 
 
-def outputs_of_stem(features: np.ndarray) -> np.ndarray:
+def outputs_of_stem(features: Array) -> Array:
     """The compiled form: float32 [K, 314] to [M, K, 3]. Network after network, so that memory stays small."""
     ensemble = load_ensemble()
-    logits = np.empty((len(ensemble.W), len(features), 3), np.float32)
+    logits: Array = np.empty((len(ensemble.W), len(features), 3), np.float32)
     for m in range(len(logits)):
         u = features
         for W, b, R, p in _padded_layers():
@@ -136,7 +144,7 @@ def outputs_of_stem(features: np.ndarray) -> np.ndarray:
     return softmax(logits, axis=2)
 
 
-def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
+def softmax(logits: Array, axis: int) -> Array:
     """Probabilities from logits, in place."""
     logits -= logits.max(axis=axis, keepdims=True)
     np.exp(logits, out=logits)
@@ -144,10 +152,10 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
     return logits
 
 
-def outputs_plain(features: np.ndarray) -> np.ndarray:
+def outputs_plain(features: Array) -> Array:
     """The NumPy form: float32 [B, K, 314] to [B, M, K, 3], the stems together.
 
-    Stems do not influence each other but for float rounding (sums in another order, about 1e-6).
+    Stems do not influence each other, except through float rounding (sums in another order, about 1e-6).
     """
     ensemble = load_ensemble()
     u = np.ascontiguousarray(features.transpose(1, 2, 0))[:, None]  # [K, 1, F, B], the same for all networks
@@ -157,7 +165,7 @@ def outputs_plain(features: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(probabilities.transpose(3, 1, 0, 2))
 
 
-def bidirectional(u: np.ndarray, layer: Layer) -> np.ndarray:
+def bidirectional(u: Array, layer: Layer) -> Array:
     """One layer of all networks on u [K, M or 1, F, B]: float32 [K, M, 2H, B], forward units first."""
     frames, _, _, stems = u.shape
     networks = layer.R.shape[1]
@@ -170,22 +178,23 @@ def bidirectional(u: np.ndarray, layer: Layer) -> np.ndarray:
         z = np.stack(
             [input_products(forward, layer.W[0], layer.b[0]), input_products(backward, layer.W[1], layer.b[1])], axis=1
         )
-        outputs, h, c = lstm(z, layer.R, layer.p, h, c)
+        outputs, h, c = recur(z, layer.R, layer.p, h, c)
         both[start:stop, :, :UNITS] = outputs[:, 0]
         both[::-1][start:stop, :, UNITS:] = outputs[:, 1]
     return both
 
 
-def input_products(u: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+def input_products(u: Array, W: Array, b: Array) -> Array:
     """W u + b for T frames of one direction: u [T, M or 1, F, B], W [M, 4H, F] -> [T, M, 4H, B]."""
     if u.shape[1] == 1:  # one product for all networks
         networks, gates, inputs = W.shape
-        product = W.reshape(networks * gates, inputs) @ u[:, 0]
+        product: Array = W.reshape(networks * gates, inputs) @ u[:, 0]
         return product.reshape(len(u), networks, gates, -1) + b
-    return W @ u + b
+    products: Array = W @ u + b
+    return products
 
 
-def lstm(z, R, p, h, c):
+def recur(z: Array, R: Array, p: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
     """The recurrence over T frames, for all directions, networks and stems at once.
 
     Parameters: z [T, D, M, 4H, B], input products, overwritten; R [D, M, 4H, H]; p [D, M, 3H, 1]; h, c
@@ -213,7 +222,7 @@ def lstm(z, R, p, h, c):
     return outputs, h, c
 
 
-def _sigmoid(x):
+def _sigmoid(x: Array) -> None:
     """In place: (1 + tanh(x / 2)) / 2, which neither overflows nor takes a division."""
     x *= np.float32(0.5)
     np.tanh(x, out=x)

@@ -1,32 +1,35 @@
 """The networks on a GPU, with torch: thousands of stems go through the frames together.
 
 The same equations as in network.py, whose plain form this follows; torch's own LSTM has no peepholes. A frame takes
-a dozen small kernels whatever the number of stems, so only many stems make it worth while.
+a dozen small kernels whatever the number of stems, so only many stems make it worthwhile.
 """
 
 from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtbench.beats.network import BLOCK, UNITS, load_ensemble
 
 
 @torch.inference_mode()
-def network_outputs(features: np.ndarray, device: str) -> np.ndarray:
+def network_outputs(features: NDArray[np.float32], device: str) -> NDArray[np.float32]:
     """Probabilities of (no beat, beat, downbeat): float32 [B, K, 314] to [B, M, K, 3], on a torch device."""
     layers, W, b = _ensemble(device)
     u = torch.from_numpy(features).to(device).permute(1, 2, 0)[:, None]  # [K, 1, F, B], the same for all networks
     for layer in layers:
         u = _bidirectional(u.contiguous(), *layer)
-    return torch.softmax(W @ u + b, dim=2).permute(3, 1, 0, 2).cpu().numpy()
+    outputs: NDArray[np.float32] = torch.softmax(W @ u + b, dim=2).permute(3, 1, 0, 2).cpu().numpy()
+    return outputs
 
 
 @lru_cache(maxsize=2)
-def _ensemble(device: str):
+def _ensemble(device: str) -> tuple[list[list[Tensor]], Tensor, Tensor]:
+    """network.Ensemble on a torch device: the W, R, b and p of each layer; W and b of the softmax."""
     ensemble = load_ensemble()
-    on_device = [tuple(torch.from_numpy(array).to(device) for array in layer) for layer in ensemble.layers]
+    on_device = [[torch.from_numpy(array).to(device) for array in layer] for layer in ensemble.layers]
     return on_device, torch.from_numpy(ensemble.W).to(device), torch.from_numpy(ensemble.b).to(device)
 
 
@@ -42,7 +45,7 @@ def _bidirectional(u: Tensor, W: Tensor, R: Tensor, b: Tensor, p: Tensor) -> Ten
         z = torch.stack([W[0] @ u[start:stop] + b[0], W[1] @ backward + b[1]], dim=1)  # [T, D, M, 4H, B]
         for t in range(stop - start):
             gates = z[t] + R @ h
-            i, f = torch.sigmoid(gates[:, :, : 2 * H] + p_if * c.repeat(1, 1, 2, 1)).split(H, dim=2)
+            i, f = torch.sigmoid(gates[:, :, : 2 * H] + p_if * c.repeat(1, 1, 2, 1)).chunk(2, dim=2)
             c = f * c + i * torch.tanh(gates[:, :, 3 * H :])
             h = torch.sigmoid(gates[:, :, 2 * H : 3 * H] + p_o * c) * torch.tanh(c)
             both[start + t, :, :H], both[frames - 1 - start - t, :, H:] = h[0], h[1]

@@ -3,44 +3,49 @@
 madmom reads WAV files at 44.1 kHz itself and has ffmpeg convert all others to 16-bit samples. The networks are
 sensitive to how: with other resamplers 6 to 24% of the beats of 16 kHz stems moved. So this is ffmpeg's default
 resampler (libswresample, facts from resample.c): a sinc with a Kaiser window (beta 9) of 32 zero crossings,
-narrowed to 0.97 of the lower of the two bands when going down, tabulated at the phases of the ratio of the rates,
-normalised by its sum at phase 0, with 16-bit coefficients for 16-bit samples. Before its start the signal is
+narrowed to 0.97 of the lower of the two bands when the rate goes down, tabulated at the phases of the ratio of the
+rates, normalised by its sum at phase 0, with 16-bit coefficients for 16-bit samples. Before its start the signal is
 mirrored about its first sample, after its end about the edge of the last.
 
-Against ffmpeg 5.1: equal samples for 16-bit mono and stereo at all usual rates (those with at most 1024 phases,
-44100 / gcd(44100, rate)). Float samples, and odd rates, where it interpolates between 1024 phases, now and then
-differ by one step of the 16 bits. More than two channels are averaged here, and weighted there; files shorter than
-a filter (2 ms) are dropped there.
+Compared with ffmpeg 5.1, samples are equal for 16-bit mono and stereo at all usual rates (those with at most 1024
+phases, 44100 / gcd(44100, rate)). Float samples, and odd rates, where ffmpeg interpolates between 1024 phases, now and
+then differ by one step of the 16 bits. More than two channels are averaged here, and weighted by ffmpeg; files shorter
+than a filter (2 ms) are dropped by ffmpeg.
 """
 
 from functools import lru_cache
 from math import ceil, gcd
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from mtbench.beats import compiled
 
-SAMPLE_RATE = 44100  # Hz, the only rate the networks know
+MADMOM_RATE = 44100  # Hz, the only rate the networks know
 ZERO_CROSSINGS, KAISER_BETA, CUTOFF, PHASES = 32, 9.0, 0.97, 1024
 AT_ONCE = 1 << 16  # output samples: bounds the memory
 
+Floats = NDArray[np.float64]
+Int16 = NDArray[np.int16]
+Samples = NDArray[np.int16] | NDArray[np.floating]  # 16-bit, or in [-1, 1]
 
-def to_44100(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+
+def to_44100(samples: Samples, sample_rate: int) -> Samples:
     """Mono at 44.1 kHz: int16 [about n * 44100 / sample_rate], or the samples' own dtype if they are at 44.1 kHz.
 
     Parameters: ``samples`` [n] or [n, channels], int16 or floating in [-1, 1]; ``sample_rate`` in Hz.
     Raises ValueError if the array has another shape, is empty, of another dtype, or not finite.
     """
-    samples = checked(samples)
+    samples = checked_samples(samples)
     if samples.ndim == 2:
-        if sample_rate != SAMPLE_RATE and samples.dtype == np.int16:  # each channel saturates by itself
-            return mix_16_bit(np.stack([resample(channel, sample_rate) for channel in samples.T], axis=1))
+        if sample_rate != MADMOM_RATE and samples.dtype == np.int16:  # each channel saturates by itself
+            return mix_16_bit(np.stack([resample_as_ffmpeg(channel, sample_rate) for channel in samples.T], axis=1))
         samples = samples.mean(axis=1, dtype=np.float64).astype(samples.dtype)  # cuts towards zero, as madmom does
-    return samples if sample_rate == SAMPLE_RATE else resample(samples, sample_rate)
+    return samples if sample_rate == MADMOM_RATE else resample_as_ffmpeg(samples, sample_rate)
 
 
-def checked(samples: np.ndarray) -> np.ndarray:
-    """The samples, if they are audio. Raises ValueError as to_44100 does."""
+def checked_samples(samples: ArrayLike) -> Samples:
+    """The samples as an array, if they are audio. Raises ValueError as to_44100 does."""
     samples = np.asarray(samples)
     if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(f"audio must be int16 or floating, not {samples.dtype}")
@@ -53,83 +58,94 @@ def checked(samples: np.ndarray) -> np.ndarray:
     return samples
 
 
-def mix_16_bit(samples: np.ndarray) -> np.ndarray:
+def mix_16_bit(samples: Samples) -> Int16:
     """[n] or [n, channels], int16 or floating, as ffmpeg mixes it to int16 [n]: the average, halves upwards."""
     if samples.dtype != np.int16:
         mono = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64)
-        return np.clip(np.rint(32768.0 * mono), -32768, 32767).astype(np.int16)
-    if samples.ndim == 1:
-        return samples
-    channels = samples.shape[1]
+        rounded: NDArray[np.floating] = np.rint(32768.0 * mono)
+        saturated: NDArray[np.floating] = np.clip(rounded, -32768, 32767)
+        return saturated.astype(np.int16)
+    pcm: Int16 = samples.astype(np.int16, copy=False)
+    if pcm.ndim == 1:
+        return pcm
+    channels = pcm.shape[1]
     if channels == 1:
-        return np.ascontiguousarray(samples[:, 0])
-    return ((2 * samples.sum(axis=1, dtype=np.int64) + channels) // (2 * channels)).astype(np.int16)
+        return np.ascontiguousarray(pcm[:, 0])
+    average: NDArray[np.int64] = (2 * pcm.sum(axis=1, dtype=np.int64) + channels) // (2 * channels)
+    return average.astype(np.int16)
 
 
-def resample(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """int16 or floating [n] at another rate to int16 [about n * 44100 / sample_rate] at 44.1 kHz."""
+def resample_as_ffmpeg(samples: Samples, sample_rate: int) -> Int16:
+    """int16 or floating [n] at another rate to int16 [about n * 44100 / sample_rate] at 44.1 kHz.
+
+    The samples are not checked here. The length is exactly `output_length`.
+    """
     sixteen_bit = samples.dtype == np.int16
     bank = filter_bank(sample_rate, sixteen_bit)
     phases, taps = bank.shape
     count = output_length(len(samples), sample_rate, taps)
     padded = np.pad(np.pad(samples, (taps, 0), "reflect"), (0, taps), "symmetric")[taps - (taps - 1) // 2 :]
-    common = gcd(sample_rate * phases, SAMPLE_RATE)
-    step, whole = sample_rate * phases // common, SAMPLE_RATE // common  # output n is at n * step / whole phases
+    common = gcd(sample_rate * phases, MADMOM_RATE)
+    step, whole = sample_rate * phases // common, MADMOM_RATE // common  # output n is at n * step / whole phases
     filtered = compiled.filtered if compiled.AVAILABLE else filtered_plain
 
     resampled = np.empty(count, np.int16)
     for start in range(0, count, AT_ONCE):
         sums = np.empty(min(AT_ONCE, count - start))
-        (at, phase), part = divmod(start * step // whole, phases), start * step % whole
+        (at, phase), fraction = divmod(start * step // whole, phases), start * step % whole
         here = padded[at : at + len(sums) * step // (whole * phases) + taps + 1].astype(np.float64)
-        filtered(here, bank, phase, part, step, whole, sums)
+        filtered(here, bank, phase, fraction, step, whole, sums)
         if whole > 1:  # between two phases; after the last comes the first, a sample later
             upper = np.empty(len(sums))
-            filtered(here, np.vstack([bank[1:], np.roll(bank[0], 1)]), phase, part, step, whole, upper)
-            sums += (part + np.arange(len(sums)) * step) % whole / whole * (upper - sums)
+            filtered(here, np.vstack([bank[1:], np.roll(bank[0], 1)]), phase, fraction, step, whole, upper)
+            sums += (fraction + np.arange(len(sums)) * step) % whole / whole * (upper - sums)
         sums = np.floor((sums + 16384) / 32768) if sixteen_bit else np.rint(32768 * sums)
         resampled[start : start + AT_ONCE] = np.clip(sums, -32768, 32767)
     return resampled
 
 
 def output_length(length: int, sample_rate: int, taps: int) -> int:
-    """Going up, ceil(length * 44100 / sample_rate); going down it can be one less.
+    """Samples that come of `length` samples at another rate: ceil(length * 44100 / sample_rate) when the rate goes up;
+    when it goes down there can be one less.
 
-    When the input ends ffmpeg mirrors half of what the filter has not passed yet, and goes on as far as that lasts.
+    When the input ends, ffmpeg mirrors half of what the filter has not passed yet, and continues as far as that lasts.
     """
 
-    def outputs_before(sample):
-        return max(-(-sample * SAMPLE_RATE // sample_rate), 1)
+    def outputs_before(sample: int) -> int:
+        return max(-(-sample * MADMOM_RATE // sample_rate), 1)
 
     centre = (taps - 1) // 2
-    next_sample = outputs_before(length - taps + centre + 1) * sample_rate // SAMPLE_RATE
+    next_sample = outputs_before(length - taps + centre + 1) * sample_rate // MADMOM_RATE
     left = length - (next_sample - centre)
     return outputs_before(length + (min(left, taps) + 1) // 2 - taps + centre + 1)
 
 
 @lru_cache(maxsize=16)
-def filter_bank(sample_rate: int, sixteen_bit: bool) -> np.ndarray:
+def filter_bank(sample_rate: int, sixteen_bit: bool) -> Floats:
     """The taps at every phase, float64 [phases, taps]: whole numbers (1 is 32768) or rounded to float32."""
-    factor = min(CUTOFF * SAMPLE_RATE / sample_rate, 1.0)
+    factor = min(CUTOFF * MADMOM_RATE / sample_rate, 1.0)
     taps = ceil(ZERO_CROSSINGS / factor)
     taps += taps % 2
-    phases = SAMPLE_RATE // gcd(SAMPLE_RATE, sample_rate)
-    if phases > PHASES:
-        phases = PHASES
+    phases = min(MADMOM_RATE // gcd(MADMOM_RATE, sample_rate), PHASES)
     x = factor * (np.arange(taps) - (taps - 1) // 2 - np.arange(phases)[:, None] / phases)
     window = np.i0(KAISER_BETA * np.sqrt(np.maximum(1 - (2 * x / (factor * taps)) ** 2, 0)))
     bank = np.sinc(x) * window
     bank /= bank[0].sum()
     if sixteen_bit:
         bank = np.clip(np.rint((32768 * bank).astype(np.float32)), -32768, 32767)
-    bank = bank.astype(np.float32).astype(np.float64)
-    bank.flags.writeable = False
-    return bank
+    rounded: Floats = bank.astype(np.float32).astype(np.float64)
+    rounded.flags.writeable = False
+    return rounded
 
 
-def filtered_plain(padded, bank, phase, part, step, whole, sums):
+def filtered_plain(
+    padded: Floats, bank: Floats, phase: int, fraction: int, step: int, whole: int, sums: Floats
+) -> None:
     """The NumPy form of compiled.filtered."""
     phases, taps = bank.shape
     windows = np.lib.stride_tricks.sliding_window_view(padded, taps)
-    at, phase = np.divmod(phase + (part + np.arange(len(sums)) * step) // whole, phases)
-    np.einsum("nt,nt->n", windows[at], bank[phase], out=sums)
+    at, phase_of = np.divmod(phase + (fraction + np.arange(len(sums)) * step) // whole, phases)
+    np.einsum("nt,nt->n", windows[at], bank[phase_of], out=sums)
+
+
+resample = resample_as_ffmpeg  # the former name, until its last user has moved

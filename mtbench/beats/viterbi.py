@@ -1,15 +1,16 @@
 """The likeliest path through the bar-pointer model, with the numbers of madmom's HMM to the last bit.
 
-A state of the model is a place in a bar: the beat of the bar, the tempo i (a beat of tau_i frames), the position p
-in that beat. From frame to frame p goes on by one; only at the end of a beat there is a choice, of the next
-beat's tempo. So a path is a list of beats, and what has to be known of one is when it begins: with
+The model is that of Krebs, Böck and Widmer, "An Efficient State Space Model for Joint Tempo and Meter Tracking", ISMIR
+2015. A state is a place in a bar: the beat of the bar, the tempo i (a beat of tau_i frames), and the position p in that
+beat. From frame to frame p grows by one; only at the end of a beat is there a choice, that of the next beat's tempo. So
+a path is a list of beats, and what has to be known of each is when it begins: with
 
     V(t, b, i) = max_j [E(t, b - 1, j) + log a_ji] + d(t)              a beat begins in frame t
     E(t + tau_i, b, i) = V(t, b, i) + d(t + 1) + ... + d(t + tau_i - 1)  and has come to its end
 
 where d is the log-density of the activations at that place and a_ji the probability of the change of tempo. Sums
 are taken from left to right and a maximum is rounded like all its arguments, so V and E are bit-equal to what
-madmom has in its 33,000 (fps 100) states. Where several j are equal the first counts, as in madmom.
+madmom computes for its 33,000 states (at fps 100). Where several j are equal the first counts, as in madmom.
 
 Both bar lengths are decoded together: the three and the four beats are lanes of one vector.
 """
@@ -18,6 +19,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.beats import compiled
 
@@ -29,40 +31,47 @@ LANES = compiled.LANES
 BAR_LANES = (np.arange(0, 3), np.arange(3, 7))
 BEAT = np.array([0, 1, 2, 0, 1, 2, 3, 0])  # of each lane, in its bar
 PREVIOUS = np.array([2, 0, 1, 6, 3, 4, 5, 7])  # the lane of the beat before
-CHUNK = 1 << 14  # frames whose exits are held at a time: 63 MB
+CHUNK = 1 << 14  # frames whose exits are kept at a time: 63 MB
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class Model(NamedTuple):
-    """What depends on fps and transition lambda, for I tempi.
+    """The tables of the hidden Markov model: what depends on fps and transition lambda, for I tempi.
 
-    intervals: int [I], tau in frames. transition: float64 [I from, I to], log a. band: int [I to, 2], the range of
-    j with a > 0. pointers: [I] of int [tau, lanes], the density of a place: 0 no beat, 1 beat, 2 downbeat.
-    patterns: int [V, lanes], the different rows of the pointers, the first all 0. variant: int [I, R], the pattern
-    at each place of a beat region; region: int [I], its length; it may differ by one between the lanes, for
-    madmom's rounding: lane_region int [lanes, I].
+    intervals: int64 [I], tau in frames. transition: float64 [I from, I to], log a. band: int64 [I to, 2], the range of
+    j with a > 0. pointers: [I] of int64 [tau, lanes], the density of a place: 0 no beat, 1 beat, 2 downbeat.
+    patterns: int64 [V, lanes], the different rows of the pointers, the first all 0. variant: int64 [I, R], the pattern
+    at each place of a beat region; region: int64 [I], its length. Madmom's rounding may make it differ by one between
+    the lanes: lane_region int64 [lanes, I].
     """
 
-    intervals: np.ndarray
-    transition: np.ndarray
-    band: np.ndarray
-    pointers: list[np.ndarray]
-    patterns: np.ndarray
-    variant: np.ndarray
-    region: np.ndarray
-    lane_region: np.ndarray
+    intervals: Integers
+    transition: Floats
+    band: Integers
+    pointers: list[Integers]
+    patterns: Integers
+    variant: Integers
+    region: Integers
+    lane_region: Integers
 
 
 class Beats(NamedTuple):
-    """A path as its n beats, all int [n]: first frame (the first beat may begin before frame 0), lane, tempo."""
+    """A path as its n beats, all int64 [n]: first frame (the first beat may begin before frame 0), lane, tempo."""
 
-    first: np.ndarray
-    lane: np.ndarray
-    tempo: np.ndarray
+    first: Integers
+    lane: Integers
+    tempo: Integers
 
 
 @lru_cache(maxsize=32)
 def model(fps: float, transition_lambda: float) -> Model:
-    """The tables of madmom's BarStateSpace, BarTransitionModel and RNNDownBeatTrackingObservationModel."""
+    """The tables of madmom's BarStateSpace, BarTransitionModel and RNNDownBeatTrackingObservationModel.
+
+    fps: frames/s of the activations; transition_lambda: the weight of tempo changes, whose probability is
+    exp(-lambda |tau_i / tau_j - 1|), normalised over i.
+    """
     slowest, fastest = (60.0 * fps / tempo for tempo in TEMPO_RANGE)
     intervals = _intervals(fastest, slowest)
 
@@ -90,22 +99,24 @@ def model(fps: float, transition_lambda: float) -> Model:
     return Model(intervals, transition, band, pointers, patterns, variant, region, lane_region)
 
 
-def _intervals(shortest, longest):
-    """Whole numbers of frames, about log-spaced; all of them where there are no more than wanted."""
+def _intervals(shortest: float, longest: float) -> Integers:
+    """Whole numbers of frames from the shortest to the longest, int64 [I]: all where there are no more than TEMPI, else
+    TEMPI or a few more, about log-spaced.
+    """
     intervals = np.arange(np.round(shortest), np.round(longest) + 1)
-    wanted = points = TEMPI
-    if wanted < len(intervals):
-        intervals = []
-        while len(intervals) < wanted:
+    points = TEMPI
+    if len(intervals) > TEMPI:
+        intervals = np.empty(0)
+        while len(intervals) < TEMPI:
             intervals = np.unique(np.round(np.logspace(np.log2(shortest), np.log2(longest), points, base=2)))
             points += 1
     return np.ascontiguousarray(intervals, dtype=np.int64)
 
 
-def log_densities(activations: np.ndarray) -> np.ndarray:
+def log_densities(activations: NDArray[np.float32]) -> Floats:
     """float32 [K, 2] to float64 [K, 3], logarithms of (no beat, beat, downbeat), as madmom rounds them.
 
-    Where float rounding leaves less than nothing for "no beat" madmom has NaN, which never wins: -inf.
+    Where float rounding leaves less than nothing for "no beat", madmom has NaN, which never wins; here it is -inf.
     """
     densities = np.empty((len(activations), 3))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -116,33 +127,37 @@ def log_densities(activations: np.ndarray) -> np.ndarray:
     return densities
 
 
-def likeliest_beats(activations: np.ndarray, tables: Model) -> tuple[Beats | None, float]:
-    """The likeliest path for float32 [K, 2] and its log-probability; (None, -inf) if no path is possible."""
+def likeliest_beats(activations: NDArray[np.float32], tables: Model) -> tuple[Beats | None, float]:
+    """The likeliest path for activations float32 [K, 2] and its log-probability; (None, -inf) if no path is possible.
+
+    Activations are at the frame rate of the tables.
+    """
     search = _search if compiled.AVAILABLE else _search_plain
     return search(log_densities(activations), tables)
 
 
-def _uniform(tables):
-    """Log-probability before frame 0 of every state, by lane."""
+def _uniform(tables: Model) -> Floats:
+    """The log-probability of every state before frame 0: float64 [lanes]."""
     start = np.zeros(LANES)
     for beats, lanes in zip(BEATS_PER_BAR, BAR_LANES):
         start[lanes] = np.log(1.0 / (beats * tables.intervals.sum()))
     return start
 
 
-def _search(densities, tables):
+def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
+    """`likeliest_beats` by the compiled loops, from log-densities float64 [K, 3]."""
     intervals, frames = tables.intervals, len(densities)
     longest, block = intervals[-1], max(intervals[0], 1)
     density = np.zeros((len(tables.patterns), frames + longest + block, LANES))  # 0 after the end: sums stay
-    for made, pattern in zip(density, tables.patterns):
-        made[:frames] = densities[:, pattern]
+    for of_pattern, pattern in zip(density, tables.patterns):
+        of_pattern[:frames] = densities[:, pattern]
     density = density.reshape(len(density), -1)
 
     exits = np.empty((len(intervals), (min(CHUNK, frames) + longest) * LANES))
     exits[:, :LANES] = _uniform(tables)
     compiled.first_exits(exits, density, tables.variant, tables.region, intervals)
 
-    def go_through(first):
+    def go_through(first: int) -> None:
         compiled.forward(
             exits,
             density,
@@ -157,7 +172,7 @@ def _search(densities, tables):
             block,
         )
 
-    begins = []  # of each chunk but the last, to come back to it
+    begins = []  # the first rows of every chunk except the last, to come back to it
     for first in range(0, frames, CHUNK):
         if first > 0:
             exits[:, : longest * LANES] = exits[:, CHUNK * LANES :]
@@ -166,7 +181,7 @@ def _search(densities, tables):
         go_through(first)
 
     ends = [compiled.last_beat(exits, intervals, frames - first, lanes) for lanes in BAR_LANES]
-    best, lane, i, p = max(ends, key=lambda end: end[0])  # of equals the first
+    best, lane, i, p = max(ends, key=lambda end: end[0])  # among equals the first
     if best == -np.inf:
         return None, best
     path = [(frames - 1 - p, lane, i)]
@@ -189,8 +204,8 @@ def _search(densities, tables):
         go_through(first)
 
 
-def _search_plain(densities, tables):
-    """The same frame by frame over all states, v [lanes, states of a beat], as the model defines it."""
+def _search_plain(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
+    """`likeliest_beats` in NumPy, as the model defines it: frame by frame, all states v [lanes, states of a beat]."""
     intervals, frames = tables.intervals, len(densities)
     used = np.concatenate(BAR_LANES)
     pointers = np.concatenate(tables.pointers)[:, used].T  # [7, states]
