@@ -1,20 +1,20 @@
 """How far a score may be from its expectation, and which differences of two models are more than chance.
 
 A score is a mean over clips: of one column (a metric, or the IRS of one stem), or the mean of the means of several
-(IRS over stems, each over the clips that have a value). FAD is none, but to first order it moves with its clips as the
-mean of `fad_per_clip` does, so that one method serves all.
+(IRS over stems, each over the clips that have a value). FAD is not a mean, but to first order it moves with its clips
+as the mean of `fad_per_clip` does, so one method serves all.
 
-The method is the bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5): clips are
-drawn with replacement, all columns of a clip together; each resample gives t* = (score* - score) / se*; and the
-quantiles of t*, instead of Student's, give the interval score - t* se. It follows the skew that IRS and FAD have. The
-standard error se is the infinitesimal jackknife's. Resamples of equal clips have se* = 0, so t* is held within three
-times Student's 97.5% quantile.
+The method is the bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5). Clips are
+drawn with replacement, all columns of a clip together. Each resample gives t* = (score* - score) / se*. The quantiles
+of t*, instead of Student's, give the interval score - t* se, which follows the skew that IRS and FAD have. The standard
+error se is the infinitesimal jackknife's. Resamples of equal clips have se* = 0, so t* is kept within three times
+Student's 97.5% quantile.
 
-All is seeded, and nothing depends on the order of the clips. Intervals are 95%, p-values two-sided, and an interval of
-a difference lacks 0 exactly where p < 0.05. How well all this holds is measured in docs/statistics.md.
+Everything is seeded, and nothing depends on the order of the clips. Intervals are 95%, p-values are two-sided, and the
+interval of a difference lacks 0 exactly where p < 0.05. How well this holds is measured in docs/statistics.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import comb
@@ -29,12 +29,15 @@ from mtbench.metrics import fad
 LEVEL = 0.05  # of p; the intervals hold 1 - LEVEL
 SEED = 0
 LIMIT = 3.0  # of t*, in Student's quantiles
-AT_ONCE = 2**16  # numbers in a block of resamples: it stays in the cache of a core
+BLOCK = 2**16  # numbers in a block of resamples: it stays in the cache of a core
 NAN = float("nan")
 Floats = NDArray[np.float64]
+Signed = tuple[int, Floats]  # the sign of a score in a difference, and its clips float64 [n, columns]
 
 
 class Interval(NamedTuple):
+    """A 95% interval, in the unit of the score; NaN where not defined."""
+
     low: float
     high: float
 
@@ -62,17 +65,20 @@ class Resampled:
     variances: Floats
 
 
-def resample(clips: ArrayLike) -> Resampled:
+def bootstrap(clips: ArrayLike) -> Resampled:
     """The bootstrap of one score. `clips` is [n] or [n, columns], NaN where a clip has no value.
 
-    The score is the mean over columns of each column's mean over its values; a column without one is left out.
-    A column with one value tells nothing of its spread, so se is NaN.
+    The score is the mean over columns of each column's mean over its values; a column without values is left out.
+    A column with a single value tells nothing of its spread, so se is NaN.
     """
-    clips = _sorted(_columns(clips))
-    value, se = _score([(1, clips)])
+    rows = _sorted(_columns(clips))
+    value, se = _score([(1, rows)])
     if not se > 0:
-        return Resampled(value, se, len(clips), np.empty(0), np.empty(0))
-    return Resampled(value, se, len(clips), *_replicates([(1, clips)]))
+        return Resampled(value, se, len(rows), np.empty(0), np.empty(0))
+    return Resampled(value, se, len(rows), *_replicates([(1, rows)]))
+
+
+resample = bootstrap  # the former name, until its last user has moved
 
 
 def interval(score: Resampled) -> Interval:
@@ -84,7 +90,7 @@ def interval(score: Resampled) -> Interval:
 
 
 def difference(a: Resampled, b: Resampled) -> Difference:
-    """Score a minus score b, of clips that do not pair up. Degrees of freedom are Welch's.
+    """Score a minus score b, of clips that do not pair up. Degrees of freedom are Welch's (1947).
 
     Where neither shows spread, p is the share of the divisions of all clips into two such groups that are as extreme.
     """
@@ -92,11 +98,11 @@ def difference(a: Resampled, b: Resampled) -> Difference:
     if not variance > 0:
         p = 2 / comb(a.n + b.n, a.n) if value else 1.0
         return Difference(value, NAN, NAN, NAN if np.isnan(variance) else min(1.0, p))
-    freedom = variance**2 / sum(one.se**4 / (one.n - 1) for one in (a, b))
-    # Both draw from one stream: off by one they are independent. One without spread stands still.
-    size = min(len(one.scores) for one in (a, b) if one.se)
-    scores_a, variances_a = (a.scores[:size], a.variances[:size]) if a.se else (a.value, 0.0)
-    scores_b, variances_b = (np.roll(b.scores[:size], 1), np.roll(b.variances[:size], 1)) if b.se else (b.value, 0.0)
+    freedom = variance**2 / sum(score.se**4 / (score.n - 1) for score in (a, b))
+    size = min(len(score.scores) for score in (a, b) if score.se)
+    (scores_a, variances_a), (scores_b, variances_b) = _first(a, size), _first(b, size)
+    # Both scores draw from one stream of random numbers; shifted by one replicate they are independent.
+    scores_b, variances_b = np.roll(scores_b, 1), np.roll(variances_b, 1)
     limit = _limit(freedom)
     t = _studentised(scores_a - scores_b - value, variances_a + variances_b, limit)
     return Difference(value, *_around(value, variance**0.5, t), _p(value / variance**0.5, t, limit, freedom))
@@ -105,20 +111,21 @@ def difference(a: Resampled, b: Resampled) -> Difference:
 def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
     """Score a minus score b where row i of both is the same clip's: rows are drawn together.
 
-    a, b: [n] or [n, columns], as for `resample`. A value that the other has not is left out: else who has none for the
-    hard clips would be better for it. Where all rows differ alike, p is that of the sign test.
+    a, b: [n] or [n, columns], as for `bootstrap`. A value that the other side lacks is left out. Otherwise a model
+    without values for the hard clips would gain from it. Where all rows differ by the same amount, p is that of the
+    sign test. Raises ValueError unless a and b have as many rows.
     """
     a, b = _columns(a, drop=False), _columns(b, drop=False)
     if len(a) != len(b):
         raise ValueError(f"paired clips: {len(a)} of one, {len(b)} of the other")
     rows = np.hstack([np.where(np.isnan(b), NAN, a), np.where(np.isnan(a), NAN, b)])
     rows = _sorted(rows[~np.isnan(rows).all(axis=1)])
-    parts, n = [(1, rows[:, : a.shape[1]]), (-1, rows[:, a.shape[1] :])], len(rows)
-    value, se = _score(parts)
+    signed, n = [(1, rows[:, : a.shape[1]]), (-1, rows[:, a.shape[1] :])], len(rows)
+    value, se = _score(signed)
     if not se > 0:
         return Difference(value, NAN, NAN, NAN if np.isnan(se) else 0.5 ** (n - 1) if value else 1.0)
     limit = _limit(n - 1)
-    scores, variances = _replicates(parts)
+    scores, variances = _replicates(signed)
     t = _studentised(scores - value, variances, limit)
     return Difference(value, *_around(value, se, t), _p(value / se, t, limit, n - 1))
 
@@ -126,13 +133,15 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
 def fad_per_clip(clips: Sequence[ArrayLike], reference: ArrayLike) -> Floats:
     """What each clip does to the FAD of all: float64 [n], whose mean is that FAD.
 
-    clips: [frames, dimension] of each; reference: [frames, dimension]. Raises what `fad` raises. The derivative of FAD
-    with respect to the distribution of the frames (the infinitesimal jackknife): with the map
-    T = S2^(1/2) (S2^(1/2) S1 S2^(1/2))^(-1/2) S2^(1/2), which is twice the derivative of tr (S1 S2)^(1/2) by S1, a frame
-    at c from the mean adds 2 (mu1 - mu2) c + c (I - T) c. A clip is drawn whole, so its frames add up.
+    clips: [frames, dimension] of each; reference: [frames, dimension]. Raises ValueError as `fad` does.
+
+    This is the derivative of FAD with respect to the distribution of the frames (the infinitesimal jackknife). With the
+    map T = S2^(1/2) (S2^(1/2) S1 S2^(1/2))^(-1/2) S2^(1/2), which is twice the derivative of tr (S1 S2)^(1/2) by S1, a
+    frame at distance c from the mean adds 2 (mu1 - mu2) c + c (I - T) c. A clip is drawn whole, so its frames add up.
     """
-    counts = [len(frames) for frames in clips]
-    pooled = np.concatenate([np.asarray(frames, np.float64) for frames in clips])
+    frames_of = [np.asarray(frames, np.float64) for frames in clips]
+    counts = [len(frames) for frames in frames_of]
+    pooled = np.concatenate(frames_of)
     reference = np.asarray(reference, np.float64)
     value = fad(pooled, reference)
     centred = pooled - pooled.mean(axis=0)
@@ -146,9 +155,10 @@ def fad_per_clip(clips: Sequence[ArrayLike], reference: ArrayLike) -> Floats:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's correction (1979) of [m] p-values: the smallest times m, the next times m - 1, never falling, at most 1.
+    """Holm's correction (1979) of p-values [m], float64 [m]: the smallest times m, the next times m - 1, never falling,
+    at most 1.
 
-    NaN stays, and counts for nothing.
+    NaN stays NaN, and does not count towards m.
     """
     p = np.asarray(p, np.float64)
     order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN is sorted last
@@ -158,10 +168,10 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def ranks(differences: ArrayLike, p: ArrayLike, direction: int) -> Floats:
-    """1 + the number of models that are better by more than chance: float64 [m], NaN for one that was tested against none.
+    """1 + the number of models that are better by more than chance: float64 [m]; NaN for a model without any test.
 
-    differences: [m, m], score of row minus score of column, as it was tested; p: [m, m], their adjusted p-values, NaN where
-    there was no test; direction: 1 higher is better, -1 lower.
+    differences: [m, m], score of row minus score of column, as it was tested; p: [m, m], their adjusted p-values, NaN
+    where there was no test; direction: 1 higher is better, -1 lower.
     """
     differences, p = np.asarray(differences, np.float64), np.asarray(p, np.float64)
     behind = (differences * direction < 0) & (p < LEVEL)
@@ -176,72 +186,81 @@ def _columns(clips: ArrayLike, drop: bool = True) -> Floats:
 
 
 def _sorted(rows: Floats) -> Floats:
+    """The rows in an order of their own, so that no draw depends on that of the caller."""
     return rows[np.lexsort(rows.T[::-1])]
 
 
-def _score(parts: Sequence[tuple[int, Floats]]) -> tuple[float, float]:
-    """The score and its standard error: 0 where nothing but rounding is left of it, NaN where it is not defined."""
-    n = len(parts[0][1])
+def _score(signed: Sequence[Signed]) -> tuple[float, float]:
+    """The score and its standard error: 0 where only rounding is left of it, NaN where it is not defined."""
+    n = len(signed[0][1])
     if not n:
         return NAN, NAN
-    values, variances = _weighted(parts, np.ones((1, n)))
-    counts = np.concatenate([(~np.isnan(clips)).sum(axis=0) for _, clips in parts])
+    values, variances = _weighted(signed, np.ones((1, n)))
+    counts = np.concatenate([(~np.isnan(clips)).sum(axis=0) for _, clips in signed])
     if n < 2 or (counts == 1).any() or np.isnan(values[0]):
         return float(values[0]), NAN
-    size = max(np.nanmax(np.abs(clips)) for _, clips in parts)
+    size = max(np.nanmax(np.abs(clips)) for _, clips in signed)
     se = float(np.sqrt(variances[0]))
     return float(values[0]), se if se > 1e-12 * size else 0.0
 
 
-def _replicates(parts: Sequence[tuple[int, Floats]]) -> tuple[Floats, Floats]:
-    """Scores and variances of the resamples."""
-    counts = _draws(len(parts[0][1]))
-    if any(np.isnan(clips).any() for _, clips in parts):
-        of_block = partial(_weighted, parts)
-    else:  # then the score is the plain mean of one number a clip
-        of_block = partial(_plain, sum(sign * clips.mean(axis=1) for sign, clips in parts))
-    step = max(1, AT_ONCE // counts.shape[1])
+def _first(score: Resampled, size: int) -> tuple[Floats, Floats]:
+    """Scores and variances of the first `size` resamples; a score without spread stays where it is in all of them."""
+    if score.se:
+        return score.scores[:size], score.variances[:size]
+    return np.full(size, score.value), np.zeros(size)
+
+
+def _replicates(signed: Sequence[Signed]) -> tuple[Floats, Floats]:
+    """Scores and variances of the resamples, float64 [replicates]."""
+    counts = _draws(len(signed[0][1]))
+    of_block: Callable[[Floats], tuple[Floats, Floats]]
+    if any(np.isnan(clips).any() for _, clips in signed):
+        of_block = partial(_weighted, signed)
+    else:  # then the score is the plain mean of one number per clip
+        of_block = partial(_plain, np.sum([sign * clips.mean(axis=1) for sign, clips in signed], axis=0))
+    step = max(1, BLOCK // counts.shape[1])
     blocks = [of_block(counts[i : i + step].astype(np.float64)) for i in range(0, len(counts), step)]
     scores, variances = zip(*blocks)
     return np.concatenate(scores), np.concatenate(variances)
 
 
 def _plain(values: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """`_weighted` of one column without gaps."""
+    """`_weighted` of a single column [n] without gaps."""
     n, centre = len(values), values.mean()
     means, squares = (counts @ np.column_stack([values - centre, (values - centre) ** 2]) / n).T
     return centre + means, np.maximum(squares - means**2, 0.0) / (n - 1)
 
 
-def _weighted(parts: Sequence[tuple[int, Floats]], counts: Floats) -> tuple[Floats, Floats]:
-    """Scores and their variances [b] of samples that hold clip i counts[b, i] times.
+def _weighted(signed: Sequence[Signed], counts: Floats) -> tuple[Floats, Floats]:
+    """Scores and their variances, float64 [b], of samples that hold clip i counts[b, i] times.
 
-    parts: (sign, [n, columns]); the score is the signed sum of those of the parts. A clip moves it by z, the sum over
-    columns of (value - mean) / (number of values) / (number of columns); the variance is that of the sum of z, with
-    N / (N - 1) for each column's N values, so that it is s^2 / N where there is one column.
+    The score is the signed sum of the scores. A clip moves it by z, the sum over columns of
+    (value - mean) / (number of values) / (number of columns). The variance is that of the sum of z, with N / (N - 1)
+    for each column's N values, so that it is s^2 / N where there is a single column.
     """
     total, moves = np.zeros(len(counts)), np.zeros(counts.shape)
-    for sign, clips in parts:
+    for sign, clips in signed:
         defined = ~np.isnan(clips)
         centre = np.nanmean(clips) if defined.any() else 0.0
-        held = np.where(defined, clips - centre, 0.0)
+        filled = np.where(defined, clips - centre, 0.0)
         number = counts @ defined.astype(np.float64)  # [b, columns]
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = counts @ held / number
+            means = counts @ filled / number
             columns = (number > 0).sum(axis=1)
             total += sign * (centre + np.where(number > 0, means, 0.0).sum(axis=1) / columns)
             weights = np.where(number > 1, 1 / np.sqrt(number * (number - 1)) / columns[:, None], 0.0)
         for column in range(clips.shape[1]):
-            away = held[:, column] - np.where(number[:, column] > 0, means[:, column], 0.0)[:, None]
+            away = filled[:, column] - np.where(number[:, column] > 0, means[:, column], 0.0)[:, None]
             moves += sign * weights[:, column, None] * away * defined[:, column]
     return total, np.einsum("bi,bi->b", counts, moves**2)
 
 
 @lru_cache(maxsize=8)
 def _draws(n: int) -> NDArray[np.uint8]:
-    """How often each of n clips is in a resample, [replicates, n]. Of many clips fewer resamples tell as much."""
+    """How often each of n clips is in a resample, [replicates, n]. Of many clips, fewer resamples tell as much."""
     replicates = 9999 if n <= 1000 else 999
-    random, step = np.random.default_rng(SEED), max(1, AT_ONCE // n)
+    random, step = np.random.default_rng(SEED), max(1, BLOCK // n)
     blocks = []
     for i in range(0, replicates, step):
         size = min(step, replicates - i)
@@ -251,6 +270,7 @@ def _draws(n: int) -> NDArray[np.uint8]:
 
 
 def _limit(freedom: float) -> float:
+    """The largest |t*| that a resample may have."""
     return LIMIT * float(stdtrit(freedom, 1 - LEVEL / 2))
 
 
@@ -261,6 +281,7 @@ def _studentised(away: Floats, variances: Floats, limit: float) -> Floats:
 
 
 def _around(value: float, se: float, t: Floats) -> Interval:
+    """The interval of a score from the t* of its resamples."""
     # Replicates are one less than a multiple of 40, so that a quantile is one of them and agrees with _p.
     tail = round((len(t) + 1) * LEVEL / 2)
     t = np.partition(t, (tail - 1, len(t) - tail))
@@ -268,13 +289,15 @@ def _around(value: float, se: float, t: Floats) -> Interval:
 
 
 def _p(observed: float, t: Floats, limit: float, freedom: float) -> float:
-    if abs(observed) > limit:  # further than resamples are let go
+    """The two-sided p-value of an observed t, from the t* of resamples."""
+    if abs(observed) > limit:  # further than any resample may be
         return float(2 * stdtr(freedom, -abs(observed)))
     return float(min(1.0, 2 * (min((t >= observed).sum(), (t <= observed).sum()) + 1) / (len(t) + 2)))
 
 
 def _power(matrix: Floats, exponent: float) -> Floats:
-    """A power of a symmetric, positive semidefinite matrix; of a negative one, on its range."""
+    """A power of a symmetric, positive semidefinite matrix [d, d]; a negative power, on its range."""
     values, vectors = np.linalg.eigh(matrix)
-    kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
-    return (vectors[:, kept] * values[kept] ** exponent) @ vectors[:, kept].T
+    positive = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+    power: Floats = (vectors[:, positive] * values[positive] ** exponent) @ vectors[:, positive].T
+    return power
