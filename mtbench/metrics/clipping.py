@@ -10,7 +10,10 @@ from mtbench.metrics.record import Metric
 
 
 def clipped(stems: Mapping[str, NDArray[np.float32]], rate: int) -> float:
-    """Share in [0, 1] of the samples of the stems' sum whose magnitude is above 1; stems are float32 [samples]."""
+    """Share in [0, 1] of the samples of the stems' sum whose magnitude is above 1.
+
+    stems: {name: float32 [samples]}. `rate` (Hz) does not matter: every metric of audio is given it.
+    """
     return mix(list(stems.values()))[1]
 
 

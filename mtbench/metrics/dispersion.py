@@ -1,7 +1,7 @@
 """Cross-track beat dispersion (CBD): how far apart the beats of the tracks of one clip lie.
 
-Source: the SyncTrack paper and its released evaluation code. For each ordered pair of a reference track with
-two beats or more, r(n), and another track with a beat, t:
+Source: the SyncTrack paper (ICLR 2026) and its released evaluation code. For each ordered pair of a reference track
+with two beats or more, r(n), and another track with a beat, t:
 
 * d(n) = r(n+1) - r(n). Beat n owns the window [r(n) - d(n-1)/2, r(n) + d(n)/2); the first beat takes its
   following interval for both sides, the last its preceding one.
@@ -50,7 +50,10 @@ def cbd(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> Disper
 
 
 def cbd_per_reference(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> dict[object, Dispersion]:
-    """The statistics of each reference track's errors over all other tracks, by track name (or position)."""
+    """The statistics of each reference track's errors over all other tracks, by track name (or position).
+
+    `beats_by_track` and what is raised are those of `cbd`.
+    """
     tracks = check_tracks(beats_by_track)
     statistics = {}
     for name, reference in tracks.items():
@@ -65,7 +68,7 @@ def cbd_per_reference(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLi
 
 
 def _errors(reference: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Errors of the paired reference beats, in units of half an inter-beat interval."""
+    """Errors of the paired reference beats, float64 [pairs], in units of half an inter-beat interval."""
     if len(reference) < 2 or len(target) < 1:
         return np.empty(0)
     intervals = np.diff(reference)
@@ -76,7 +79,7 @@ def _errors(reference: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     position = np.searchsorted(target, reference)
     left = target[np.maximum(position - 1, 0)]
     right = target[np.minimum(position, len(target) - 1)]
-    # The left one must be strictly nearer. Distances are signed so that an end's single neighbour needs no case.
+    # The left neighbour must be strictly nearer. Signed distances let an end's single neighbour do without a case.
     match = np.where(reference - left < right - reference, left, right)
 
     paired = (reference - before <= match) & (match < reference + after)

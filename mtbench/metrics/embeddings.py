@@ -7,32 +7,33 @@
 | `vggish-audioldm` | 0.96 s         | 128       | yes, as audioldm_eval computes it (published FADs)     |
 | `pann`            | the whole clip | 2048      | yes, Cnn14 at 16 kHz                                   |
 
-Distances under different names are different metrics and never compare. The last three come from the extra
-`fad`. Their files are looked for where torch.hub keeps its own (`missing` names them; the environment
-variable TORCH_HOME moves the folder) and are downloaded to there if they are not.
+Distances under different names are different metrics and are never compared. The last three come from the extra
+`fad`. Their files are looked for where torch.hub keeps its own, and are downloaded to that folder if they are not
+there. `missing` names them; the environment variable TORCH_HOME moves the folder.
 
-Of frechet-audio-distance only its dependencies and its PANN network are used. Its own class answers any
-error with a score of -1, joins the PANN embeddings of n clips into one vector, points torch.hub elsewhere for
-the whole process, asks a question on stdin, and fails behind a proxy even with every file in place.
+Of frechet-audio-distance only its dependencies and its PANN network are used. Its own class answers any error with a
+score of -1, joins the PANN embeddings of n clips into one vector, points torch.hub elsewhere for the whole process,
+asks a question on stdin, and fails behind a proxy even with every file in place.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Protocol
+from typing import Any, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mtbench.errors import MtbenchError, unknown_name
 
 SAMPLE_RATE = 16000  # Hz, of every embedding here
 WINDOW, HOP, FFT = 400, 160, 512  # samples: 25 ms, 10 ms
-COLUMNS = 96  # STFT columns in a frame of 0.96 s; frames do not overlap, and an incomplete last one is dropped
+COLUMNS = 96  # STFT columns in a frame of 0.96 s; frames do not overlap, and an incomplete last frame is dropped
 BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0  # mel bands and their range in Hz
 LOG_OFFSET = 0.01
 CEPSTRA = 16
@@ -59,7 +60,7 @@ class EmbeddingUnavailable(MtbenchError):
 
 
 def embedding(name: str) -> Embedding:
-    """The embedding of that name, ready to call; networks are loaded here, and downloaded if need be.
+    """The embedding of that name, ready to call. Networks are loaded here, and downloaded if necessary.
 
     Raises UsageError for an unknown name and EmbeddingUnavailable where something is missing.
     """
@@ -88,10 +89,10 @@ class LogMelStats:
 
     The log-mel front end is VGGish's (64 bands). Over the 96 columns of a frame each band has a mean, the
     colour of the sound, and a standard deviation, its movement. Along the bands both are smooth, so the first
-    16 coefficients of an orthonormal DCT-II keep most of either: dimension 32, and the 10 frames of a 10.24 s
-    clip outnumber it from the fourth clip on. With all 64 distances between mixtures of real instruments grew
-    by a few percent, and so did the bias of a small sample. A change of gain moves coefficient 0 of the mean
-    only, as far as the sound lies well above the offset of the logarithm; polarity does not matter.
+    16 coefficients of an orthonormal DCT-II keep most of either. The dimension is then 32, which the frames (10 in a
+    clip of 10.24 s) outnumber from the fourth clip on. With all 64 coefficients, distances between mixtures of real
+    instruments grew by a few percent, and so did the bias of a small sample. A change of gain moves only coefficient 0
+    of the mean, as long as the sound lies well above the offset of the logarithm. Polarity does not matter.
     """
 
     name = "log-mel-stats"
@@ -117,30 +118,37 @@ def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.empty((0, BANDS))
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     windows = np.lib.stride_tricks.sliding_window_view(waveform, WINDOW)[::HOP]
-    return np.log(np.abs(np.fft.rfft(windows * hann, FFT)) @ _mel_bands() + LOG_OFFSET)
+    energies: NDArray[np.float64] = np.abs(np.fft.rfft(windows * hann, FFT)) @ _mel_bands()
+    return np.log(energies + LOG_OFFSET)
 
 
 def _mel_bands() -> NDArray[np.float64]:
-    """Weights [FFT bins, bands]."""
+    """Weights, float64 [FFT bins, bands]: triangles on the HTK mel scale."""
 
-    def mel(frequency):
-        return 1127 * np.log1p(frequency / 700)
+    def mel(frequency: ArrayLike) -> NDArray[np.float64]:
+        mels: NDArray[np.float64] = 1127 * np.log1p(np.asarray(frequency) / 700)
+        return mels
 
     edges = np.linspace(mel(LOWEST), mel(HIGHEST), BANDS + 2)
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     bins = mel(np.fft.rfftfreq(FFT, 1 / SAMPLE_RATE))[:, None]
-    return np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    weights: NDArray[np.float64] = np.maximum(
+        0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre))
+    )
+    return weights
 
 
 def _dct() -> NDArray[np.float64]:
     """The first vectors of the orthonormal DCT-II over the bands, [bands, CEPSTRA]."""
-    vectors = np.cos(np.pi * np.outer(np.arange(BANDS) + 0.5, np.arange(CEPSTRA)) / BANDS) * np.sqrt(2 / BANDS)
+    vectors: NDArray[np.float64] = np.cos(
+        np.pi * np.outer(np.arange(BANDS) + 0.5, np.arange(CEPSTRA)) / BANDS
+    ) * np.sqrt(2 / BANDS)
     vectors[:, 0] /= np.sqrt(2)
     return vectors
 
 
 class VGGish:
-    """VGGish without PCA and before the last ReLU, one row per 0.96 s.
+    """VGGish (Hershey et al., 2017) without PCA and before the last ReLU, one row per 0.96 s.
 
     With `audioldm`, what audioldm_eval 0.0.5 feeds it: the mean of the whole file is removed, and files under
     2 s are zero-padded to 2 s. It reads the first channel of a file: hand over that channel, not the average.
@@ -164,15 +172,20 @@ class VGGish:
         if len(waveform) < WINDOW + (COLUMNS - 1) * HOP:
             return np.empty((0, self.dimension), np.float32)
         with torch.no_grad():
-            return self._network(waveform, SAMPLE_RATE).cpu().numpy()
+            frames: NDArray[np.float32] = self._network(waveform, SAMPLE_RATE).cpu().numpy()
+        return frames
 
 
-def _vggish_network(weights: Path):
+# Modules and networks below are of torch and of code that torch.hub fetches; only an embedding that is a network
+# imports torch, inside its functions, since that takes a second.
+
+
+def _vggish_network(weights: Path) -> Any:
     import torch
 
     # Naming the branch keeps torch.hub from asking GitHub for it, and whoever asks for this embedding has
     # answered the question of trust. Without `postprocess` the PCA's file is not needed.
-    network = torch.hub.load(
+    network = torch.hub.load(  # type: ignore[no-untyped-call]  # torch.hub has no annotations
         "harritaylor/torchvggish:master",
         "vggish",
         trust_repo=True,
@@ -193,7 +206,7 @@ class PANN:
     sample_rate = SAMPLE_RATE
     dimension = 2048
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._network, self.version = _load(self.name, _pann_network)
 
     def __call__(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -203,10 +216,11 @@ class PANN:
         if len(waveform) < 31 * HOP:  # five poolings by 2 need 32 columns
             return np.empty((0, self.dimension), np.float32)
         with torch.no_grad():
-            return self._network(torch.tensor(waveform)[None], None)["embedding"].numpy()
+            clip: NDArray[np.float32] = self._network(torch.tensor(waveform)[None], None)["embedding"].numpy()
+        return clip
 
 
-def _pann_network(weights: Path):
+def _pann_network(weights: Path) -> Any:
     import torch
     from frechet_audio_distance.models.pann import Cnn14_16k
 
@@ -220,9 +234,9 @@ def _pann_network(weights: Path):
     return network
 
 
-def _numpy_globals() -> list:
+def _numpy_globals() -> list[Any]:
     """What a pickled numeric array names, under NumPy 1 and 2; none of it runs code from the file."""
-    multiarray = np._core.multiarray
+    multiarray = importlib.import_module("numpy._core.multiarray")  # private, so without types
     names = [
         (function, f"{package}.multiarray.{function.__name__}")
         for package in ("numpy.core", "numpy._core")
@@ -262,7 +276,7 @@ def _files(name: str) -> list[tuple[Path, str]]:
     return [(Path(torch.hub.get_dir()) / path, source) for path, source in _FILES[name]]
 
 
-def _load(name: str, network_from: Callable) -> tuple[Callable, str]:
+def _load(name: str, network_from: Callable[[Path], Any]) -> tuple[Any, str]:
     """The network, ready to use, and the version that its weights, and code that was fetched with them, give it."""
     lacking = missing(name)
     if lacking and not _package_installed():
@@ -273,22 +287,22 @@ def _load(name: str, network_from: Callable) -> tuple[Callable, str]:
     try:
         if not weights.exists():
             weights.parent.mkdir(parents=True, exist_ok=True)
-            digest = re.search("-([0-9a-f]{8})[.]", weights.name)  # torch.hub's convention
-            torch.hub.download_url_to_file(source, str(weights), hash_prefix=digest and digest[1])
+            prefix = re.search("-([0-9a-f]{8})[.]", weights.name)  # of its SHA-256, by torch.hub's convention
+            torch.hub.download_url_to_file(source, str(weights), hash_prefix=prefix and prefix[1])
         network = network_from(weights)
     except (OSError, ImportError, RuntimeError, KeyError, EOFError, UnpicklingError, BadZipFile) as error:
         unloaded = f"embedding {name!r} does not load from {weights}"
         reason = f"{lacking}\nTheir download failed" if lacking else unloaded
         raise EmbeddingUnavailable(f"{reason}: {error}") from error
     digest = hashlib.sha256()
-    for place, _ in _files(name):
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+    for fetched, _ in _files(name):
+        for path in sorted(fetched.rglob("*.py")) if fetched.is_dir() else [fetched]:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return network.eval(), digest.hexdigest()[:16]
 
 
-def _check_waveform(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+def _check_waveform(waveform: ArrayLike) -> NDArray[np.float32]:
     waveform = np.asarray(waveform, dtype=np.float32)
     if waveform.ndim != 1:
         raise ValueError(f"waveform: expected mono [samples], got shape {waveform.shape}")

@@ -24,8 +24,9 @@ def fad(embeddings_a: ArrayLike, embeddings_b: ArrayLike) -> float:
 
     `embeddings_a` and `embeddings_b` are [frames, dimension] with equal dimension, in any float type;
     everything is computed in float64. Symmetric; unchanged by the order of the frames and by a rotation or
-    shift common to both sets; c^2 times as large when both are scaled by c. Raises ValueError for sets that
-    are not 2-D, differ in dimension, hold fewer than two frames, or hold values that are not finite.
+    shift common to both sets; c^2 times as large when both are scaled by c. The unit is the square of the embedding's.
+    Raises ValueError for sets that are not 2-D, differ in dimension, hold fewer than two frames, or hold values that
+    are not finite.
     """
     a, b = _check_embeddings(embeddings_a, "embeddings_a"), _check_embeddings(embeddings_b, "embeddings_b")
     if a.shape[1] != b.shape[1]:
@@ -39,7 +40,7 @@ def fad(embeddings_a: ArrayLike, embeddings_b: ArrayLike) -> float:
 
 
 def frames_needed(dimension: int) -> int:
-    """The fewest frames each side needs for a covariance of full rank: one more than the dimension.
+    """The fewest frames that each side needs for a covariance of full rank: the dimension plus 1.
 
     With fewer, `fad` still returns the distance of the degenerate Gaussians, but that is mostly the bias of
     the small sample, and should not be ranked.
@@ -61,9 +62,11 @@ def _check_embeddings(embeddings: ArrayLike, name: str) -> NDArray[np.float64]:
 
 def _gaussian(embeddings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean [d] and R [min(n, d), d] with R'R the covariance (ddof 1)."""
-    mean = embeddings.mean(axis=0)
+    mean: NDArray[np.float64] = embeddings.mean(axis=0)
     centred = (embeddings - mean) / np.sqrt(len(embeddings) - 1)
-    return mean, np.linalg.qr(centred, mode="r")
+    # NumPy annotates every mode with (Q, R), which this one does not return.
+    root: NDArray[np.float64] = np.linalg.qr(centred, mode="r")  # type: ignore[assignment]
+    return mean, root
 
 
 METRICS = (

@@ -1,9 +1,9 @@
 """How far a clip is out of tune: the distance of its partials from equal temperament at A = 440 Hz, in cents.
 
 Partials are the peaks of the magnitude spectrum between 80 and 2000 Hz, placed by a parabola through the logarithms. A
-partial at f Hz lies at the angle 2 pi 12 log2(f / 440) of a circle that is one semitone around; the angle of their mean,
-weighted by magnitude, is the clip's tuning. A shift by whole semitones is not seen. After Dressler and Streich, "Tuning
-frequency estimation using circular statistics" (ISMIR 2007).
+partial at f Hz lies at the angle 2 pi 12 log2(f / 440) of a circle whose circumference is one semitone. The angle of
+their mean, weighted by magnitude, is the clip's tuning. A shift by whole semitones is not seen. After Dressler and
+Streich, "Tuning frequency estimation using circular statistics" (ISMIR 2007).
 """
 
 import numpy as np
@@ -11,14 +11,17 @@ from numpy.typing import ArrayLike
 
 from mtbench.metrics.record import Metric, Tolerance
 
-WINDOW = 0.512  # s: partials a semitone apart are told apart from 80 Hz on
+WINDOW = 0.512  # s: long enough to separate partials a semitone apart from 80 Hz on
 BAND = (80.0, 2000.0)  # Hz
 FLOOR = 0.02  # of the loudest peak: what lies below is noise
 AGREE = 0.2  # of 1, where all partials agree; noise has some 0.03
 
 
 def tuning(wave: ArrayLike, rate: int) -> float:
-    """Distance in cents, 0 to 50, of a waveform [samples] at `rate` Hz; NaN where no tuning can be made out."""
+    """Distance in cents, 0 to 50, of a waveform [samples] at `rate` Hz; NaN where no tuning can be made out.
+
+    That is a waveform shorter than 0.512 s, a silent one, or one without partials that agree.
+    """
     wave = np.asarray(wave, np.float64)
     size = round(WINDOW * rate)
     if len(wave) < size or not wave.any():
@@ -26,11 +29,11 @@ def tuning(wave: ArrayLike, rate: int) -> float:
     frames = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 2]
     magnitude = np.abs(np.fft.rfft(frames * np.hanning(size)))
     left, peak, right = magnitude[:, :-2], magnitude[:, 1:-1], magnitude[:, 2:]
-    frame, found = np.nonzero((peak > left) & (peak >= right) & (peak > FLOOR * magnitude.max()))
-    a, b, c = (np.log(part[frame, found] + 1e-12) for part in (left, peak, right))
-    frequency = (found + 1 + (a - c) / (2 * (a - 2 * b + c))) * rate / size
+    frame, column = np.nonzero((peak > left) & (peak >= right) & (peak > FLOOR * magnitude.max()))
+    a, b, c = (np.log(side[frame, column] + 1e-12) for side in (left, peak, right))
+    frequency = (column + 1 + (a - c) / (2 * (a - 2 * b + c))) * rate / size
     kept = (frequency > BAND[0]) & (frequency < BAND[1])
-    weight = peak[frame, found][kept]
+    weight = peak[frame, column][kept]
     if not len(weight):
         return float("nan")
     mean = np.average(np.exp(2j * np.pi * 12 * np.log2(frequency[kept] / 440)), weights=weight)

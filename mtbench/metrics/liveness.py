@@ -7,7 +7,7 @@ from mtbench.metrics.record import Metric, Tolerance
 
 
 def live(beats: NDArray[np.float64]) -> float:
-    """1 if a track, beat times [n] in s, has a beat; else 0."""
+    """1.0 if a track, beat times [n] in s, has a beat, else 0.0."""
     return float(len(beats) > 0)
 
 

@@ -1,7 +1,7 @@
-"""What the rest of mtbench knows of a metric: a record that stands beside its function.
+"""What the rest of mtbench knows of a metric: a record beside its function.
 
-Tables, the gate, the board and the docs read the record, so that a new metric is one file: its function and its
-record. A file of this package lists its records in ``METRICS``; another package names one in its entry points, group
+Tables, the gate, the board and the docs read the record, so a new metric is one file with its function and its record.
+A file of this package lists its records in ``METRICS``; another package names one in its entry points, group
 ``mtbench.metrics``.
 """
 
@@ -71,5 +71,5 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """To stand behind the title: to the better side, if there is one."""
+        """What follows the title in tables: an arrow to the better side, empty if there is none."""
         return {-1: " ↓", 1: " ↑", 0: ""}[self.direction]

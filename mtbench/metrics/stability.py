@@ -1,6 +1,6 @@
 """Intra-track rhythmic stability (IRS): how steady one track's beats are.
 
-Source: the SyncTrack paper and its released evaluation code. For one file, IRS is the population standard
+Source: the SyncTrack paper (ICLR 2026) and its released evaluation code. For one file, IRS is the population standard
 deviation (ddof 0) of the inter-beat intervals, in seconds; lower is steadier. A file needs two beats to have
 a value, and exactly two beats give 0. A folder is averaged over files first, then over stems, so stems with
 few valid files weigh as much as the others.
