@@ -1,13 +1,14 @@
 """Reading, resampling and writing audio, and the one form in which everything is scored.
 
 The canonical form is mono (channels averaged), one sample rate, PCM-16 with the rounding that libsndfile
-gave the published files: ``floor(32768 x)``, saturated. Resampling is the windowed sinc (Hann, zero-crossing
-width 6, roll-off 0.99) through which the published reference clips went; there is no other in the harness.
+gave the published files: ``floor(32768 x)``, saturated. Resampling is the windowed sinc (Hann window of 6 zero
+crossings, roll-off 0.99) through which the published reference clips went; the harness has no other.
 """
 
 import io
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import ArrayLike, NDArray
 
 from mtbench.errors import MtbenchError
 from mtbench.files import whole_file
@@ -22,9 +24,12 @@ from mtbench.files import whole_file
 LARGEST_RATIO = 10**8  # of a kernel's phases times steps; 44,100 to 16,000 Hz has 160 x 441
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
+Wave = NDArray[np.float32]  # full scale at 1
+Int16 = NDArray[np.int16]
+
 
 class AudioError(MtbenchError):
-    """A file that cannot be scored: unreadable, truncated, empty, or with samples that are not numbers."""
+    """Audio that cannot be scored: unreadable, truncated, empty, not finite, or at a rate that cannot be resampled."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,12 @@ class Canonical:
     samples: int16 [n]; cut, padded: samples removed from or zeros added to the end, at the canonical rate.
     """
 
-    samples: np.ndarray
+    samples: Int16
     cut: int
     padded: int
 
 
-def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.ndarray, int]:
+def read(path: str | os.PathLike[str], start: int = 0, frames: int = -1) -> tuple[Wave, int]:
     """Read `frames` frames of a file from frame `start` on (-1: all), channels averaged.
 
     Returns (float32 [n], sample rate in Hz). Raises AudioError, naming the file, if it cannot be read, ends
@@ -69,12 +74,12 @@ def read(path: str | os.PathLike, start: int = 0, frames: int = -1) -> tuple[np.
     return samples.mean(axis=1, dtype=np.float32), rate
 
 
-def _not_utf8(path: str | os.PathLike) -> str:
+def _not_utf8(path: str | os.PathLike[str]) -> str:
     return f"{os.fsencode(path)!r}: its name is not in UTF-8; rename it"
 
 
-def info(path: str | os.PathLike) -> tuple[int, int]:
-    """(frames, sample rate in Hz) from a file's header. Raises AudioError, naming the file."""
+def info(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(frames, sample rate in Hz) from a file's header. Raises AudioError, naming the file, if it cannot be read."""
     try:
         header = soundfile.info(str(path))
     except UnicodeEncodeError:
@@ -84,11 +89,12 @@ def info(path: str | os.PathLike) -> tuple[int, int]:
     return header.frames, header.samplerate
 
 
-def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
-    """Windowed-sinc resampling of float32 [n] to float32 [ceil(n * to_rate / rate)].
+def resample(samples: Wave, rate: int, to_rate: int) -> Wave:
+    """Windowed-sinc resampling of float32 [n] at `rate` Hz to float32 [ceil(n * to_rate / rate)] at `to_rate` Hz.
 
-    Hann window, low-pass width 6 zero crossings, roll-off 0.99: what the data loader of the SyncTrack release uses.
-    The kernel is float32, as there.
+    A low-pass of 6 zero crossings with a Hann window and roll-off 0.99, its kernel in float32. These are the defaults
+    of torchaudio.functional.resample, as in the data loader of the published SyncTrack code. At equal rates the samples
+    come back themselves. Raises AudioError for rates whose kernel would not fit the memory.
     """
     if rate == to_rate:
         return samples
@@ -104,22 +110,26 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
     padded = np.zeros(width + max(len(samples), (blocks - 1) * step) + width + step, dtype=np.float32)
     padded[width : width + len(samples)] = samples
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[1])[::step][:blocks]
-    return (windows @ kernel.T).reshape(-1)[:length]
+    resampled: Wave = (windows @ kernel.T).reshape(-1)[:length]
+    return resampled
 
 
-def to_pcm16(samples: np.ndarray) -> np.ndarray:
+def to_pcm16(samples: ArrayLike) -> Int16:
     """float [n] in [-1, 1) to int16 [n] as libsndfile writes it: floor(32768 x), saturated; NaN becomes 0."""
     scaled = np.floor(np.nan_to_num(np.asarray(samples, dtype=np.float64), nan=0.0) * 32768.0)
     return np.clip(scaled, -32768, 32767).astype(np.int16)
 
 
-def to_float(pcm: np.ndarray) -> np.ndarray:
+def to_float(pcm: Int16) -> Wave:
     """int16 [n] to float32 [n]: k / 32768, exactly."""
     return pcm.astype(np.float32) / np.float32(32768)
 
 
-def canonical(samples: np.ndarray, rate: int, to_rate: int, length: int | None = None) -> Canonical:
-    """One waveform, float32 [n] at `rate`, in canonical form at `to_rate`; cut or zero-padded to `length` samples."""
+def canonical(samples: Wave, rate: int, to_rate: int, length: int | None = None) -> Canonical:
+    """One waveform, float32 [n] at `rate` Hz, in canonical form at `to_rate` Hz.
+
+    It is cut or zero-padded to `length` samples, unless that is None. Raises AudioError as `resample` does.
+    """
     pcm = to_pcm16(resample(samples, rate, to_rate))
     if length is None:
         return Canonical(pcm, 0, 0)
@@ -128,25 +138,29 @@ def canonical(samples: np.ndarray, rate: int, to_rate: int, length: int | None =
 
 
 def read_canonical(
-    path: str | os.PathLike, to_rate: int, length: int | None = None, start: int = 0, frames: int = -1
+    path: str | os.PathLike[str], to_rate: int, length: int | None = None, start: int = 0, frames: int = -1
 ) -> Canonical:
-    """A file, or `frames` of its frames from `start` on, in canonical form. Raises AudioError as `read` does."""
+    """A file, or `frames` of its frames from `start` on, in canonical form at `to_rate` Hz.
+
+    Raises AudioError as `read` and `resample` do.
+    """
     return canonical(*read(path, start, frames), to_rate, length)
 
 
-def mix(stems: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """The mixture of stems, int16 or float32 [samples]: their sum as floats, clipped to [-1, 1] as published.
+def mix(stems: Sequence[Int16 | Wave]) -> tuple[Wave, float]:
+    """The mixture of stems, int16 or float32 [samples]: their sum as floats, clipped to [-1, 1] as in the papers.
 
-    Stems may differ in length; shorter ones end early. Returns (float32 [longest], share of samples clipped).
+    Stems may differ in length; shorter ones end early. Returns (float32 [longest], share of samples clipped). Raises
+    ValueError if there are no stems.
     """
     total = np.zeros(max(len(stem) for stem in stems), dtype=np.float32)
     for stem in stems:
-        total[: len(stem)] += to_float(stem) if stem.dtype == np.int16 else stem
+        total[: len(stem)] += to_float(stem.astype(np.int16, copy=False)) if stem.dtype == np.int16 else stem
     return np.clip(total, -1.0, 1.0), float(np.mean(np.abs(total) > 1.0))
 
 
-def write_wav(path: str | os.PathLike, pcm: np.ndarray, rate: int) -> None:
-    """Write int16 [n] as a mono PCM-16 WAV, whole or not at all."""
+def write_wav(path: str | os.PathLike[str], pcm: Int16, rate: int) -> None:
+    """Write int16 [n] at `rate` Hz as a mono PCM-16 WAV, whole or not at all."""
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, rate, format="WAV", subtype="PCM_16")
     with whole_file(path) as file:
@@ -154,7 +168,7 @@ def write_wav(path: str | os.PathLike, pcm: np.ndarray, rate: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _sinc_kernel(step: int, phases: int) -> tuple[np.ndarray, int]:
+def _sinc_kernel(step: int, phases: int) -> tuple[Wave, int]:
     """Kernel float32 [phases, 2 * width + step] and its half width, for a reduced ratio step : phases."""
     zeros, roll_off = 6, 0.99
     cutoff = np.float32(min(step, phases) * roll_off)
@@ -167,10 +181,10 @@ def _sinc_kernel(step: int, phases: int) -> tuple[np.ndarray, int]:
 
 
 def _refuse_truncated(path: Path) -> None:
-    """libsndfile reads a cut WAV or OGG without a word. So the data chunk of a WAV is compared with the file's size,
-    and the last page of an OGG must say that it is the last.
+    """Raise AudioError for a truncated WAV or OGG, which libsndfile reads without complaint.
 
-    A WAV's size of 0 or 2^32 - 1 is what programs write to a pipe, where they cannot go back: no promise, no check.
+    The data chunk of a WAV is compared with the file's size, and the last page of an OGG must say that it is the last.
+    A WAV's size of 0 or 2^32 - 1 is what programs write to a pipe, where they cannot go back: it is not checked.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
