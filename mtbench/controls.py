@@ -15,9 +15,10 @@ NOISE_LEVEL = 0.1
 class Heldout:
     """Songs of the suite that its reference does not hold: what a perfect generator would score.
 
-    In arrangement, sample i is the song whose stems are given. shuffled: it is another one: each stem by itself is
-    perfect, and in time with what is given by chance alone. It is the song half of all further on, since neighbours may
-    be cut from one piece, or where the suite knows that it is cut from the same one the next that is not.
+    In arrangement, sample i is the song whose stems are given. With `shuffled` it is another song: each stem by itself
+    is perfect, and in time with the given stems by chance alone. That song is half the suite further on, since
+    neighbours may be cut from one piece. Where the suite knows that both songs are cut from one piece, it is the next
+    song that is not. Raises UsageError if the suite has too few songs.
     """
 
     name = "heldout"
@@ -29,13 +30,16 @@ class Heldout:
             raise UsageError(
                 f"suite '{suite.name}' holds {few} songs outside its reference, so it has no '{row}' control"
             )
-        self.sample_rate, self.stems = suite.sample_rate, tuple(suite.stems)
+        self.sample_rate, self.stems = suite.sample_rate, suite.stems
         self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
         self._shuffled = shuffled
         what = "stems of another held-out song than the given ones" if shuffled else "held-out songs of the suite"
         self.provenance: Mapping[str, Any] = {"what": what, "songs": len(self._songs)}
 
-    def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
+    def generate(
+        self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
+    ) -> Iterator[StemSet]:
+        """Songs start ... start + n - 1. Raises UsageError if the suite has not so many."""
         if start + n > len(self._songs):
             raise UsageError(f"'heldout' has {len(self._songs)} songs; sample {start + n - 1} does not exist")
         for i in range(start, start + n):
@@ -52,16 +56,19 @@ class Heldout:
 
 
 class Noise:
-    """White Gaussian noise at a level like that of music, independent in every stem."""
+    """White Gaussian noise at a level like that of music (standard deviation 0.1), independent in every stem."""
 
     name = "noise"
     tasks = frozenset({"total", "arrangement"})
 
     def __init__(self, suite: Suite):
-        self.sample_rate, self.stems, self._length = suite.sample_rate, tuple(suite.stems), suite.n_samples
+        self.sample_rate, self.stems, self._length = suite.sample_rate, suite.stems, suite.n_samples
         self.provenance: Mapping[str, Any] = {"what": f"white noise, standard deviation {NOISE_LEVEL}"}
 
-    def generate(self, n: int, stems: Sequence[str], *, given=None, seed: int = 0, start: int = 0) -> Iterator[StemSet]:
+    def generate(
+        self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
+    ) -> Iterator[StemSet]:
+        """Samples start ... start + n - 1, which depend on the seed, their number and the place of the stem alone."""
         for i in range(start, start + n):
             waves = {}
             for stem in stems:
@@ -72,8 +79,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class Control:
-    """A row that the harness makes itself. model: the generator behind it, with these options; tasks: in which it
-    stands; songs: the held-out songs without which there is no such control."""
+    """A row that the harness makes itself.
+
+    model: the generator behind it, made with `options`. tasks: those in which it appears. songs: how many held-out
+    songs it needs.
+    """
 
     model: str
     tasks: frozenset[str]
@@ -89,8 +99,10 @@ CONTROLS = {
 
 
 def make_heldout(*, weights: str | None, device: str, suite: Suite, shuffled: bool = False) -> Heldout:
+    """The factory of ``heldout``. Raises UsageError as `Heldout` does."""
     return Heldout(suite, shuffled)
 
 
 def make_noise(*, weights: str | None, device: str, suite: Suite) -> Noise:
+    """The factory of ``noise``."""
     return Noise(suite)

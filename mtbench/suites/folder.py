@@ -1,4 +1,4 @@
-"""A folder that holds a subfolder a stem, with the same file names in each: anybody's audio, as a suite or as a model."""
+"""A folder with one subfolder per stem and the same file names in each: anybody's audio, as a suite or as a model."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.stems import N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
+from mtbench.stems import FOLDER, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StemFolder:
         """How many clips are incomplete, and which; empty if none is."""
         if not (count := len(self.incomplete)):
             return ""
-        named = [f"{name} (no {', '.join(lacks)})" for name, lacks in list(self.incomplete.items())[:5]]
+        named = [f"{clip} (no {', '.join(lacks)})" for clip, lacks in list(self.incomplete.items())[:5]]
         return f"{count} incomplete clip{'s are' if count > 1 else ' is'} left out: {'; '.join(named)}" + (
             f"; and {count - 5} more" if count > 5 else ""
         )
@@ -34,7 +34,7 @@ def stem_folder(path: str | Path) -> StemFolder:
     """Find the clips of a folder whose subfolders are named by instrument, or ``stem_0`` ... ``stem_3`` as published.
 
     A clip is a file name without its suffix. Raises UsageError, naming what is missing, if there is no such
-    folder, a stem has no subfolder, or one subfolder holds two files for one clip.
+    folder, a stem has no subfolder, no subfolder holds audio, or a subfolder holds two files for one clip.
     """
     path = Path(path)
     if not path.is_dir():
@@ -65,8 +65,16 @@ def stem_folder(path: str | Path) -> StemFolder:
     )
 
 
+def complete_clips(path: str | Path) -> StemFolder:
+    """As `stem_folder`, with at least one complete clip. Raises UsageError if there is none."""
+    folder = stem_folder(path)
+    if not folder.clips:
+        raise UsageError(f"{path}: no clip has all of {', '.join(STEMS)}")
+    return folder
+
+
 def clip_hashes(clips: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
-    """{clip: SHA-256 of its stems' names and of the bytes of its files}, wherever the files lie."""
+    """{clip: SHA-256 in hex of its stems' names and of the bytes of its files}, wherever the files lie."""
     hashes = {}
     for clip, files in clips.items():
         digest = hashlib.sha256()
@@ -80,15 +88,17 @@ def clip_hashes(clips: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
 class Folder:
     """The suite ``folder:PATH``. PATH holds the stem folders, or ``reference/`` and ``heldout/`` that each do.
 
-    Its songs have notices of the clips that are cut, zero-padded or left out.
-    Its version is a hash of the names and bytes of its clips, taken when it is first asked for: 10,000 clips of 10.24 s
-    in PCM-16 at 16 kHz are 13 GB, which take 10 s of a core and what the disk needs.
+    Its songs have notices of the clips that are cut, zero-padded or left out. Raises UsageError if there is no such
+    folder. Whatever reads the clips raises UsageError as `complete_clips` does.
     """
 
-    stems, sample_rate, n_samples, split = STEMS, SAMPLE_RATE, N_SAMPLES, "all"
+    stems: tuple[str, ...] = STEMS
+    sample_rate = SAMPLE_RATE
+    n_samples = N_SAMPLES
+    split = "all"
 
     def __init__(self, path: str | Path):
-        self.name = f"folder:{path}"
+        self.name = f"{FOLDER}{path}"
         root = Path(path).absolute()  # its songs are read by processes that may have begun in another folder
         if not root.is_dir():
             raise UsageError(f"{path}: no such folder")
@@ -98,58 +108,61 @@ class Folder:
 
     @property
     def version(self) -> str:
+        """12 hex digits of a hash of the names and bytes of all clips, taken when it is first asked for.
+
+        10,000 clips of 10.24 s in PCM-16 at 16 kHz are 13 GB, which take 10 s of a core and what the disk needs.
+        """
         digest = hashlib.sha256()
-        for part, hashes in self._hashes.items():
+        for role, hashes in self._hashes.items():
             for clip, content in hashes.items():
-                digest.update(f"{part}\0{clip}\0{content}\n".encode(errors="surrogateescape"))
+                digest.update(f"{role}\0{clip}\0{content}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:12]
 
     def reference(self) -> Songs:
+        """The complete clips, in the order of their names."""
         return self._reference_songs
 
     def heldout(self) -> Songs:
-        """Raises UsageError, naming both, if one of its clips has the very files of a clip of the reference."""
+        """Those of ``heldout/``, if there is such a folder.
+
+        Raises UsageError, naming both, if a clip has exactly the files of a clip of the reference.
+        """
         return self._heldout_songs
 
-    # Both are asked for again and again, and take a look into every file.
+    # Both are asked for again and again, and need a look into every file.
 
     @cached_property
     def _reference_songs(self) -> Songs:
-        return _songs(f"reference of {self.name}", _complete(self._reference))
+        return _songs(f"reference of {self.name}", complete_clips(self._reference))
 
     @cached_property
     def _heldout_songs(self) -> Songs:
         if self._heldout is None:
             return Songs([], _load)
-        held, known = _complete(self._heldout), {content: clip for clip, content in self._hashes["reference"].items()}
+        folder = complete_clips(self._heldout)
+        known = {content: clip for clip, content in self._hashes["reference"].items()}
         for clip, content in self._hashes["heldout"].items():
             if content in known:
-                twin = _complete(self._reference).clips[known[content]]
+                twin = complete_clips(self._reference).clips[known[content]]
                 raise UsageError(
-                    f"{held.clips[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out "
+                    f"{folder.clips[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out "
                     "clip that the reference holds makes the control 'heldout' look perfect; remove one of "
                     "the two"
                 )
-        return _songs(f"heldout of {self.name}", held)
+        return _songs(f"heldout of {self.name}", folder)
 
     @cached_property
     def _hashes(self) -> dict[str, dict[str, str]]:
-        """{part: `clip_hashes`}."""
-        parts = {"reference": self._reference} | ({"heldout": self._heldout} if self._heldout else {})
-        return {part: clip_hashes(_complete(path).clips) for part, path in parts.items()}
+        """{"reference": `clip_hashes`, "heldout": those of the other folder, if there is one}."""
+        folders = {"reference": self._reference} | ({"heldout": self._heldout} if self._heldout else {})
+        return {role: clip_hashes(complete_clips(path).clips) for role, path in folders.items()}
 
 
-def _complete(path: Path) -> StemFolder:
-    """A folder with complete clips. Raises UsageError if it has none."""
-    found = stem_folder(path)
-    if not found.clips:
-        raise UsageError(f"{path}: no clip has all of {', '.join(STEMS)}")
-    return found
-
-
-def _songs(named: str, found: StemFolder) -> Songs:
-    """The songs of a folder, with notices of those that are not N_SAMPLES long, as their headers say, and left out."""
-    lengths = [{_length(file) for file in files.values()} for files in found.clips.values()]
+def _songs(named: str, folder: StemFolder) -> Songs:
+    """The songs of a folder, with notices of the clips whose headers say another length than N_SAMPLES, and of those
+    left out.
+    """
+    lengths = [{_length(file) for file in files.values()} for files in folder.clips.values()]
     cut = sum(max(samples) > N_SAMPLES for samples in lengths)
     padded = sum(min(samples) < N_SAMPLES for samples in lengths)
     seconds, of = f"{N_SAMPLES / SAMPLE_RATE:g} s", f"of {len(lengths)} clips"
@@ -161,13 +174,13 @@ def _songs(named: str, found: StemFolder) -> Songs:
         )
         if count
     ]
-    if found.left_out:
-        notices.append(f"{named}: {found.left_out}")
-    return Songs(list(found.clips.items()), _load, notices=notices)
+    if folder.left_out:
+        notices.append(f"{named}: {folder.left_out}")
+    return Songs(list(folder.clips.items()), _load, notices=notices)
 
 
 def _length(file: Path) -> int:
-    """Samples of a file at SAMPLE_RATE; N_SAMPLES if it cannot be read, which whoever reads it will be told."""
+    """Samples of a file at SAMPLE_RATE; N_SAMPLES if it cannot be read, since reading it will raise an error."""
     try:
         frames, rate = audio.info(file)
     except audio.AudioError:
@@ -177,5 +190,5 @@ def _length(file: Path) -> int:
 
 def _load(clip: tuple[str, dict[str, Path]]) -> StemSet:
     name, files = clip
-    read = {stem: audio.read_canonical(file, SAMPLE_RATE, N_SAMPLES) for stem, file in files.items()}
-    return StemSet(name, {stem: audio.to_float(done.samples) for stem, done in read.items()}, SAMPLE_RATE)
+    waves = {stem: audio.read_canonical(file, SAMPLE_RATE, N_SAMPLES) for stem, file in files.items()}
+    return StemSet(name, {stem: audio.to_float(wave.samples) for stem, wave in waves.items()}, SAMPLE_RATE)

@@ -1,8 +1,9 @@
 """Slakh2100 in the layout that MSDM's data instructions make: ``<split>/<TrackNNNNN>/{bass,drums,guitar,piano}.wav``.
 
-Cut as the data loader of the SyncTrack release cuts it for the evaluation: consecutive windows of 10.24 s from 0, the
-tail dropped, songs skipped whose stems are missing, unequal, shorter than a window, or 640 s and longer.
-Silent stems stay. ``slakh2100/<split>/30s`` and ``/60s`` are cut by the same rules into windows of 30.72 and 61.44 s.
+Slakh2100 is by Manilow et al., "Cutting Music Source Separation Some Slakh", WASPAA 2019. It is cut as the evaluation
+of the published SyncTrack code cuts it: into consecutive windows of 10.24 s from 0, the tail dropped. Songs are skipped
+whose stems are missing, of unequal length, shorter than a window, or 640 s and longer. Silent stems stay.
+``slakh2100/<split>/30s`` and ``/60s`` are cut by the same rules into windows of 30.72 and 61.44 s.
 """
 
 import os
@@ -27,12 +28,14 @@ def data_folder() -> Path:
 
 
 class Slakh2100:
-    """One split as the reference; songs of another one are held out (validation for test, else test).
+    """One split as the reference; songs of another split are held out (validation for test, otherwise test).
 
-    length: one of LENGTHS.
+    split: one of SPLITS. length: one of LENGTHS. Raises UsageError if the folder of the split is missing.
     """
 
-    stems, sample_rate, version = STEMS, SAMPLE_RATE, "3"
+    stems: tuple[str, ...] = STEMS
+    sample_rate = SAMPLE_RATE
+    version = "3"
 
     def __init__(self, split: str, length: str = ""):
         self.name, self.split = f"slakh2100/{split}{length}", split
@@ -44,20 +47,22 @@ class Slakh2100:
             )
 
     def reference(self) -> Songs:
+        """The windows of each track, in the order of the tracks' names."""
         return self._songs(self._windows(self.split))
 
     def heldout(self) -> Songs:
         """The first window of each track before the second of any: windows of one track are one song, and the first n
-        of what is held out should be n songs."""
-        found = self._windows("validation" if self.split == "test" else "test")
-        return self._songs(sorted(found, key=lambda window: window[1]))
+        of what is held out should be n songs.
+        """
+        in_order = self._windows("validation" if self.split == "test" else "test")
+        return self._songs(sorted(in_order, key=lambda window: window[1]))
 
     def _windows(self, split: str) -> list[tuple[Path, int]]:
         folder = data_folder() / split
         return windows(folder, self.n_samples) if folder.is_dir() else []
 
-    def _songs(self, found: list[tuple[Path, int]]) -> Songs:
-        return Songs(found, partial(_load, n_samples=self.n_samples), pieces=[track for track, _ in found])
+    def _songs(self, of_split: list[tuple[Path, int]]) -> Songs:
+        return Songs(of_split, partial(_load, n_samples=self.n_samples), pieces=[track for track, _ in of_split])
 
 
 def _open(name: str) -> Slakh2100:
@@ -87,9 +92,11 @@ FAMILY = SuiteFamily(
 def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
     """(track folder, number of its window) of every clip of a split, in the order of the tracks' names.
 
-    n_samples: of a window at 16 kHz, whatever the rate of the files.
+    n_samples: of a window at 16 kHz, whatever the rate of the files. Raises AudioError for a file whose header cannot
+    be read.
     """
-    found, clip = [], n_samples / SAMPLE_RATE
+    clips: list[tuple[Path, int]] = []
+    seconds = n_samples / SAMPLE_RATE
     for track in sorted(path for path in split_folder.iterdir() if path.is_dir()):
         files = [track / f"{stem}.wav" for stem in STEMS]
         if not all(file.is_file() for file in files):
@@ -99,17 +106,17 @@ def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
             continue
         ((frames, rate),) = lengths
         duration = frames / rate
-        if clip <= duration < LONGEST:
-            found += [(track, number) for number in range(1 + int((duration - clip) / clip))]
-    return found
+        if seconds <= duration < LONGEST:
+            clips += [(track, number) for number in range(1 + int((duration - seconds) / seconds))]
+    return clips
 
 
 def _load(window: tuple[Path, int], n_samples: int) -> StemSet:
-    (track, number), clip = window, n_samples / SAMPLE_RATE
-    _, rate = audio.info(track / f"{STEMS[0]}.wav")  # that of every stem, or the track were not among the windows
-    start, frames = int(number * clip * rate), round(clip * rate)
+    (track, number), seconds = window, n_samples / SAMPLE_RATE
+    _, rate = audio.info(track / f"{STEMS[0]}.wav")  # that of every stem, since `windows` skips other tracks
+    start, frames = int(number * seconds * rate), round(seconds * rate)
     waves = {}
     for stem in STEMS:
-        done = audio.read_canonical(track / f"{stem}.wav", SAMPLE_RATE, n_samples, start, frames)
-        waves[stem] = audio.to_float(done.samples)
+        wave = audio.read_canonical(track / f"{stem}.wav", SAMPLE_RATE, n_samples, start, frames)
+        waves[stem] = audio.to_float(wave.samples)
     return StemSet(f"{track.name}-{number:03d}", waves, SAMPLE_RATE)

@@ -28,23 +28,23 @@ VERSION = "2"
 
 # Seeds of each split; disjoint, so that no song is in two splits.
 SPLITS = {
-    "reference": range(0, 500_000),
+    "reference": range(500_000),
     "heldout": range(500_000, 1_000_000),
     "train": range(1_000_000, 2_000_000_000),
 }
 
 
 def seeds(split: str) -> range:
-    """The seeds of a split, "train", "reference" or "heldout"; ValueError names an unknown one."""
+    """The seeds of a split: "train", "reference" or "heldout". Raises ValueError, naming it, for an unknown split."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: band has {', '.join(SPLITS)}")
     return SPLITS[split]
 
 
 def song(seed: int, clips: int = 1) -> Song:
-    """`clips` times 10.24 s of a seed's song: the same bits on one machine and VERSION, whatever was made before.
+    """`clips` times 10.24 s of a seed's song: on one machine and VERSION always the same bits.
 
-    A longer clip is the same song played on: it begins with the notes and beats of a shorter one, at levels that are
-    those of the whole. ValueError if the seed is negative or clips less than 1.
+    A longer clip is the same song played on. It begins with the notes and beats of a shorter one, but its levels are
+    set for the whole. Raises ValueError if the seed is negative or `clips` is less than 1.
     """
     return render(compose(seed, clips))

@@ -1,7 +1,7 @@
 """Composition of a `band` song: from a seed to the notes of one clip, with the true beats.
 
-A song goes round its form for as long as the clip lasts. The clip is made in stretches of 10.24 s with random draws of
-their own, so that a clip is the beginning of every longer one of its seed.
+A song repeats its form for as long as the clip lasts. The clip is composed in stretches of 10.24 s with random draws of
+their own, so that a clip is the beginning of every longer clip of its seed.
 
 A style fixes meter, tempo range, feel, harmony and the patterns that its players choose from. Every
 pattern is a string of sixteenth notes, one or more bars long (blanks only separate beats):
@@ -18,11 +18,15 @@ Chords are written in C; the song transposes them to its key.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 STEMS = ("bass", "drums", "guitar", "piano")
 CLIP_SECONDS = 10.24  # a stretch of a clip, and the whole of a default one
@@ -519,8 +523,8 @@ class Score:
     key: str  # "Eb minor"
     sounds: dict[str, str]  # the instrument of each stem
     notes: dict[str, list[Note]]
-    beats: np.ndarray  # float64 [beats], seconds from the clip's start, in [0, 10.24 clips)
-    downbeats: np.ndarray  # float64, the first beats of bars among them
+    beats: NDArray[np.float64]  # [beats], seconds from the clip's start, in [0, 10.24 clips)
+    downbeats: NDArray[np.float64]  # [bars], the first beats of bars among them
 
 
 class Chord(NamedTuple):
@@ -530,41 +534,46 @@ class Chord(NamedTuple):
 
 def parse_chord(symbol: str, tonic: int) -> Chord:
     """A chord symbol in C, such as "Ebmaj7", moved to the key of `tonic` (a pitch class)."""
-    name, quality = re.fullmatch(r"([A-G]b?)(.*)", symbol).groups()
-    return Chord((NOTE_NAMES.index(name) + tonic) % 12, CHORDS[quality])
+    match = re.fullmatch(r"([A-G]b?)(.*)", symbol)
+    assert match, symbol  # the symbols are those of PROGRESSIONS
+    return Chord((NOTE_NAMES.index(match[1]) + tonic) % 12, CHORDS[match[2]])
 
 
-def pick(rng: np.random.Generator, options):
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """One of the options, all equally likely."""
     return options[int(rng.integers(len(options)))]
 
 
 def steps(pattern: str, bar: int, n_steps: int) -> str:
-    """The `n_steps` symbols of a bar; a pattern of several bars goes round."""
+    """The `n_steps` symbols of a bar; a pattern of several bars repeats."""
     symbols = pattern.replace(" ", "")
     first = bar * n_steps % len(symbols)
     return symbols[first : first + n_steps]
 
 
-def held(symbols: str, step: int) -> int:
+def note_length(symbols: str, step: int) -> int:
     """Length in steps of the note that starts at `step`."""
     return 1 + len(symbols[step + 1 :]) - len(symbols[step + 1 :].lstrip("-"))
 
 
+held = note_length  # the former name, until its last user has moved
+
+
 def guitar_voicing(chord: Chord, fret: int) -> list[int]:
-    """A pitch for each string from the one that bears the root up, within four frets of `fret`."""
+    """MIDI pitches, one per string upwards from the string that takes the root, within four frets of `fret`."""
     tones = {(chord.root + t) % 12 for t in chord.tones}
-    voicing = []
+    voicing: list[int] = []
     for string in OPEN_STRINGS:
         reach = [string + f for f in range(fret, fret + 5)]
         wanted = tones if voicing else {chord.root}
-        found = [p for p in reach if p % 12 in wanted and p not in voicing]
-        if found:
-            voicing.append(found[0])
+        playable = [p for p in reach if p % 12 in wanted and p not in voicing]
+        if playable:
+            voicing.append(playable[0])
     return voicing
 
 
 def piano_voicing(chord: Chord, centre: int) -> list[int]:
-    """The chord's tones, each in the octave nearest `centre`, ascending."""
+    """The chord's tones as MIDI pitches, each in the octave nearest `centre`, ascending."""
     return sorted({centre - 6 + (chord.root + t - centre + 6) % 12 for t in chord.tones})
 
 
@@ -584,7 +593,8 @@ class Player:
     """Writes one stem: the human part (loudness, timing) and a melody that remembers where it was."""
 
     def __init__(self, stem: str, rng: np.random.Generator, scale: list[int]):
-        self.stem, self.rng, self.scale, self.notes = stem, rng, scale, []
+        self.stem, self.rng, self.scale = stem, rng, scale
+        self.notes: list[Note] = []
         self.offset = 0.0 if stem == "drums" else rng.normal(0.003, 0.004)  # lays back or pushes, all song
         self.degree = len(scale) // 2
 
@@ -594,7 +604,7 @@ class Player:
         self.notes.append(Note(float(onset), float(duration), int(pitch), loud, kind))
 
     def melody_pitch(self, chord: Chord, on_beat: bool) -> int:
-        """A step or a small leap along the scale; on the beat, on to a tone of the chord."""
+        """A step or a small leap along the scale; on the beat, continued to a tone of the chord."""
         self.degree = int(np.clip(self.degree + self.rng.integers(-2, 3), 0, len(self.scale) - 1))
         tones = {(chord.root + t) % 12 for t in chord.tones}
         if on_beat:
@@ -637,7 +647,7 @@ def play_bass(
             "x": root,
             "a": approach,
         }[symbol]
-        length = held(symbols, step)
+        length = note_length(symbols, step)
         seconds = clock(bar, step + length) - clock(bar, step)
         accent = 1.0 if step == 0 else 0.9 if step % STEPS_PER_BEAT == 0 else 0.8
         kind = "dead" if symbol == "x" else "open"
@@ -653,7 +663,7 @@ def play_guitar(
         chord = chords[step * len(chords) // len(symbols)]
         voicing = guitar_voicing(chord, fret)
         onset = clock(bar, step)
-        seconds = clock(bar, step + held(symbols, step)) - onset
+        seconds = clock(bar, step + note_length(symbols, step)) - onset
         kind, spread, velocity = "open", 0.009, 1.0 if step % STEPS_PER_BEAT == 0 else 0.85
         if symbol in "Pm":
             root = 40 + (chord.root - 40) % 12
@@ -690,7 +700,7 @@ def play_piano(
                 continue
             chord = chords[step * len(chords) // len(symbols)]
             onset = clock(bar, step)
-            seconds = clock(bar, step + held(symbols, step)) - onset
+            seconds = clock(bar, step + note_length(symbols, step)) - onset
             velocity = (0.9 if step % STEPS_PER_BEAT == 0 else 0.78) * (0.7 if symbol == "c" else 1.0)
             if hand == "L":
                 root = 36 + (chord.root - 36) % 12
@@ -723,10 +733,13 @@ def with_fill(groove: dict[str, str], fill: dict[str, str]) -> dict[str, str]:
 
 
 def compose(seed: int, clips: int = 1) -> Score:
-    """The score of a seed's clip of `clips` times 10.24 s; ValueError if the seed is negative or there is no clip.
+    """The score of a seed's clip of `clips` times 10.24 s.
 
-    A clip begins with the beats and, up to its last hundredths of a second, the notes of a shorter one of its seed.
+    A clip begins with the beats and, except for its last hundredths of a second, the notes of a shorter clip of its
+    seed. Raises ValueError if the seed is negative or `clips` is less than 1.
     """
+    # One function, though long: every draw belongs to the order in which a seed's random stream is used up, and what
+    # is drawn first decides what the next draws are. A song is read, and kept the same, best in one piece.
     if seed < 0:
         raise ValueError(f"seed {seed} is negative: band's songs are numbered from 0")
     if clips < 1:
@@ -769,7 +782,8 @@ def compose(seed: int, clips: int = 1) -> Score:
 
     scale = [p for p in range(57, 77) if (p - tonic) % 12 in SCALES[scale_name]]
     players = {stem: Player(stem, np.random.default_rng([seed, 1 + i]), scale) for i, stem in enumerate(STEMS)}
-    rows = {
+    # a pattern is a text, except for the piano a text for each hand and for the drums {piece: text}
+    rows: dict[str, Sequence[Any]] = {
         "bass": BASS[WALKERS.get(style.patterns, style.patterns)],
         "guitar": GUITAR[style.chordal],
         "piano": PIANO[style.chordal],
@@ -809,13 +823,13 @@ def compose(seed: int, clips: int = 1) -> Score:
             strokes = steps(current["guitar"], bar, n_steps)
             play_guitar(players["guitar"], clock, bar, strokes, chords, fret, level)
         if "piano" in playing:
-            hands = tuple(steps(hand, bar, n_steps) for hand in current["piano"])
-            play_piano(players["piano"], clock, bar, hands, chords, centre, pedal, level)
+            left, right = (steps(hand, bar, n_steps) for hand in current["piano"])
+            play_piano(players["piano"], clock, bar, (left, right), chords, centre, pedal, level)
 
     seconds = clips * CLIP_SECONDS
     first_beat = int(np.ceil(start / beat))
     indices = np.arange(first_beat, first_beat + int(seconds / beat) + 2)
-    times = indices * beat - start
+    times = np.asarray(indices * beat - start, np.float64)
     inside = (times >= 0) & (times < seconds)
     beats, indices = times[inside], indices[inside]
     mode = "minor" if scale_name == "minor" or re.match("Cm(?!aj)", main) else "major"

@@ -14,18 +14,23 @@ REFERENCE_SONGS = 64
 
 
 class Band:
-    """length: one of LENGTHS."""
+    """The suite ``band``, ``band/30s`` or ``band/60s``. length: one of LENGTHS."""
 
-    split, version, stems, sample_rate = "reference", VERSION, STEMS, SAMPLE_RATE
+    stems: tuple[str, ...] = STEMS
+    split = "reference"
+    version = VERSION
+    sample_rate = SAMPLE_RATE
 
     def __init__(self, length: str = ""):
         self.name, self._clips = f"band{length}", LENGTHS[length]
         self.n_samples = self._clips * N_SAMPLES
 
     def reference(self) -> Songs:
+        """64 songs."""
         return Songs(seeds("reference")[:REFERENCE_SONGS], partial(_load, clips=self._clips))
 
     def heldout(self) -> Songs:
+        """500,000 songs, none of which is in the reference."""
         return Songs(seeds("heldout"), partial(_load, clips=self._clips))
 
 

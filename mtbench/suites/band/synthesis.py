@@ -8,6 +8,7 @@ hammers, picks, snare wires and the wash of cymbals.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.signal import butter, oaconvolve, sosfilt
 
 from mtbench.suites.band.composition import DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
@@ -16,66 +17,82 @@ SAMPLE_RATE = 16_000
 N_SAMPLES = 163_840  # 10.24 s, what the length of a clip is a multiple of
 PREROLL = int(PREROLL_SECONDS * SAMPLE_RATE)
 NYQUIST_GUARD = 7_600.0  # Hz, no partial above
-RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}  # s, how a note ends that is let go
+RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}  # s, the fade of a note when it is released
 LONGEST = {"bass": 3.0, "guitar": 3.0, "piano": 4.0}  # s
 LEVEL_DB = {"bass": -20.0, "drums": -20.5, "guitar": -25.0, "piano": -24.0}  # RMS of what sounds, dB
-BLOCK = 256
+BLOCK = 256  # samples in a row of `modes`
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Song:
-    """A rendered clip at 16 kHz, mono, n = 163,840 samples a stem or a multiple; one that rests throughout is all zeros."""
+    """A rendered clip at 16 kHz, mono, of n samples per stem: 163,840 or a multiple.
+
+    A stem that rests throughout is all zeros.
+    """
 
     seed: int
-    stems: dict[str, np.ndarray]  # float32 [n], in the order bass, drums, guitar, piano
-    beats: np.ndarray  # float64 [beats], seconds, the true beats inside the clip
-    downbeats: np.ndarray  # float64, those of them that begin a bar
+    stems: dict[str, NDArray[np.float32]]  # [n], in the order bass, drums, guitar, piano
+    beats: Floats  # [beats], seconds, the true beats inside the clip
+    downbeats: Floats  # [bars], those of them that begin a bar
     tempo: float  # BPM
-    meter: int  # beats a bar, 3 or 4
+    meter: int  # beats per bar, 3 or 4
     style: str
     swing: float  # share of a swung pair that its first note takes; 0.5 is straight
     key: str
-    onsets: dict[str, np.ndarray]  # float64, seconds, the notes that start inside the clip, as played
+    onsets: dict[str, Floats]  # [notes], seconds, the notes that start inside the clip, as played
 
     @property
-    def mixture(self) -> np.ndarray:
-        """The sum of the stems, float32 [n]; it may pass 1."""
-        return np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
+    def mixture(self) -> NDArray[np.float32]:
+        """The sum of the stems, float32 [n]; it may exceed 1."""
+        total: NDArray[np.float32] = np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
+        return total
 
 
-def modes(frequency, decay, amplitude, phase, n: int) -> np.ndarray:
-    """Sum of decaying sinusoids, float64 [n]: a_k exp(-t / d_k) cos(2 pi f_k t + p_k).
+def modes(frequency: ArrayLike, decay: ArrayLike, amplitude: ArrayLike, phase: ArrayLike, n: int) -> Floats:
+    """Sum of K decaying sinusoids, float64 [n]: a_k exp(-t / d_k) cos(2 pi f_k t + p_k).
 
-    exp(s (iB + j)) = exp(s i B) exp(s j), so n samples of all K partials are one product of an
-    [n / B, K] with a [K, B] matrix instead of n K exponentials.
+    frequency in Hz, decay in s and phase in radians are [K] or a number, as is the amplitude. Partials from 7600 Hz on,
+    and those below 1e-4 of the loudest, are left out.
+
+    Since exp(s (iB + j)) = exp(s i B) exp(s j), n samples of all K partials are one product of an [n / B, K] with a
+    [K, B] matrix instead of n K exponentials.
     """
-    columns = np.broadcast_arrays(*map(np.atleast_1d, (frequency, decay, amplitude, phase)))
-    frequency, decay, amplitude, phase = columns
-    heard = (frequency < NYQUIST_GUARD) & (np.abs(amplitude) > 1e-4 * np.abs(amplitude).max())
-    frequency, decay, amplitude, phase = (column[heard] for column in columns)
-    s = (-1 / decay + 2j * np.pi * frequency) / SAMPLE_RATE
+    columns: tuple[Floats, ...] = np.broadcast_arrays(*map(np.atleast_1d, (frequency, decay, amplitude, phase)))
+    f, d, a, p = columns
+    heard = (f < NYQUIST_GUARD) & (np.abs(a) > 1e-4 * np.abs(a).max())
+    f, d, a, p = (column[heard] for column in columns)
+    s = (-1 / d + 2j * np.pi * f) / SAMPLE_RATE
     n_blocks = -(-n // BLOCK)
-    outer = (amplitude * np.exp(1j * phase)) * np.exp(np.outer(np.arange(n_blocks) * BLOCK, s))
+    outer = (a * np.exp(1j * p)) * np.exp(np.outer(np.arange(n_blocks) * BLOCK, s))
     inner = np.exp(np.outer(s, np.arange(BLOCK)))
-    blocks = np.hstack([outer.real, -outer.imag]) @ np.vstack([inner.real, inner.imag])
+    blocks: Floats = np.hstack([outer.real, -outer.imag]) @ np.vstack([inner.real, inner.imag])
     return blocks.ravel()[:n]
 
 
-def noise_burst(rng: np.random.Generator, n: int, decay: float, low: float, high: float) -> np.ndarray:
-    """Decaying noise between `low` and `high` Hz, unit RMS before the decay."""
-    band = butter(2, [low, min(high, 7_900.0)], "bandpass", fs=SAMPLE_RATE, output="sos")
-    noise = sosfilt(band, rng.standard_normal(n + 200))[200:]
-    return noise / noise.std() * np.exp(-np.arange(n) / (decay * SAMPLE_RATE))
+def bandpass(order: int, low: float, high: float, wave: Floats) -> Floats:
+    """The wave [n] through a Butterworth band-pass between `low` and `high` Hz, float64 [n]."""
+    filtered: Floats = sosfilt(butter(order, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), wave)
+    return filtered
 
 
-def attack(tone: np.ndarray, seconds: float) -> np.ndarray:
-    """The tone with a raised-cosine onset, so that it does not start with a click."""
+def noise_burst(rng: np.random.Generator, n: int, decay: float, low: float, high: float) -> Floats:
+    """Noise between `low` and `high` Hz that decays in `decay` s, float64 [n]; unit RMS before the decay."""
+    noise = bandpass(2, low, min(high, 7_900.0), rng.standard_normal(n + 200))[200:]
+    burst: Floats = noise / noise.std() * np.exp(-np.arange(n) / (decay * SAMPLE_RATE))
+    return burst
+
+
+def attack(tone: Floats, seconds: float) -> Floats:
+    """The tone with a raised-cosine onset, in place, so that it does not start with a click."""
     n = min(len(tone), max(2, int(seconds * SAMPLE_RATE)))
     tone[:n] *= 0.5 - 0.5 * np.cos(np.pi * np.arange(n) / n)
     return tone
 
 
 def hertz(pitch: int) -> float:
+    """Frequency of a MIDI pitch at A = 440 Hz."""
     return 440.0 * 2 ** ((pitch - 69) / 12)
 
 
@@ -93,13 +110,13 @@ STRINGS = {
 }
 
 
-def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> np.ndarray:
-    """A plucked string: harmonics shaped by the pick's place, high ones dying first."""
-    place, slope, decay, loss, noise, stiffness, speaker = STRINGS[sound]
+def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> Floats:
+    """A plucked string, float64 [n]: harmonics shaped by where it is plucked, high ones dying first."""
+    plucked_at, slope, decay, loss, noise, stiffness, speaker = STRINGS[sound]
     f0 = hertz(pitch)
     k = np.arange(1, min(64, int(NYQUIST_GUARD / f0)) + 1)
     frequency = f0 * k * np.sqrt(1 + stiffness * k**2)
-    amplitude = np.sin(np.pi * k * place) * k ** (-slope - 0.6 * (1 - velocity))
+    amplitude = np.sin(np.pi * k * plucked_at) * k ** (-slope - 0.6 * (1 - velocity))
     amplitude = amplitude / (1 + (frequency / speaker) ** 2)
     tau = decay * (110 / f0) ** 0.5 / (1 + loss * (frequency / 1500) ** 1.3)
     if kind == "mute":  # the palm damps all, the highs most
@@ -112,8 +129,8 @@ def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: floa
     return attack(tone, 0.0025 if sound in ("picked", "acoustic", "clean", "overdrive") else 0.005)
 
 
-def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> np.ndarray:
-    """A struck string with two-stage decay and hammer noise, or an electric piano's tine and bar."""
+def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> Floats:
+    """A struck string with two-stage decay and hammer noise, or an electric piano's tine and bar, float64 [n]."""
     f0 = hertz(pitch)
     if sound == "electric":
         frequency = f0 * np.array([1, 2, 3, 4, 6.7, 11.2])
@@ -145,23 +162,24 @@ def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float
 KITS = {"rock": (52, 0.16, 185, 0.11, 165), "tight": (58, 0.11, 205, 0.08, 180), "jazz": (68, 0.14, 215, 0.10, 195)}
 
 
-def swept(n: int, low: float, high: float, sweep: float, decay: float) -> np.ndarray:
-    """A skin that is struck: a sine that falls from `high` to `low` Hz and decays."""
+def swept(n: int, low: float, high: float, sweep: float, decay: float) -> Floats:
+    """A skin that is struck, float64 [n]: a sine that falls from `high` to `low` Hz within `sweep` s, and decays."""
     t = np.arange(n) / SAMPLE_RATE
     cycles = low * t + (high - low) * sweep * (1 - np.exp(-t / sweep))
-    return np.sin(2 * np.pi * cycles) * np.exp(-t / decay)
+    skin: Floats = np.sin(2 * np.pi * cycles) * np.exp(-t / decay)
+    return skin
 
 
-def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: float, decay: float) -> np.ndarray:
-    """The dense inharmonic partials of a cymbal, highs dying a little faster; unit energy at the start."""
+def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: float, decay: float) -> Floats:
+    """The dense inharmonic partials of a cymbal, float64 [n], highs dying a little faster; unit energy at the start."""
     frequency = np.exp(rng.uniform(np.log(low), np.log(high), n_modes))
     tau = decay * rng.uniform(0.4, 1.2, n_modes) * (low / frequency) ** 0.3
     amplitude = rng.uniform(0.3, 1, n_modes) * np.sqrt(2 / n_modes)
     return modes(frequency, tau, amplitude, rng.uniform(0, 6.28, n_modes), n)
 
 
-def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> np.ndarray:
-    """One stroke at full loudness on a piece of the kit."""
+def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> Floats:
+    """One stroke at full loudness on a piece of the kit, float64 [as long as it rings]."""
     kick, kick_decay, snare, wires, tom = KITS[kit]
     n = int(SAMPLE_RATE * DRUM_RING[piece])
     if piece == "kick":
@@ -198,12 +216,13 @@ def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> n
         hit[:300] += 0.30 * noise_burst(rng, 300, 0.003, 1_500, 7_500)
     else:  # crash
         hit = 0.35 * metal(rng, n, 70, 400, 7_500, 0.9) + 0.38 * noise_burst(rng, n, 0.5, 1_800, 7_800)
-    return attack(hit, 0.0008) * np.minimum(1, (n - np.arange(n)) / 400)
+    ending: Floats = np.minimum(1, (n - np.arange(n)) / 400)
+    return attack(hit, 0.0008) * ending
 
 
-def place(track: np.ndarray, tone: np.ndarray, note: Note, release: float, gain: float) -> None:
-    """Adds a note to a track that begins PREROLL samples before the clip."""
-    first = PREROLL + int(round(note.onset * SAMPLE_RATE))
+def place(track: Floats, tone: Floats, note: Note, release: float, gain: float) -> None:
+    """Add a note to a track that begins PREROLL samples before the clip, fading it out over `release` s."""
+    first = PREROLL + round(note.onset * SAMPLE_RATE)
     fade = int(release * SAMPLE_RATE)
     body = min(len(tone), int(note.duration * SAMPLE_RATE) + fade)
     sound = gain * tone[:body]
@@ -213,11 +232,11 @@ def place(track: np.ndarray, tone: np.ndarray, note: Note, release: float, gain:
         track[first + cut : end] += sound[cut : end - first]
 
 
-def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note], n: int) -> np.ndarray:
+def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note], n: int) -> Floats:
     """Bass, guitar or piano, float64 [PREROLL + n]; equal notes share a tone, as long as the longest of them needs."""
     tone_of = piano_tone if stem == "piano" else string_tone
     keys = [(note.pitch, note.kind, round(note.velocity * 4) / 4) for note in notes]
-    longest: dict[tuple, float] = {}
+    longest: dict[tuple[int, str, float], float] = {}  # s
     for key, note in zip(keys, notes):
         longest[key] = max(longest.get(key, 0.0), min(note.duration, LONGEST[stem]))
     tones = {
@@ -232,7 +251,7 @@ def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[
     return track
 
 
-def render_drums(rng: np.random.Generator, kit: str, notes: list[Note], n: int) -> np.ndarray:
+def render_drums(rng: np.random.Generator, kit: str, notes: list[Note], n: int) -> Floats:
     """The kit, float64 [PREROLL + n]; two takes of each piece in use."""
     tuning = rng.uniform(0.92, 1.09)
     pieces = sorted({note.kind for note in notes})
@@ -243,45 +262,45 @@ def render_drums(rng: np.random.Generator, kit: str, notes: list[Note], n: int) 
     return track
 
 
-def colour(stem: str, sound: str, track: np.ndarray) -> np.ndarray:
-    """What stands behind the instrument: an amplifier, a wooden body, a limiter."""
+def colour(stem: str, sound: str, track: Floats) -> Floats:
+    """The track, float64 [samples], through what follows the instrument: an amplifier, a wooden body, a limiter."""
     if sound == "overdrive":
-        driven = np.tanh(4.0 * track / active_rms(track) / 3)
-        return sosfilt(butter(2, [90, 4_200], "bandpass", fs=SAMPLE_RATE, output="sos"), driven)
+        return bandpass(2, 90, 4_200, np.tanh(4.0 * track / active_rms(track) / 3))
     if stem == "guitar" and sound in ("acoustic", "nylon"):
-        body = sosfilt(butter(1, [90, 320], "bandpass", fs=SAMPLE_RATE, output="sos"), track)
-        return track + 0.6 * body
+        return track + 0.6 * bandpass(1, 90, 320, track)
     if stem == "drums":
-        return np.tanh(track)
+        limited: Floats = np.tanh(track)
+        return limited
     return track
 
 
-def active_rms(track: np.ndarray) -> float:
-    """RMS over the 50 ms frames within 40 dB of the loudest one."""
+def active_rms(track: Floats) -> float:
+    """RMS over the 50 ms frames within 40 dB of the loudest frame."""
     power = np.mean(track[: len(track) // 800 * 800].reshape(-1, 800) ** 2, axis=1)
     return float(np.sqrt(power[power > 1e-4 * power.max()].mean()))
 
 
-def room(rng: np.random.Generator) -> np.ndarray:
-    """The tail of a small room, unit energy, 0.35 s."""
+def room(rng: np.random.Generator) -> Floats:
+    """The tail of a small room, unit energy, float64 [0.35 s]."""
     t = np.arange(int(0.35 * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(len(t)) * np.exp(-t / rng.uniform(0.04, 0.1)) * np.minimum(1, t / 0.008)
-    tail = sosfilt(butter(1, [200, 5_000], "bandpass", fs=SAMPLE_RATE, output="sos"), tail)
-    return tail / np.sqrt(np.sum(tail**2))
+    tail = bandpass(1, 200, 5_000, tail)
+    unit: Floats = tail / np.sqrt(np.sum(tail**2))
+    return unit
 
 
 def render(score: Score) -> Song:
-    """The sound of a score; a pure function of it."""
+    """The sound of a score: stems float32 [n]; a pure function of it."""
     rngs = {stem: np.random.default_rng([score.seed, 10 + i]) for i, stem in enumerate((*STEMS, "mix"))}
     mix, n = rngs["mix"], score.clips * N_SAMPLES
     tail = room(mix)
-    stems = {}
+    tracks = {}
     for stem in STEMS:
         gain_db = LEVEL_DB[stem] + mix.normal(0, 1.8)
         wet = mix.uniform(0.06, 0.2) * (0.5 if stem == "bass" else 1)
         notes, sound = score.notes[stem], score.sounds[stem]
         if not notes:
-            stems[stem] = np.zeros(n)
+            tracks[stem] = np.zeros(n)
             continue
         track = (
             render_drums(rngs[stem], sound, notes, n)
@@ -290,11 +309,11 @@ def render(score: Score) -> Song:
         )
         track = colour(stem, sound, track)
         track = (track + wet * oaconvolve(track, tail)[: len(track)])[PREROLL:]
-        stems[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
-    # most mixtures peak below 1; a few pass it, as sums of real stems do
+        tracks[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
+    # most mixtures peak below 1; a few exceed it, as sums of real stems do
     peak = np.clip(mix.normal(0.75, 0.13), 0.45, 1.1)
-    scale = peak / np.abs(sum(stems.values())).max()
-    stems = {stem: (scale * track).astype(np.float32) for stem, track in stems.items()}
+    scale = peak / np.abs(sum(tracks.values())).max()
+    stems = {stem: (scale * track).astype(np.float32) for stem, track in tracks.items()}
     onsets = {stem: np.array([note.onset for note in score.notes[stem] if note.onset >= 0]) for stem in STEMS}
     return Song(
         score.seed,
