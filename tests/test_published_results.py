@@ -590,7 +590,10 @@ def test_claims_that_the_tables_do_not_bear_out():
     def typical(made, protocol):
         return f"{mean(*(number(MT, '3', f'MT-MusicLDM, FAD {protocol}', stems) for stems in made)):.2f}"
 
-    given, not_given = ["B", "G", "P", "BG", "BP", "GP", "BGP"], ["D", "BD", "DG", "DP", "BDG", "BDP", "DGP"]  # the drums: "higher FAD scores"
+    given, not_given = (
+        ["B", "G", "P", "BG", "BP", "GP", "BGP"],
+        ["D", "BD", "DG", "DP", "BDG", "BDP", "DGP"],
+    )  # the drums: "higher FAD scores"
     assert (typical(not_given, "Mixture [4]"), typical(given, "Mixture [4]")) == ("1.06", "0.59")
     assert (typical(not_given, "Standard"), typical(given, "Standard")) == ("1.18", "1.92")
 

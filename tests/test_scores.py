@@ -77,10 +77,27 @@ def test_undefined_is_left_out_and_counted():
 
 def test_columns_are_the_published_contract():
     samples = tables.sample_table([analysis("a", STEADY, STEADY)], [0.5], ORIGIN)
-    assert (
-        list(tables.score_table(samples, 1).columns)
-        == ["task", "given", "model", "suite", "reference", "metric", "version", "track", "fps", "transition_lambda", "window", "timebase", "embedding", "value", "se", "ci_low", "ci_high", "n", "n_scored"]
-    )
+    assert list(tables.score_table(samples, 1).columns) == [
+        "task",
+        "given",
+        "model",
+        "suite",
+        "reference",
+        "metric",
+        "version",
+        "track",
+        "fps",
+        "transition_lambda",
+        "window",
+        "timebase",
+        "embedding",
+        "value",
+        "se",
+        "ci_low",
+        "ci_high",
+        "n",
+        "n_scored",
+    ]
 
 
 def test_broken_clips_have_no_rows_but_count():
