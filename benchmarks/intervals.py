@@ -104,16 +104,16 @@ def fad_coverage(random, n, dimension, case, repetitions, make=None):
     draw = partial(clips_of, random, n, dimension, *FAD_CASES[case])
     reference = np.concatenate(clips_of(random, REFERENCE, dimension, 0, 1, FAD_CASES[case][2]))
     truth = np.mean([fad(np.concatenate(draw()), reference) for _ in range(1000 if dimension < 128 else 400)])
-    make = make or (lambda clips, reference: stats.interval(stats.resample(stats.fad_per_clip(clips, reference))))
+    make = make or (lambda clips, reference: stats.interval(stats.bootstrap(stats.fad_per_clip(clips, reference))))
     intervals = np.array([make(draw(), reference) for _ in range(repetitions)])
     return ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean()
 
 
 def coverage(random, population, n, repetitions):
     """(ours, percentile bootstrap's) shares of runs whose interval holds the population's score."""
-    truth, hits = stats.resample(population).value, np.zeros(2)
+    truth, hits = stats.bootstrap(population).value, np.zeros(2)
     for _ in range(repetitions):
-        resampled = stats.resample(population[random.integers(len(population), size=n)])
+        resampled = stats.bootstrap(population[random.integers(len(population), size=n)])
         low, high = stats.interval(resampled)
         plain = np.quantile(resampled.scores, [0.025, 0.975])
         hits += [low <= truth <= high, plain[0] <= truth <= plain[1]]
@@ -126,7 +126,7 @@ def false_alarms(random, population, n, repetitions):
     for _ in range(repetitions):
         a, b, given = (population[random.integers(len(population), size=n)] for _ in range(3))
         alarms += [
-            stats.difference(stats.resample(a), stats.resample(b)).p < stats.LEVEL,
+            stats.difference(stats.bootstrap(a), stats.bootstrap(b)).p < stats.LEVEL,
             stats.paired_difference(given + a, given + b).p < stats.LEVEL,
         ]
     return alarms / repetitions
@@ -136,7 +136,7 @@ def fad_false_alarms(random, n, case, repetitions, dimension=32):
     reference, alarms = np.concatenate(clips_of(random, REFERENCE, dimension, 0, 1, FAD_CASES[case][2])), 0
     for _ in range(repetitions):
         a, b = (
-            stats.resample(stats.fad_per_clip(clips_of(random, n, dimension, *FAD_CASES[case]), reference))
+            stats.bootstrap(stats.fad_per_clip(clips_of(random, n, dimension, *FAD_CASES[case]), reference))
             for _ in "ab"
         )
         alarms += stats.difference(a, b).p < stats.LEVEL

@@ -78,9 +78,6 @@ def bootstrap(clips: ArrayLike) -> Resampled:
     return Resampled(value, se, len(rows), *_replicates([(1, rows)]))
 
 
-resample = bootstrap  # the former name, until its last user has moved
-
-
 def interval(score: Resampled) -> Interval:
     """The 95% interval of a score; NaN with fewer than two clips, or where all are alike: they show no spread."""
     if not score.se > 0:

@@ -219,7 +219,7 @@ def test_chords_and_voicings():
 
 
 def test_notation():
-    assert composition.held("R---3.", 0) == 4 and composition.held("R---3.", 4) == 1
+    assert composition.note_length("R---3.", 0) == 4 and composition.note_length("R---3.", 4) == 1
     assert composition.steps("X... x... o...", bar=5, n_steps=12) == "X...x...o..."
     assert composition.steps("abcd", bar=3, n_steps=2) == "cd"
     lanes = composition.with_fill({"hat": "x.x.x.x.", "kick": "x......."}, {"snare": "xxxx"})

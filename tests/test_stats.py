@@ -15,7 +15,7 @@ def skewed(random, *shape):
 
 
 def test_value_and_standard_error_of_one_column():
-    found = stats.resample([1.0, 2.0, np.nan, 3.0, 6.0])
+    found = stats.bootstrap([1.0, 2.0, np.nan, 3.0, 6.0])
     assert (found.value, found.n) == (3.0, 4)  # s^2 = (4 + 1 + 0 + 9) / 3
     assert found.se == pytest.approx(np.sqrt(14 / 3 / 4))
 
@@ -25,7 +25,7 @@ def test_value_and_standard_error_over_columns():
     # (v - 5) / 2 * sqrt(2) / 2: those of the second clip add up.
     clips = np.array([[1.0, np.nan], [2.0, 4.0], [3.0, 6.0]])
     a, b = np.sqrt(3 / 2) / 6, np.sqrt(2) / 4
-    found = stats.resample(clips)
+    found = stats.bootstrap(clips)
     assert found.value == 3.5
     assert found.se == pytest.approx(np.sqrt(a**2 + b**2 + (a + b) ** 2))
 
@@ -34,7 +34,7 @@ def test_the_slow_way_is_the_fast_way():
     # A column of NaN is left out, and makes the general code run.
     clips = skewed(RANDOM(0), 12)
     slow = stats._weighted([(1, np.sort(clips)[:, None])], stats._draws(12).astype(float))
-    found = stats.resample(clips)
+    found = stats.bootstrap(clips)
     np.testing.assert_allclose(found.scores, slow[0], rtol=1e-12)
     np.testing.assert_allclose(found.variances, slow[1], rtol=1e-9, atol=1e-15)
 
@@ -42,7 +42,7 @@ def test_the_slow_way_is_the_fast_way():
 def test_symmetric_clips_get_students_interval():
     # The mean of many normal values: bootstrap-t is Student's t, up to chance.
     values = RANDOM(1).standard_normal(200)
-    low, high = stats.interval(stats.resample(values))
+    low, high = stats.interval(stats.bootstrap(values))
     half = 1.972 * values.std(ddof=1) / np.sqrt(200)  # Student's 97.5% quantile at 199 degrees of freedom
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
 
@@ -51,10 +51,10 @@ def test_order_shift_and_gain():
     random = RANDOM(2)
     clips = skewed(random, 20, 3)
     clips[random.random(clips.shape) < 0.2] = np.nan
-    held = stats.resample(clips)
-    again = stats.resample(random.permutation(clips))
+    held = stats.bootstrap(clips)
+    again = stats.bootstrap(random.permutation(clips))
     assert (again.value, again.se, stats.interval(again)) == (held.value, held.se, stats.interval(held))
-    moved = stats.interval(stats.resample(5 * clips + 7))
+    moved = stats.interval(stats.bootstrap(5 * clips + 7))
     assert moved == pytest.approx([5 * end + 7 for end in stats.interval(held)])
 
 
@@ -71,20 +71,20 @@ def test_order_shift_and_gain():
     ],
 )
 def test_what_shows_no_spread_has_no_interval(clips, value, se):
-    found = stats.resample(np.array(clips, float))
+    found = stats.bootstrap(np.array(clips, float))
     assert (found.value, found.se) == pytest.approx((value, se), nan_ok=True)
     assert np.isnan(stats.interval(found)).all()
-    other = stats.resample([1.0, 2.0, 4.0])
+    other = stats.bootstrap([1.0, 2.0, 4.0])
     assert np.isnan(stats.difference(found, other).p) == np.isnan(se)
 
 
 def test_an_odd_clip_out_does_not_blow_the_interval_up():
-    low, high = stats.interval(stats.resample([1.0] * 31 + [0.0]))  # a third of the resamples have no spread
+    low, high = stats.interval(stats.bootstrap([1.0] * 31 + [0.0]))  # a third of the resamples have no spread
     assert 0.7 < low < 31 / 32 < high < 1.05
 
 
 def test_differences_without_spread_have_exact_p():
-    ones, twos = stats.resample([1.0] * 4), stats.resample([2.0] * 4)
+    ones, twos = stats.bootstrap([1.0] * 4), stats.bootstrap([2.0] * 4)
     assert stats.difference(ones, twos).p == pytest.approx(2 / 70)  # of 70 ways to halve eight clips two are as extreme
     assert stats.difference(ones, ones).p == 1
     found = stats.paired_difference([1.0, 2.0, 4.0, 3.0, 5.0], [0.5, 1.5, 3.5, 2.5, 4.5])
@@ -97,7 +97,7 @@ def test_interval_and_p_agree():
     seen = set()
     for shift in np.linspace(0, 2, 41):
         a, b = skewed(random, 16) + shift, skewed(random, 16)
-        for found in (stats.difference(stats.resample(a), stats.resample(b)), stats.paired_difference(a, b)):
+        for found in (stats.difference(stats.bootstrap(a), stats.bootstrap(b)), stats.paired_difference(a, b)):
             assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
             seen.add(found.p < 0.05)
     assert seen == {True, False}
@@ -106,7 +106,7 @@ def test_interval_and_p_agree():
 def test_p_is_near_welchs_where_clips_are_normal():
     random = RANDOM(4)
     a, b = random.standard_normal(100), 2 * random.standard_normal(60) + 0.5
-    assert stats.difference(stats.resample(a), stats.resample(b)).p == pytest.approx(
+    assert stats.difference(stats.bootstrap(a), stats.bootstrap(b)).p == pytest.approx(
         ttest_ind(a, b, equal_var=False).pvalue, abs=0.02
     )
 
@@ -115,7 +115,7 @@ def test_pairing_narrows_what_goes_together():
     random = RANDOM(5)
     given = skewed(random, 32)
     a, b = given + 0.1 * skewed(random, 32) + 0.1, given + 0.1 * skewed(random, 32)
-    paired, apart = stats.paired_difference(a, b), stats.difference(stats.resample(a), stats.resample(b))
+    paired, apart = stats.paired_difference(a, b), stats.difference(stats.bootstrap(a), stats.bootstrap(b))
     assert paired.value == pytest.approx(apart.value) == pytest.approx(a.mean() - b.mean())
     assert paired.high - paired.low < 0.3 * (apart.high - apart.low)
     assert paired.p < 0.05 < apart.p
@@ -129,7 +129,7 @@ def test_paired_with_gaps_is_over_what_both_have():
     a[3, 1] = a[5] = b[7, 0] = np.nan
     both = [np.where(np.isnan(a) | np.isnan(b), np.nan, one) for one in (a, b)]
     assert stats.paired_difference(a, b).value == pytest.approx(
-        stats.resample(both[0]).value - stats.resample(both[1]).value
+        stats.bootstrap(both[0]).value - stats.bootstrap(both[1]).value
     )
     equal = np.where(b > np.quantile(b, 0.75), np.nan, b)  # as good on every clip, silent on the hard ones
     assert stats.paired_difference(equal, b).value == 0 and stats.paired_difference(equal, b).p == 1
@@ -199,7 +199,7 @@ def holds(intervals, truth):
 def test_intervals_of_means_hold_the_truth():
     """As docs/statistics.md at length. 400 runs of 95 in 100 are within 0.95 +- 0.033 but for 3 times in 1000."""
     random = RANDOM(9)
-    found = [stats.resample(skewed(random, 24)) for _ in range(400)]
+    found = [stats.bootstrap(skewed(random, 24)) for _ in range(400)]
     assert 0.917 <= holds(map(stats.interval, found), 1.0) <= 0.983
     alarms = np.mean([stats.difference(a, b).p < 0.05 for a, b in zip(found[::2], found[1::2])])
     assert alarms < 0.1  # of 200 pairs of equal models
@@ -212,7 +212,7 @@ def test_intervals_of_fad_hold_what_is_expected_and_the_percentile_bootstraps_do
     ours, percentile = [], []
     for run in range(300):
         clips = pieces(random, n, shift=0.3)
-        ours.append(stats.interval(stats.resample(stats.fad_per_clip(clips, reference))))
+        ours.append(stats.interval(stats.bootstrap(stats.fad_per_clip(clips, reference))))
         if run < 60:
             drawn = [fad(clips[random.integers(n, size=n)].reshape(-1, 8), reference) for _ in range(60)]
             percentile.append(np.quantile(drawn, [0.025, 0.975]))

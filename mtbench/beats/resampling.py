@@ -146,6 +146,3 @@ def filtered_plain(
     windows = np.lib.stride_tricks.sliding_window_view(padded, taps)
     at, phase_of = np.divmod(phase + (fraction + np.arange(len(sums)) * step) // whole, phases)
     np.einsum("nt,nt->n", windows[at], bank[phase_of], out=sums)
-
-
-resample = resample_as_ffmpeg  # the former name, until its last user has moved

@@ -215,7 +215,7 @@ def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
         if paired:
             differences = [stats.paired_difference(of_model[a], of_model[b]) for a, b in combinations(models, 2)]
         else:
-            resampled = {model: stats.resample(values) for model, values in of_model.items()}
+            resampled = {model: stats.bootstrap(values) for model, values in of_model.items()}
             differences = [stats.difference(resampled[a], resampled[b]) for a, b in combinations(models, 2)]
         table = pd.DataFrame(differences, columns=["difference", "ci_low", "ci_high", "p"])
         table["model_a"], table["model_b"] = zip(*combinations(models, 2)) if differences else ((), ())
@@ -276,6 +276,6 @@ def _over_stems() -> list[str]:
 
 def _spread(clips: Floats, metric: str) -> tuple[float, float, float]:
     """se, ci_low and ci_high of the score of [n] or [n, stems]; the interval ends where the metric does."""
-    resampled = stats.resample(clips)
+    resampled = stats.bootstrap(clips)
     low, high = np.clip(stats.interval(resampled), 0.0, metrics()[metric].most)
     return resampled.se, low, high

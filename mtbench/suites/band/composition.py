@@ -556,9 +556,6 @@ def note_length(symbols: str, step: int) -> int:
     return 1 + len(symbols[step + 1 :]) - len(symbols[step + 1 :].lstrip("-"))
 
 
-held = note_length  # the former name, until its last user has moved
-
-
 def guitar_voicing(chord: Chord, fret: int) -> list[int]:
     """MIDI pitches, one per string upwards from the string that takes the root, within four frets of `fret`."""
     tones = {(chord.root + t) % 12 for t in chord.tones}

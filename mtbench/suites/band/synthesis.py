@@ -8,8 +8,8 @@ hammers, picks, snare wires and the wash of cymbals.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are imported when they are first used, which spares `mtbench suites` a second
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import butter, oaconvolve, sosfilt
 
 from mtbench.suites.band.composition import DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
 
@@ -73,7 +73,8 @@ def modes(frequency: ArrayLike, decay: ArrayLike, amplitude: ArrayLike, phase: A
 
 def bandpass(order: int, low: float, high: float, wave: Floats) -> Floats:
     """The wave [n] through a Butterworth band-pass between `low` and `high` Hz, float64 [n]."""
-    filtered: Floats = sosfilt(butter(order, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"), wave)
+    band = scipy.signal.butter(order, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos")
+    filtered: Floats = scipy.signal.sosfilt(band, wave)
     return filtered
 
 
@@ -308,7 +309,7 @@ def render(score: Score) -> Song:
             else render_pitched(rngs[stem], stem, sound, notes, n)
         )
         track = colour(stem, sound, track)
-        track = (track + wet * oaconvolve(track, tail)[: len(track)])[PREROLL:]
+        track = (track + wet * scipy.signal.oaconvolve(track, tail)[: len(track)])[PREROLL:]
         tracks[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
     # most mixtures peak below 1; a few exceed it, as sums of real stems do
     peak = np.clip(mix.normal(0.75, 0.13), 0.45, 1.1)
