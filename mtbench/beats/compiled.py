@@ -163,9 +163,8 @@ def forward(
     exits: float64 [I, rows * 8]. Row r of tempo i holds, in one lane per beat of the bar, the log-probability that a
     beat of that tempo has come to its end in frame first + r - 1. density: float64 [V, frames * 8], the log-density of
     each pattern of viterbi.Model, which also says what variant, region, intervals, transition and band are. previous:
-    [8], the lane of the beat before. block: frames at once, not more than the shortest beat has. Beats that begin
-    within a block do not depend on each other, so all loops run over the frames and lanes of a block at once. The
-    order of the additions is that of madmom's HMM, so the sums are the same bit for bit.
+    [8], the lane of the beat before. block: frames at once, at most the shortest beat, so that the beats that begin in
+    it do not depend on each other. The additions are in the order of madmom's HMM: the same sums bit for bit.
     """
     best = np.empty(LANES * block)
     for start in range(0, frames, block):
