@@ -780,7 +780,7 @@ def test_two_runs_with_one_suite_are_one_table_of_two_runs(tmp_path):
 
 @pytest.fixture
 def three_lengths(tmp_path) -> Path:
-    """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and one of another suite."""
+    """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and in another suite."""
     for name, suite, models, weights in (
         ("short", "band", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0}, "ab"),
         ("half", "band/30s", {"alpha": 3.0, "heldout": 1.5}, "ab"),
