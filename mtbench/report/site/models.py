@@ -103,24 +103,20 @@ def score_tables(scores: pd.DataFrame) -> list[ScoreTable]:
 def _score_table(task: str, given: str, rhythm: pd.DataFrame, timeless: pd.DataFrame) -> ScoreTable:
     setting = selection.standard_setting(rhythm)
     shown = timeless if setting is None else pd.concat([timeless, selection.at_setting(rhythm, setting)])
-    columns: list[tuple[Metric, str]] = []
-    scores: list[dict[str, Any]] = []  # of each column, by track
-    for metric in metrics().values():
-        of_metric = shown[shown["metric"] == metric.name]
-        for embedding, reference in of_metric[["embedding", "reference"]].drop_duplicates().itertuples(index=False):
-            of_column = of_metric[(of_metric["embedding"] == embedding) & (of_metric["reference"] == reference)]
-            columns.append((metric, embedding))
-            scores.append({str(score.track): score for score in of_column.itertuples()})
+    by_column: dict[tuple[str, str, str], dict[str, Any]] = {}  # of each its scores by track
+    scores: list[Any] = list(shown.itertuples())
+    for score in scores:
+        by_column.setdefault((score.metric, score.embedding, score.reference), {})[score.track] = score
+    order = list(metrics())
+    keys = sorted(by_column, key=lambda key: order.index(key[0]))
     tracks = sorted(
-        dict.fromkeys(track for of_column in scores for track in of_column),
+        dict.fromkeys(track for key in keys for track in by_column[key]),
         key=lambda track: FIRST_TRACKS.index(track) if track in FIRST_TRACKS else len(FIRST_TRACKS),
     )
-    cells = {
-        track: [Cell.of(of_column.get(track), metric.digits) for (metric, _), of_column in zip(columns, scores)]
-        for track in tracks
-    }
+    rows = [(track, [Cell.of(by_column[key].get(track), metrics()[key[0]].digits) for key in keys]) for track in tracks]
+    columns = [(metrics()[name], embedding) for name, embedding, _ in keys]
     words = "" if setting is None else setting.words
-    return ScoreTable(board.TASKS.get(task, task), given, words, columns, list(cells.items()))
+    return ScoreTable(board.TASKS.get(task, task), given, words, columns, rows)
 
 
 def standard_samples(run: SiteRun) -> pd.DataFrame | None:
