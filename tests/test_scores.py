@@ -7,7 +7,6 @@ import pytest
 from mtbench.analysis import Analysis
 from mtbench.errors import UsageError
 from mtbench.metrics import fad, folder_irs
-from mtbench.report.tables import paper_tables, sensitivity_tables
 from mtbench.results import tables
 from mtbench.results.keys import COMPARISON_COLUMNS, SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.results.load import load_run
@@ -31,7 +30,6 @@ def analysis(name, drums, bass, frames=None):
 STEADY = np.array([0.0, 0.5, 1.0, 1.5])
 UNEVEN = np.array([0.0, 0.4, 1.0])  # intervals 0.4 and 0.6: mean 0.5, population standard deviation 0.1
 NONE = np.empty(0)
-NO_COMPARISONS = pd.DataFrame(columns=COMPARISON_COLUMNS)
 
 
 def value(table, **where):
@@ -133,43 +131,6 @@ def test_fad_pools_frames_over_clips_and_refuses_too_few():
         and per_clip.empty
     )
     assert "33 frames" in notices[0] and "model has 20" in notices[0]
-
-
-def test_paper_tables_never_mix_timebases():
-    rows = []
-    for model in ("a", "b"):
-        for fps, timebase, offset in ((100, "real", 0.0), (150, "published", 0.1)):
-            for metric, track, window in (("irs", "all", None), ("cbs", "all", 0.15), ("cbd_mean", "all", None)):
-                rows.append(
-                    {
-                        "model": model,
-                        "metric": metric,
-                        "track": track,
-                        "fps": fps,
-                        "transition_lambda": 100.0,
-                        "window": window,
-                        "timebase": timebase,
-                        "value": 0.2 + offset,
-                    }
-                )
-    shown = paper_tables(pd.DataFrame(rows).reindex(columns=SCORE_COLUMNS), NO_COMPARISONS)
-    by_timebase = {
-        ("published" if "published" in table.note else "real"): table for table in shown if table.title == "IRS in s"
-    }
-    assert by_timebase["real"].rows.loc["a", "all ↓"] == "0.2000"
-    assert by_timebase["published"].rows.loc["a", "all ↓"] == "0.3000"
-
-
-def test_sensitivity_has_a_row_a_setting():
-    samples = tables.sample_table([analysis("a", STEADY, UNEVEN)], [0.1, 0.5], ORIGIN)
-    (table,) = sensitivity_tables(tables.score_table(samples, 1))  # IRS and CBD have one setting each: nothing to show
-    assert table.rows.index.tolist() == ["real 100 / 100 / 0.1", "real 100 / 100 / 0.5"]
-
-
-def test_near_windows_stay_apart():
-    samples = tables.sample_table([analysis("a", STEADY, UNEVEN)], [0.05, 0.051], ORIGIN)
-    (table,) = sensitivity_tables(tables.score_table(samples, 1))
-    assert table.rows.index.tolist() == ["real 100 / 100 / 0.05", "real 100 / 100 / 0.051"]
 
 
 def uneven(late):
@@ -310,20 +271,6 @@ def test_who_was_tested_against_nobody_has_no_rank(task):
     ]
     found = ranks_of(three)
     assert (found["a"], found["b"]) == (2, 1) and np.isnan(found["c"])
-
-
-def test_the_tables_show_interval_rank_and_coverage():
-    lates = np.linspace(0.01, 0.05, 8)
-    samples = {model: samples_of(model, lates + more) for model, more in (("good", 0), ("bad", 0.1), ("noise", 0))}
-    table = pd.concat([tables.score_table(part, 8) for part in samples.values()], ignore_index=True)
-    held = table[(table["model"] == "good") & (table["metric"] == "irs") & (table["track"] == "drums")].iloc[0]
-    shown = paper_tables(table, tables.comparison_table(pd.concat(samples.values())))
-    irs, across = shown
-    half = (held["ci_high"] - held["ci_low"]) / 2
-    assert 0.01 < half < 0.1  # two digits of it are three decimals
-    assert irs.rows.loc["good", "drums ↓"] == f"0.030 ±{half:.3f} #1"
-    assert irs.rows.loc["bad", "drums ↓"].endswith("#2") and irs.rows.loc["noise", "drums ↓"] == f"0.030 ±{half:.3f}"
-    assert irs.rows.loc["good", "live stems"] == "1.00" and across.rows.loc["good", "scored"] == "8/8"
 
 
 def test_a_timebase_that_there_is_not_is_damage(tmp_path):

@@ -15,7 +15,8 @@ import pytest
 import soundfile
 import yaml
 
-from mtbench import beats
+import strangers
+from mtbench import beats, registry
 from mtbench.errors import UsageError
 from mtbench.report import site
 from mtbench.report.selection import standard_setting
@@ -755,6 +756,65 @@ def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
     text = (tmp_path / "site" / "data" / "runs.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["run"]["beats"] == {"engine": None}
     json.loads((tmp_path / "site" / "data" / "scores.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def with_strangers(tmp_path, monkeypatch) -> Path:
+    """The site of a run that has a metric of every kind from another package, and one that is not installed."""
+    strangers.offer(monkeypatch)
+    folder = make_run(tmp_path / "run", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0})
+    settings = [
+        {"fps": fps, "transition_lambda": 100.0, "timebase": base} for fps, base in ((100, "real"), (150, "real"))
+    ]
+    for name in ("scores.csv", "samples.csv"):
+        empty = {"fps": [""], "window": [""]}
+        table = pd.read_csv(folder / name, dtype={"sample": str}, keep_default_na=False, na_values=empty)
+        more = []
+        for model, value in (("alpha", 0.25), ("beta", 0.5), ("heldout", 0.75)):
+            cells = {**table.iloc[0].to_dict(), "model": model, "embedding": "", "reference": "", "timebase": ""}
+            cells |= {"fps": np.nan, "transition_lambda": np.nan, "value": value, "ci_low": value, "ci_high": value}
+            more += strangers.rows_of(cells, STEMS, settings, (0.05, 0.15))
+            more.append({**cells, "metric": "unknown", "track": "all", **settings[0]})
+        pd.concat([table, pd.DataFrame(more)[table.columns]]).to_csv(folder / name, index=False)
+    site.write([folder], tmp_path / "site")
+    yield tmp_path / "site"
+    registry.metrics.cache_clear()
+
+
+def test_a_strangers_metrics_are_on_every_page(with_strangers):
+    table = table_of(with_strangers)
+    views = {column["title"]: column["views"] for column in table["columns"]}
+    shown = {title: views[title] for title in views if title.split()[0].lower() in strangers.RECORDS}
+    stems = {f"{name} {stem}": [name.lower(), "everything"] for name in ("Hiss", "Pulse") for stem in STEMS}
+    assert shown == {
+        "Groove": ["summary", "sync", "everything"],
+        **stems,
+        "Loudness": ["everything"],
+        "Pulse": ["summary", "pulse", "everything"],
+        "Share": ["sync", "everything"],
+        "Swing": ["sync", "everything"],
+    }
+    assert not any("unknown" in title for title in views)
+    assert at_standard(table, "Groove")["beta"]["value"] == at_standard(table, "Hiss drums")["beta"]["value"] == 0.5
+    better = {column["title"]: column["better"] for column in table["columns"]}
+    assert better["Pulse"] == "higher better, 1/s <s>" and better["Groove"] == "lower better"
+    page = (with_strangers / "index.html").read_text()
+    swing = re.search(r'<div popover class="definition" id="def-swing".*?</div>', page, re.S)[0]
+    assert "What swing says." in swing and "From A. Stranger, 2030." in swing and "higher is better" in swing
+    assert "1/s &lt;s&gt;" in page and "<s>" not in page
+    down = [name for name, metric in registry.metrics().items() if metric.down_to_control]
+    definitions = re.findall(r'id="def-(\w+)" role.*?</div>', page, re.S)
+    texts = dict(zip(definitions, re.split(r'<div popover class="definition"', page)[1:], strict=True))
+    assert [name for name, said in texts.items() if "only down to what held-out songs score" in said] == down
+    assert "pulse" in down and "irs" in down and "fad" not in down
+    model = (with_strangers / "models" / "run" / "alpha.html").read_text()
+    heads = re.findall(r'<span class="head">(\w+)', model)
+    assert {record.title for record in strangers.RECORDS.values()} <= set(heads) and "unknown" not in heads
+    assert '<figcaption><span class="stem stem-bass">bass</span> Pulse</figcaption>' in model
+    settings = (with_strangers / "sensitivity.html").read_text()
+    assert "Pulse by decoder setting" in settings and "Groove by window" in settings and "and Swing by" in settings
+    sample = (with_strangers / "listening" / "run" / "total" / "alpha" / "00000.html").read_text()
+    assert "Pulse 0.25 1/s &lt;s&gt;" in sample and "<dt>Swing</dt><dd>0.25</dd>" in sample
 
 
 def test_two_runs_of_one_name_stay_two(tmp_path):
