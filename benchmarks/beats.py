@@ -239,8 +239,8 @@ def main():
             say("Measured: the form of mtbench.beats that Numba compiles.")
         else:
             say(
-                "**Not compiled**: this measures the NumPy form of mtbench.beats, which is many times slower. Numba says "
-                f"{compiled.reason}"
+                "**Not compiled**: this measures the NumPy form of mtbench.beats, which is many times slower. "
+                f"Numba says {compiled.reason}"
             )
         say()
         say(
@@ -252,8 +252,8 @@ def main():
         say()
         cold, warm = first_call(folder, files[0])
         say(
-            f"First call in a new process, wall: {cold[0]:.1f} s with everything to compile, {warm[0]:.1f} s from the cache "
-            f"(imports among it); the second call {1000 * warm[1]:.0f} ms."
+            f"First call in a new process, wall: {cold[0]:.1f} s with everything to compile, {warm[0]:.1f} s from the "
+            f"cache (imports among it); the second call {1000 * warm[1]:.0f} ms."
         )
         say()
 
@@ -282,14 +282,15 @@ def main():
         say()
         mine = cpu[ours, 6, 1]
         say(
-            f"For six settings in one process ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU than madmom with its "
-            f"activations reused, and {cpu[published, 6, 1] / mine:.0f} times less than the published way (measured on "
-            f"{len(few)} stem(s), taken for all)."
+            f"For six settings in one process ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU than madmom "
+            f"with its activations reused, and {cpu[published, 6, 1] / mine:.0f} times less than the published way "
+            f"(measured on {len(few)} stem(s), taken for all)."
         )
         say()
 
         say(
-            "| length (s) | activations, CPU s | a decode (fps 100), CPU s | six decodes, CPU s | memory grows by (MB) |"
+            "| length (s) | activations, CPU s | a decode (fps 100), CPU s | six decodes, CPU s "
+            "| memory grows by (MB) |"
         )
         say("|---|---|---|---|---|")
         costs = [cost_of_length(folder, seconds) for seconds in LENGTHS]

@@ -3,10 +3,10 @@
     python benchmarks/harness.py                              # the embedded checkpoints, 16 samples each
     python benchmarks/harness.py --models synctrack --n 32
 
-One process makes the samples as `mtbench run` does (generate, convert, write) and clocks, within that, what the generator
-does, and within that the calls of its networks and vocoder; between the two lies its sampler: noise and arithmetic. The
-rest is the harness's: conversion to the canonical form, WAVs. The real-time factor is seconds of work a second of a
-sample's four stems.
+One process makes the samples as `mtbench run` does (generate, convert, write) and clocks, within that, what the
+generator does, and within that the calls of its networks and vocoder; between the two lies its sampler: noise and
+arithmetic. The rest is the harness's: conversion to the canonical form, WAVs. The real-time factor is seconds of work per
+second of a sample's four stems.
 """
 
 import argparse
@@ -65,8 +65,8 @@ def main():
     suite = open_suite("band")
     seconds = suite.n_samples / suite.sample_rate
     print(
-        f"{options.n} samples of {seconds:g} s, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at the "
-        "start\n"
+        f"{options.n} samples of {seconds:g} s, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at "
+        "the start\n"
     )
     print("| model | seconds a sample | real-time factor | networks | sampler | harness | harness adds |")
     print("|---|---|---|---|---|---|---|")
@@ -86,7 +86,8 @@ def main():
         assert failure is None, failure
         print(
             f"| {name} | {total / options.n:.2f} | {total / options.n / seconds:.3f} | {networks.seconds:.1f} s | "
-            f"{whole.seconds - networks.seconds:.2f} s | {total - whole.seconds:.2f} s | {total / whole.seconds - 1:.1%} |",
+            f"{whole.seconds - networks.seconds:.2f} s | {total - whole.seconds:.2f} s | "
+            f"{total / whole.seconds - 1:.1%} |",
             flush=True,
         )
 

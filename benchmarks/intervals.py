@@ -121,7 +121,7 @@ def coverage(random, population, n, repetitions):
 
 
 def false_alarms(random, population, n, repetitions):
-    """The shares of pairs of equal models called different at p < 0.05: unpaired; paired, both in time with the clip."""
+    """The shares of pairs of equal models called different at p < 0.05: unpaired; paired, both following the clip."""
     alarms = np.zeros(2)
     for _ in range(repetitions):
         a, b, given = (population[random.integers(len(population), size=n)] for _ in range(3))
@@ -154,7 +154,8 @@ def show(head, *rows):
 
 def rhythm(cases, repetitions):
     print(
-        f"Coverage of the 95% intervals in percent, {repetitions} repetitions; in brackets the percentile bootstrap's.\n"
+        f"Coverage of the 95% intervals in percent, {repetitions} repetitions; in brackets the percentile "
+        "bootstrap's.\n"
     )
     rows = []
     for name, population in cases.items():
@@ -175,8 +176,8 @@ def distances(repetitions):
         (128, 32, repetitions // 4),
     ]
     print(
-        f"FAD, {repetitions} repetitions (dimension 128: {repetitions // 4}); columns: dimension, clips of {FRAMES} frames; "
-        f"last, the percentile bootstrap's for dimension 32, n = 32, {repetitions // 5} repetitions.\n"
+        f"FAD, {repetitions} repetitions (dimension 128: {repetitions // 4}); columns: dimension, clips of {FRAMES} "
+        f"frames; last, the percentile bootstrap's for dimension 32, n = 32, {repetitions // 5} repetitions.\n"
     )
     rows = []
     for case in FAD_CASES:

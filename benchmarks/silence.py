@@ -2,9 +2,9 @@
 
     python benchmarks/silence.py          # embedded checkpoints; about five minutes of one core
 
-Printed is the share of stems with an RMS below 0.001, of samples and of held-out songs. Then, for each network, the mean
-of the error of its noise over time and mel, of songs with noise added: a stem's means are what tells one that plays from
-a silent one.
+It prints the share of stems with an RMS below 0.001, of samples and of held-out songs. Then, for each network, the
+mean of the error of its noise over time and mel, of songs with noise added: a stem's means tell one that plays from a
+silent one.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def share_of_silent_stems(samples):
 
 @torch.inference_mode()
 def error_of_means(model, latents, t):
-    """Mean square, in that of the noise's own means (1: nothing known of them), of `latents` [N, S, C, T, F] at step t."""
+    """Mean square of `latents` [N, S, C, T, F] at step t, in that of the noise's means (1: nothing known of them)."""
     draw = torch.Generator().manual_seed(t)
     noise, steps = torch.randn(latents.shape, generator=draw), torch.full((len(latents),), t)
     noisy = noise_schedule().add_noise(latents, noise, steps)

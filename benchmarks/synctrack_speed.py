@@ -19,6 +19,7 @@ import platform
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,15 +35,15 @@ from synctrack.network import SyncTrackConfig, SyncTrackUNet
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 10.24
 STEPS = 200  # of DDIM, as published
-BAND = dict(
-    model_channels=32,
-    channel_mult=(1, 2, 2),
-    num_res_blocks=1,
-    attention_resolutions=(2, 4),
-    latent_t=64,
-    latent_f=4,
-    norm_groups=8,
-)
+BAND = {
+    "model_channels": 32,
+    "channel_mult": (1, 2, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2, 4),
+    "latent_t": 64,
+    "latent_f": 4,
+    "norm_groups": 8,
+}
 
 
 def plain_attention(q, k, v, head_width):
@@ -145,7 +146,8 @@ def main():
     with plain():
         plain_seconds, reference = best(lambda: network(x, t), options.repeats, device)
     say(
-        f"| plain: float32, attention written out | {plain_seconds:.3f} | 1.00 | {flops / plain_seconds / float32:.0%} | 0 |"
+        f"| plain: float32, attention written out | {plain_seconds:.3f} | 1.00 "
+        f"| {flops / plain_seconds / float32:.0%} | 0 |"
     )
 
     def row(what, function, roof, precision="float32"):
@@ -173,7 +175,7 @@ def main():
         forget_memory(device)
         xs = torch.randn(batch, 4, 8, length * config.latent_t, config.latent_f, device=device)
         ts = torch.full((batch,), 500, device=device)
-        seconds, _ = best(lambda: network(xs, ts), 1, device)
+        seconds, _ = best(partial(network, xs, ts), 1, device)
         say(
             f"| batch {batch}, {length * SECONDS:.2f} s | {seconds:.2f} | {seconds / batch / length:.2f} | "
             f"{memory(device):.1f} |"
@@ -209,7 +211,7 @@ def training(say, network, shape, device):
         say("|---|---|---|")
         for precision in ("bfloat16 mixed", "float32"):
             forget_memory(device)
-            seconds, _ = best(lambda: step(precision), 1, device)
+            seconds, _ = best(partial(step, precision), 1, device)
             say(f"| {precision} | {seconds:.2f} | {memory(device):.1f} |")
 
 
@@ -235,7 +237,8 @@ def first_stage(say, device, repeats, flops, plain_seconds):
     say(f"| HiFi-GAN, stem by stem | {plain_vocode:.2f} | 1.00 | 0 |")
     seconds, out = best(lambda: vocoder(mels), repeats, device)
     say(
-        f"| HiFi-GAN, batched (as shipped) | {seconds:.2f} | {plain_vocode / seconds:.2f} | {relative(out, waves):.1e} |"
+        f"| HiFi-GAN, batched (as shipped) | {seconds:.2f} | {plain_vocode / seconds:.2f} "
+        f"| {relative(out, waves):.1e} |"
     )
     total += plain_decode + plain_vocode
     say()

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ class Fake:
 
 
 class progress:
-    shown: list = []
+    shown: ClassVar[list[str]] = []
 
     def __init__(self, title, total):
         self.shown.append(title)
@@ -168,9 +169,10 @@ def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
 def test_the_controls_bound_what_is_synchronous(arranged):
     # The stems of a song click together, song i at 0.1 + 0.01 i s; noise has no beats in common with them.
     _, result, _ = arranged
-    value = lambda model, metric: rows(result, model=model, metric=metric, given=GIVEN_OF_BP, track="all")[
-        "value"
-    ].item()
+
+    def value(model, metric):
+        return rows(result, model=model, metric=metric, given=GIVEN_OF_BP, track="all")["value"].item()
+
     assert value("heldout", "cbd_mean") == pytest.approx(0.0, abs=1e-3)
     assert value("shuffled", "cbd_mean") > value("heldout", "cbd_mean")
     assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM beside 120

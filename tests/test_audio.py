@@ -111,9 +111,13 @@ def test_bad_files_are_named(tmp_path):
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a") as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    def is_stopped():
+        with whole_file(tmp_path / "a") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        is_stopped()
     assert list(tmp_path.iterdir()) == []
     with whole_file(tmp_path / "a") as file:
         file.write(b"whole")

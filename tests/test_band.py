@@ -1,6 +1,7 @@
 """The embedded suite: determinism, the score's arithmetic, and whether a beat tracker takes it for music."""
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def digest(score: band.Score) -> str:
     ],
 )
 def test_the_songs_of_version_2_stay_as_they_are(seed, score, levels):
-    """Taken before there were clips of other lengths: the references and the embedded checkpoints rest on these songs."""
+    """Taken before there were other clip lengths: the references and the embedded checkpoints rest on these songs."""
     song = band.song(seed)
     assert band.VERSION == "2" and digest(band.compose(seed)) == score
     rms = [np.sqrt(np.mean(song.stems[stem].astype(np.float64) ** 2)) for stem in band.STEMS]
@@ -124,7 +125,7 @@ def test_a_clip_begins_as_a_shorter_one_of_its_seed(scores, long_scores):
 
 def test_splits_are_disjoint_and_named():
     spans = sorted((band.seeds(s).start, band.seeds(s).stop) for s in ("train", "reference", "heldout"))
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:]))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
     with pytest.raises(ValueError, match="'valid'.*reference, heldout, train"):
         band.seeds("valid")
 
@@ -190,7 +191,7 @@ def test_drum_energy_rises_at_the_beats(scores):
     for score in straight:
         energy = np.r_[0, np.cumsum(band.render(score).stems["drums"].astype(np.float64) ** 2)]
 
-        def rise(times):
+        def rise(times, energy=energy):
             middle = (times[(times > 0.03) & (times < 10.2)] * 16_000).astype(int)
             before = energy[middle - 80] - energy[middle - 400]  # ends 5 ms ahead: hits may come early
             after = energy[middle + 320] - energy[middle]

@@ -124,8 +124,7 @@ def test_the_page_is_whole_and_escaped(finished, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "run")
     scores = (run / "scores.csv").read_text()
     (run / "scores.csv").write_text(scores.replace(",noise,", ",<script>alert(1)</script>,"))
-    code, output = mtbench("site", run, "--out", tmp_path / "page")
-    assert code == 0
+    assert mtbench("site", run, "--out", tmp_path / "page")[0] == 0
     page = (tmp_path / "page" / "index.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
     assert "heldout" in page and "://" not in page  # nothing is loaded from elsewhere

@@ -329,7 +329,9 @@ def test_unusable_weights_are_named(vggish_hub, content):
 @pytest.mark.parametrize("name", ["vggish", "vggish-audioldm", "pann"])
 def test_without_the_package_the_extra_is_named(name, monkeypatch):
     monkeypatch.setattr(embeddings, "_package_installed", lambda: False)
-    for text in (missing(name), str(pytest.raises(EmbeddingUnavailable, embedding, name).value)):
+    with pytest.raises(EmbeddingUnavailable) as error:
+        embedding(name)
+    for text in (missing(name), str(error.value)):
         assert name in text and 'pip install -e ".[fad]"' in text
 
 

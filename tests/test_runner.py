@@ -276,7 +276,7 @@ def test_samples_of_other_code_are_told_of(suite_folder, tmp_path, monkeypatch):
         f"samples made by {old}, not by today's code ({new}), are scored as they are (2 of fake, 2 of "
         "heldout, 2 of noise): choose another --out to make them again"
     ]
-    assert made_by == dict.fromkeys(("fake", "heldout", "noise"), {old: 2, new: 1}) and commit == "bbb"
+    assert made_by == {row: {old: 2, new: 1} for row in ("fake", "heldout", "noise")} and commit == "bbb"
     assert set(pd.read_csv(tmp_path / "run/audio/total/fake/conversions.csv")["made_by"]) == {old, new}
     shutil.rmtree(tmp_path / "run/audio/total/fake")
     (notice,), made_by, _ = told(3)
@@ -421,8 +421,10 @@ def test_what_is_no_sample_is_named(suite_folder, tmp_path, monkeypatch, yielded
     ],
 )
 def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path, monkeypatch, error, said):
-    def breaks(waves, made=iter(range(9))):
-        if next(made) == 2:
+    numbers = iter(range(9))
+
+    def breaks(waves):
+        if next(numbers) == 2:
             raise error
         return waves
 
@@ -674,16 +676,18 @@ def test_rendered_clips_get_the_golden_scores(tmp_path):
     for fps, timebase, name in ((150, "published", "fps150_tl100"), (100, "real", "fps100_tl100")):
         clips = {clip: GOLDENS["per_clip"][name][clip] for clip in names}
 
-        def close(golden, metric, track="all", table=result.scores, **where):
-            held = table[
-                (table["fps"] == fps)
-                & (table["timebase"] == timebase)
+        def close(golden, metric, track="all", table=result.scores, decode=(fps, timebase), **where):
+            scores = table[
+                (table["fps"] == decode[0])
+                & (table["timebase"] == decode[1])
                 & (table["metric"] == metric)
                 & (table["track"] == track)
             ]
             for column, wanted in where.items():
-                held = held[held[column] == wanted]
-            assert held["value"].item() == pytest.approx(np.nan if golden is None else golden, abs=1e-9, nan_ok=True), (
+                scores = scores[scores[column] == wanted]
+            assert scores["value"].item() == pytest.approx(
+                np.nan if golden is None else golden, abs=1e-9, nan_ok=True
+            ), (
                 metric,
                 where,
             )

@@ -41,7 +41,7 @@ def value(table, **where):
 
 
 def test_files_first_then_stems():
-    # drums: 0 and 0.1, mean 0.05; bass: only one file has beats, 0. Over stems (0.05 + 0) / 2, not over the three files.
+    # drums: 0 and 0.1, mean 0.05; bass: only one file has beats, 0. Over stems (0.05 + 0) / 2, not over three files.
     samples = tables.sample_table([analysis("a", STEADY, STEADY), analysis("b", UNEVEN, NONE)], [0.5], ORIGIN)
     table = tables.score_table(samples, 2)
     drums, bass, both = (value(table, metric="irs", track=track) for track in ("drums", "bass", "all"))

@@ -21,8 +21,8 @@ def test_value_and_standard_error_of_one_column():
 
 
 def test_value_and_standard_error_over_columns():
-    # Columns of 3 and 2 values: means 2 and 5, so 3.5. Clip by clip the influences are (v - 2) / 3 * sqrt(3 / 2) / 2 and
-    # (v - 5) / 2 * sqrt(2) / 2: those of the second clip add up.
+    # Columns of 3 and 2 values: means 2 and 5, so 3.5. Clip by clip the influences are (v - 2) / 3 * sqrt(3 / 2) / 2
+    # and (v - 5) / 2 * sqrt(2) / 2: those of the second clip add up.
     clips = np.array([[1.0, np.nan], [2.0, 4.0], [3.0, 6.0]])
     a, b = np.sqrt(3 / 2) / 6, np.sqrt(2) / 4
     found = stats.bootstrap(clips)
@@ -150,7 +150,7 @@ def test_ranks():
     p = np.full((4, 4), np.nan)
     for a, b, chance in ((0, 1, 0.2), (0, 2, 0.001), (1, 2, 0.3)):
         p[a, b] = p[b, a] = chance
-    # Lower is better: only model 2 is surely better than model 0. Ties need not chain. Model 3 was tested against nobody.
+    # Lower is better: only model 2 is surely better than model 0. Ties need not chain. Model 3 was tested against none.
     differences = values[:, None] - values[None, :]
     assert stats.ranks(differences, p, -1) == pytest.approx([2, 1, 1, np.nan], nan_ok=True)
     assert stats.ranks(differences, p, 1) == pytest.approx([1, 1, 2, np.nan], nan_ok=True)

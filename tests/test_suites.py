@@ -16,7 +16,7 @@ from parity import golden, seeded
 
 def slakh_track(folder, name, seconds=25.0, rate=22050, leave_out=(), lengths=None):
     (folder / name).mkdir(parents=True)
-    for i, stem in enumerate(STEMS):
+    for stem in STEMS:
         if stem in leave_out:
             continue
         n = round((lengths or {}).get(stem, seconds) * rate)

@@ -20,7 +20,11 @@ from mtbench.settings import TIMEBASE_WORDS, TIMEBASES, in_words
 
 COLOURS = 6  # of models, in the style sheet
 # What of the paper a metric's figures repeat.
-SOURCES = {"irs": "Figure A1 as ours. ", "cbs": "Figure A2 as ours: wider windows forgive more. ", "cbd_mean": "Table A1 as ours. "}
+SOURCES = {
+    "irs": "As Figure A1. ",
+    "cbs": "As Figure A2: wider windows forgive more. ",
+    "cbd_mean": "As Table A1. ",
+}
 DECODE = ["fps", "transition_lambda"]
 
 
