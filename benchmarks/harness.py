@@ -5,8 +5,8 @@
 
 One process makes the samples as `mtbench run` does (generate, convert, write) and clocks, within that, what the
 generator does, and within that the calls of its networks and vocoder; between the two lies its sampler: noise and
-arithmetic. The rest is the harness's: conversion to the canonical form, WAVs. The real-time factor is seconds of work per
-second of a sample's four stems.
+arithmetic. The rest is the harness's: conversion to the canonical form, WAVs. The real-time factor is seconds of work
+per second of a sample's four stems.
 """
 
 import argparse

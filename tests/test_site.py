@@ -648,7 +648,7 @@ def test_sensitivity_holds_timebases_side_by_side(run):
     shown = sensitivity.of_run(sources.gather([run]).runs[0])
     by_decode, by_window = shown.curves
     assert (by_decode.title, by_window.title) == ("IRS by decoder setting", "CBS by window")
-    assert by_decode.note == "Figure A1 as ours. Lower is better; the panels share their axis."
+    assert by_decode.note == "As Figure A1. Lower is better; the panels share their axis."
     assert [panel.title for panel in by_decode.panels] == ["Real seconds", "Published timebase"]
     assert by_decode.panels[0].labels == ["100 / 100", "150 / 100"]
     assert by_decode.panels[0].lines[0].y == pytest.approx([0.02, 0.02])

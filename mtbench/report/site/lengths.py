@@ -1,4 +1,4 @@
-"""The same model on clips of other lengths: Table A6 and Figure A8 of the SyncTrack paper as ours."""
+"""The same model on clips of other lengths: Table A6 and Figure A8 of the SyncTrack paper, from our own runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

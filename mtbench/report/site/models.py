@@ -137,7 +137,7 @@ def distributions(samples: pd.DataFrame | None, model: str) -> list[PanelGroup]:
     groups = [
         PanelGroup(
             "Total generation",
-            "Figures A3, A4 and A7 of the SyncTrack paper as ours",
+            "Figures A3, A4 and A7 of the SyncTrack paper, from our own runs",
             _panels_of_models(total, model) if (total["model"] == model).any() else [],
         ),
         PanelGroup("Arrangement, by what is given", "as Table A5", _panels_by_given(arranged)),

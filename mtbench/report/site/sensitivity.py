@@ -1,5 +1,5 @@
 """How the rhythm metrics move with the beat decoder's settings and the window: Figures A1, A2 and Table A1 of the
-SyncTrack paper as ours."""
+SyncTrack paper, from our own runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
