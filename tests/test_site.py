@@ -160,7 +160,7 @@ class Plain(HTMLParser):
     def __init__(self, text: str):
         super().__init__()
         self.tables: list[tuple[str, dict[str, dict[str, str]]]] = []
-        self._inside, self._cell, self._row = False, None, []
+        self._inside, self._linked, self._cell, self._row = False, False, None, []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -171,6 +171,7 @@ class Plain(HTMLParser):
             self._row = []
         elif self._inside and tag in ("th", "td", "caption"):
             self._cell = ""
+        self._linked |= tag == "a"
 
     def handle_data(self, data):
         if self._cell is not None:
@@ -183,7 +184,8 @@ class Plain(HTMLParser):
         if tag == "caption":
             self.tables[-1] = (self._cell, {})
         elif tag in ("th", "td"):
-            self._row.append(self._cell)
+            self._row.append(self._cell.split(" ")[0] if self._linked else self._cell)  # a badge follows a link
+            self._linked = False
         elif tag == "thead":
             self._heads = self._row[1:]
         elif tag == "tr" and self._row and self.tables and self._row[0] != "model":
@@ -273,7 +275,7 @@ def test_without_a_script_the_board_is_plain_tables(built):
     assert across["alpha"]["CBS ↑"] == "0.483 [0.435, 0.532] #1" and across["alpha"]["scored"] == "3/4"
     assert across["alpha"]["Live stems"] == "1.00"
     page = (built / "index.html").read_text()
-    assert '<th scope="row"><a href="models/demo/alpha.html">alpha</a></th>' in page
+    assert '<a href="models/demo/beta.html">beta</a> <span class="badge embedded">embedded</span>' in page
 
 
 def test_timebases_share_no_column(built):

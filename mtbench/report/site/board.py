@@ -94,9 +94,9 @@ class Board:
         return f"{TASKS.get(self.task, self.task)} · {self.suite or 'no suite'}"
 
     @property
-    def pages(self) -> dict[str, str]:
-        """{model of the run shown first: its page}."""
-        return {row.model: row.page for row in self.rows if row.run == 0}
+    def first_rows(self) -> dict[str, Row]:
+        """{model: its row} of the run shown first."""
+        return {row.model: row for row in self.rows if row.run == 0}
 
 
 def boards(runs: Sequence[SiteRun], reported: pd.DataFrame) -> list[Board]:
@@ -180,8 +180,9 @@ def _board(task: str, suite: str, name: str, runs: Sequence[SiteRun], reported: 
         of_model = papers[(papers["paper"] == paper) & (papers["model"] == model)]
         for score in of_model.assign(ci_low=NAN, ci_high=NAN, n=NAN, n_scored=NAN, rank=NAN).itertuples():
             scores += places.of(len(rows), score)
-        tables = ", ".join(dict.fromkeys(of_model["table"]))
-        rows.append(Row(model, -1, "reported", f"{PAPERS.get(paper, paper)}, Table {tables}", ""))
+        tables = list(dict.fromkeys(of_model["table"]))
+        where = f"{'Tables' if len(tables) > 1 else 'Table'} {', '.join(tables)}"
+        rows.append(Row(model, -1, "reported", f"{PAPERS.get(paper, paper)}, {where}", ""))
     first = measured[0][1] if measured else papers
     standard = _standard(settings, first, bool(measured))
     given = settings["given"][standard["given"]]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 WIDTH = 340  # of a figure, in its own units: about a phone's, so that its letters stay readable there
+LETTER = 6  # width of one of a label, about
 MARKS = ("circle", "square", "diamond", "up", "down", "cross")
 
 
@@ -97,6 +98,8 @@ def curves(
     high = max(high, ticks[-1])
     left, right, top, bottom = 44, WIDTH - 12, 12, 172
     step = (right - left) / max(len(labels), 1)
+    # Labels that would run into each other are slanted.
+    slanted = max(map(len, labels), default=0) * LETTER > step
 
     def x(i: int, shift: float = 0.0) -> float:
         return left + step * (i + 0.5) + shift
@@ -112,15 +115,18 @@ def curves(
             f'<text class="tick" x="{left - 6}" y="{y(tick) + 3.5:.1f}" text-anchor="end">{escape(label)}</text>'
         )
     for i, label in enumerate(labels):
-        place = f'x="{x(i):.1f}" y="{bottom + 16}"'
-        shapes.append(f'<text class="tick" {place} text-anchor="middle">{escape(label)}</text>')
+        place = f'x="{x(i):.1f}" y="{bottom + 16}" text-anchor="middle"'
+        if slanted:
+            place = f'transform="translate({x(i) + 4:.1f} {bottom + 12}) rotate(-45)" text-anchor="end"'
+        shapes.append(f'<text class="tick" {place}>{escape(label)}</text>')
+    end = bottom + (62 if slanted else 33)
     shapes.append(
-        f'<text class="axis" x="{(left + right) / 2}" y="{bottom + 33}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="axis" x="{(left + right) / 2}" y="{end}" text-anchor="middle">{escape(x_title)}</text>'
     )
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * min(5.0, step / (len(lines) + 1))
         shapes.append(_curve(number, line, [x(i, shift) for i in range(len(labels))], y, low))
-    return _svg(bottom + 40, title, shapes)
+    return _svg(end + 7, title, shapes)
 
 
 def _curve(number: int, line: Line, places: Sequence[float], y: Callable[[float], float], low: float) -> str:
