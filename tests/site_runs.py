@@ -1,5 +1,6 @@
 """Little runs for the tests of the site: numbers of our own, a few stems of clicks, nothing generated or tracked."""
 
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import soundfile
 
 from conftest import RATE, STEMS, clicks
 from mtbench.report.selection import at_setting
-from mtbench.results.keys import COLUMN, COMPARISON_COLUMNS, KEY, NAN, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.results.keys import (
+    BEAT_COLUMNS,
+    COLUMN,
+    COMPARISON_COLUMNS,
+    FAILURE_COLUMNS,
+    KEY,
+    NAN,
+    SAMPLE_COLUMNS,
+    SCORE_COLUMNS,
+)
 from mtbench.results.store import RunFolder
 from mtbench.settings import STANDARD
 
@@ -37,89 +47,82 @@ def make_run(
     CBD mean FAD / 100. Sample i has the score times (1 + i / 10), the last has no CBS.
     """
     models, run = models or MODELS, RunFolder(folder)
-    shared = {
-        "task": task,
-        "given": given,
-        "suite": suite,
-        "version": "1",
-        "reference": "",
-        "embedding": "",
-        "timebase": "",
-        "fps": NAN,
-        "transition_lambda": NAN,
-        "window": NAN,
-    }
-    scores, samples, beats = [], [], {}
-    for model, level in models.items():
-
-        def add(metric, track, value, model=model, **setting):
-            row = {**shared, "model": model, "metric": metric, "track": track, **setting}
-            scores.append(
-                {
-                    **row,
-                    "value": value,
-                    "se": value / 20,
-                    "ci_low": value * 0.9,
-                    "ci_high": value * 1.1,
-                    "n": SAMPLES,
-                    "n_scored": SAMPLES - (metric == "cbs"),
-                }
-            )
-            if metric != "fad" and not (metric == "irs" and track == "all"):
-                samples.extend(
-                    {
-                        **row,
-                        "sample": f"{i:05d}",
-                        "value": NAN if metric == "cbs" and i == SAMPLES - 1 else value * (1 + i / 10),
-                    }
-                    for i in range(SAMPLES)
-                )
-
-        for track in ("mixture", *STEMS):
-            add("fad", track, level, reference="reference:64:abcdef01", embedding="log-mel-stats@1")
-        for fps, timebase in SETTINGS:
-            setting = {"fps": float(fps), "transition_lambda": 100.0, "timebase": timebase}
-            for track in ("all", *STEMS):
-                add("irs", track, level / 100 * (2 / 3 if timebase == "published" else 1), **setting)
-            for window in WINDOWS:
-                add("cbs", "all", 1 / (1 + level) + window, window=window, **setting)
-            for metric in ("cbd_mean", "cbd_std", "cbd_median"):
-                add(metric, "all", level / 100, **setting)
-            add("live", "all", 1.0, **setting)
-        beats[model] = [
-            (f"{i:05d}", stem, fps, 100.0, timebase, time * (100 / 150 if timebase == "published" else 1), 1 + beat % 4)
-            for i in range(SAMPLES)
-            for stem in STEMS
-            for fps, timebase in SETTINGS
-            for beat, time in enumerate(np.arange(0.1, 2, 0.5))
-        ]
+    shared = {"task": task, "given": given, "suite": suite, "version": "1", "reference": "", "embedding": ""}
+    keys = [
+        {**shared, "model": model, "timebase": "", "fps": NAN, "transition_lambda": NAN, "window": NAN, **score}
+        for model, level in models.items()
+        for score in _scores_of(level)
+    ]
+    scores = [_with_interval(row) for row in keys]
+    samples = [
+        {**row, "sample": f"{i:05d}", "value": _value_of_sample(row, i)}
+        for row in keys
+        if row["metric"] != "fad" and not (row["metric"] == "irs" and row["track"] == "all")
+        for i in range(SAMPLES)
+    ]
+    failures = [(task, given, "beta", suite, "00009", "no <b>memory</b>")]
     table = pd.DataFrame(scores)[SCORE_COLUMNS]
     run.write_table("scores.csv", table)
     run.write_table("samples.csv", pd.DataFrame(samples)[SAMPLE_COLUMNS])
-    run.write_table(
-        "failures.csv",
-        pd.DataFrame(
-            [(task, given, "beta", suite, "00009", "no <b>memory</b>")],
-            columns=["task", "given", "model", "suite", "sample", "reason"],
-        ),
-    )
+    run.write_table("failures.csv", pd.DataFrame(failures, columns=FAILURE_COLUMNS))
     if compared:
         run.write_table("comparisons.csv", _comparisons(table))
     where = f"{task}-{given}" if given else task
-    for model, rows in beats.items():
-        columns = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
-        run.write_table(f"beats/{where}/{model}.csv", pd.DataFrame(rows, columns=columns))
-    if audio:
-        for number, model in enumerate(models):
-            for i in range(SAMPLES):
-                for pitch, stem in enumerate(STEMS):
-                    file = folder / "audio" / where / model / stem / f"{i:05d}.wav"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    wave = clicks(120, seconds, offset=0.1 + 0.01 * i, tone=300.0 * (pitch + 1 + number))
-                    soundfile.write(file, wave, RATE, subtype="PCM_16")
+    for number, model in enumerate(models):
+        run.write_table(f"beats/{where}/{model}.csv", _beats())
+        if audio:
+            _write_audio(folder / "audio" / where / model, number, seconds)
     grid = {"fps": [100, 150], "transition_lambda": [100.0], "window": list(WINDOWS), "timebase": ["real", "published"]}
     run.write_yaml("run.yaml", _record(models, suite, task, SAMPLES, grid, provenance))
     return folder
+
+
+def _scores_of(level: float) -> Iterator[dict]:
+    """The scores of a model with this FAD: metric, track, value and what else is not empty of its key."""
+    for track in ("mixture", *STEMS):
+        reference = {"reference": "reference:64:abcdef01", "embedding": "log-mel-stats@1"}
+        yield {"metric": "fad", "track": track, "value": level, **reference}
+    for fps, timebase in SETTINGS:
+        setting = {"fps": float(fps), "transition_lambda": 100.0, "timebase": timebase}
+        for track in ("all", *STEMS):
+            irs = level / 100 * (2 / 3 if timebase == "published" else 1)
+            yield {"metric": "irs", "track": track, "value": irs, **setting}
+        for window in WINDOWS:
+            yield {"metric": "cbs", "track": "all", "value": 1 / (1 + level) + window, "window": window, **setting}
+        for metric in ("cbd_mean", "cbd_std", "cbd_median"):
+            yield {"metric": metric, "track": "all", "value": level / 100, **setting}
+        yield {"metric": "live", "track": "all", "value": 1.0, **setting}
+
+
+def _with_interval(row: dict) -> dict:
+    value, n_scored = row["value"], SAMPLES - (row["metric"] == "cbs")
+    return {**row, "se": value / 20, "ci_low": value * 0.9, "ci_high": value * 1.1, "n": SAMPLES, "n_scored": n_scored}
+
+
+def _value_of_sample(row: dict, i: int) -> float:
+    return NAN if row["metric"] == "cbs" and i == SAMPLES - 1 else row["value"] * (1 + i / 10)
+
+
+def _beats() -> pd.DataFrame:
+    """Beats of every sample and stem at 0.1 s and every 0.5 s after it, below 2 s; the first begins a bar."""
+    rows = [
+        (f"{i:05d}", stem, fps, 100.0, timebase, time * (100 / 150 if timebase == "published" else 1), 1 + beat % 4)
+        for i in range(SAMPLES)
+        for stem in STEMS
+        for fps, timebase in SETTINGS
+        for beat, time in enumerate(np.arange(0.1, 2, 0.5))
+    ]
+    return pd.DataFrame(rows, columns=BEAT_COLUMNS)
+
+
+def _write_audio(folder: Path, number: int, seconds: float) -> None:
+    """The stems of a model's samples: clicks, at a pitch of their own."""
+    for i in range(SAMPLES):
+        for pitch, stem in enumerate(STEMS):
+            file = folder / stem / f"{i:05d}.wav"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            wave = clicks(120, seconds, offset=0.1 + 0.01 * i, tone=300.0 * (pitch + 1 + number))
+            soundfile.write(file, wave, RATE, subtype="PCM_16")
 
 
 def _record(models, suite: str, task: str, n: int, grid: dict, provenance: dict | None = None) -> dict:

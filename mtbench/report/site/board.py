@@ -116,6 +116,7 @@ def model_page(run: SiteRun, model: str) -> str:
 
 
 def kind_of(run: SiteRun, model: str) -> str:
+    """Measured, embedded or control: the `kind` of a model's row."""
     if model in CONTROLS:
         return "control"
     return "embedded" if run.trained_on(model) == "synthetic songs" else "measured"

@@ -52,6 +52,7 @@ class SiteFolder:
         }
 
     def put(self, name: str, content: bytes) -> File:
+        """Write a file. name: its path from the site's root, here and below."""
         with whole_file(self.out / name) as file:
             file.write(content)
         return File(name, _size(len(content)))
@@ -68,6 +69,7 @@ class SiteFolder:
         return File(name, _size(source.stat().st_size))
 
     def csv(self, name: str, table: pd.DataFrame) -> File:
+        """Write a table as CSV."""
         return self.put(name, table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace"))
 
     def json(self, name: str, table: pd.DataFrame) -> list[File]:
@@ -86,6 +88,7 @@ class SiteFolder:
         self.put(name, f"{function}({arguments.replace('<', chr(92) + 'u003c')})\n".encode())
 
     def page(self, name: str, template: str, **values: Any) -> None:
+        """Write a page from a template, which also knows where the page is and how to get to the root."""
         root = "../" * name.count("/")
         page = self.environment.get_template(template).render(root=root, here=name, **values)
         self.put(name, page.encode(errors="backslashreplace"))  # the name of a file may be no UTF-8

@@ -62,6 +62,7 @@ class Sample:
         return f"listening/{self.run.slug}/{where}/{slug(self.model)}/{slug(self.id)}.html"
 
     def score(self, metric: Metric, track: str) -> str:
+        """As a text; MISSING where it is not defined."""
         of_track = self.scores[(self.scores["metric"] == metric.name) & (self.scores["track"] == track)]
         values = of_track["value"].dropna().tolist()
         return text.number(values[0], metric.digits) if values else text.MISSING

@@ -128,6 +128,7 @@ class _Media:
         return self.seconds[name]
 
     def audio(self, name: str, path: Path) -> None:
+        """A stem, as a script."""
         if name not in self.scripts:
             self.scripts.add(name)
             self.site.put(f"audio/{name}.js", listening.audio_script(name, path).encode())
