@@ -108,8 +108,8 @@ def test_run_prints_the_papers_tables(finished):
     for words in (
         "FAD (embedding log-mel-stats",
         "mixture ↓",
-        "IRS in s (fps 100, transition lambda 100, real seconds",
-        "fps 150, transition lambda 100, published timebase",
+        "IRS in s (real seconds, 100 fps, lambda 100",
+        "published timebase, 150 fps, lambda 100",
         "CBS ↑",
         "Sensitivity of CBD mean",
         "site/index.html",

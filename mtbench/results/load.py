@@ -38,7 +38,7 @@ class FinishedRun:
     @property
     def suite_version(self) -> str:
         """That of the run's suite; empty where it is not known."""
-        return str(self.record.get("suite_version", ""))
+        return str(self.record.get("suite_version") or "")
 
 
 def load_run(path: str | Path) -> FinishedRun:
