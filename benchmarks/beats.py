@@ -72,11 +72,11 @@ def ours(file, settings):
     stages.done("features")
     activations = np.ascontiguousarray(network_outputs(features[None])[0].mean(axis=0)[:, 1:])
     stages.done("networks")
-    found = []
+    beat_times = []
     for fps, transition_lambda in settings:
-        found.append(np.rint(fps * beats.decode(activations, fps, transition_lambda, "published")[0]).tolist())
+        beat_times.append(np.rint(fps * beats.decode(activations, fps, transition_lambda, "published")[0]).tolist())
         stages.done("decode")
-    return dict(stages.seconds), found
+    return dict(stages.seconds), beat_times
 
 
 @lru_cache(maxsize=1)
@@ -93,25 +93,25 @@ def madmom(file, settings, stages=None):
     stages = stages or Stages()
     signal = processor.processors[0].processors[0](str(file))
     stages.done("read and resample")
-    made = signal
+    outputs = signal
     for step in processor.processors[0].processors[1:]:
-        made = step(made)
+        outputs = step(outputs)
     stages.done("features")
     for step in processor.processors[1:]:
-        made = step(made)
+        outputs = step(outputs)
     stages.done("networks")
-    found = []
+    beat_times = []
     for fps, transition_lambda in settings:
-        found.append(beats_peers.decode(np.ascontiguousarray(made), fps, transition_lambda)[0].tolist())
+        beat_times.append(beats_peers.decode(np.ascontiguousarray(outputs), fps, transition_lambda)[0].tolist())
         stages.done("decode")
-    return dict(stages.seconds), found
+    return dict(stages.seconds), beat_times
 
 
 def published(file, settings):
     stages = Stages()
     for _ in range(METRICS):
-        found = [madmom(file, [setting], stages)[1][0] for setting in settings]
-    return dict(stages.seconds), found
+        beat_times = [madmom(file, [setting], stages)[1][0] for setting in settings]
+    return dict(stages.seconds), beat_times
 
 
 def run(way, files, settings, jobs):
@@ -126,7 +126,7 @@ def run(way, files, settings, jobs):
     for stages, _ in results:
         for stage, seconds in stages.items():
             total[stage] += seconds
-    return total, wall, [found for _, found in results]
+    return total, wall, [beat_times for _, beat_times in results]
 
 
 def _warm_up(way, file):
@@ -265,10 +265,10 @@ def main():
                 for jobs in (1, 2):
                     if way is published and (jobs == 2 or len(settings) == 2):
                         continue
-                    stages, wall, found = run(way, those, settings, jobs)
+                    stages, wall, beat_times = run(way, those, settings, jobs)
                     each = {stage: 1000 * seconds[1] / len(those) for stage, seconds in stages.items()}
                     cpu[way, len(settings), jobs] = sum(each.values())
-                    beats[way, len(settings)] = found
+                    beats[way, len(settings)] = beat_times
                     say(
                         f"| {way.__name__} | {len(settings)} | {jobs} | "
                         + " | ".join(

@@ -43,20 +43,20 @@ def irs_of_stems(random):
 
 def cbs_of(random, least, most):
     """Each of four stems beats in each of 60 windows with a probability that is the clip's own."""
-    found = []
+    scores = []
     for chance in random.uniform(least, most, POPULATION):
         tracks = [(np.flatnonzero(random.random(60) < chance) + 0.5) * 0.15 for _ in range(4)]
-        found.append(cbs(tracks, 60 * 0.15, 0.15))
-    return np.array(found)
+        scores.append(cbs(tracks, 60 * 0.15, 0.15))
+    return np.array(scores)
 
 
 def cbd_of(random, statistic):
     """Two stems, of which one is late in the second half of a clip: by little in most clips, by much in a few."""
-    found = []
+    scores = []
     for late in 0.25 * random.beta(0.8, 3, POPULATION):
         steady = 0.5 * np.arange(20) + 1
-        found.append(getattr(cbd([steady, steady + late * (np.arange(20) >= 10)]), statistic))
-    return np.array(found)
+        scores.append(getattr(cbd([steady, steady + late * (np.arange(20) >= 10)]), statistic))
+    return np.array(scores)
 
 
 def rhythm_cases(random):

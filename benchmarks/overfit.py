@@ -39,13 +39,13 @@ def main():
     unseen = mels([song for song, _ in zip(suite.heldout(), range(SAMPLES))])
     generator = make(weights=str(config.out), device="cpu", suite=suite)
     again = torch.stack([log_mel(griffin_lim(vae.decode(vae.encode(song[:, None])[0])[:, 0])) for song in learnt])
-    made = mels(generator.generate(SAMPLES, STEMS))
+    sample_mels = mels(generator.generate(SAMPLES, STEMS))
 
     def nearest(songs):
         distances = (songs[:, None] - learnt).abs().mean(dim=(2, 3, 4))
         return distances.min(dim=1)
 
-    samples, others = nearest(made), nearest(unseen)
+    samples, others = nearest(sample_mels), nearest(unseen)
     own = (again - learnt).abs().mean(dim=(1, 2, 3))
     print(f"{SAMPLES} samples, mean |log-mel difference| to the nearest of four training songs:")
     print(f"  samples        {samples.values.mean():.3f} (worst {samples.values.max():.3f})")

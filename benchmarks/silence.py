@@ -51,17 +51,20 @@ def main():
     models = {name: make(weights=None, device="cpu", suite=suite) for name, make in models.items()}
 
     print(f"{n} samples, share of silent stems\n\n| | {' | '.join(STEMS)} |\n|---|{'---|' * 4}")
-    made = {name: model.generate(n, STEMS) for name, model in models.items()}
-    for name, samples in (made | {"songs": songs}).items():
+    samples_of = {name: model.generate(n, STEMS) for name, model in models.items()}
+    for name, samples in (samples_of | {"songs": songs}).items():
         print(
             f"| {name} | " + " | ".join(f"{share:.2f}" for share in share_of_silent_stems(samples)) + " |", flush=True
         )
 
-    held = models["synctrack"]  # the VAE of all three
-    noise = torch.randn(n, *held._shape, generator=torch.Generator().manual_seed(1))
+    latents_of = models["synctrack"]  # the VAE of all three
+    noise = torch.randn(n, *latents_of._shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         latents = torch.stack(
-            [held._posterior(np.stack([song.stems[stem] for stem in STEMS]), row) for song, row in zip(songs, noise)]
+            [
+                latents_of._posterior(np.stack([song.stems[stem] for stem in STEMS]), row)
+                for song, row in zip(songs, noise)
+            ]
         )
     print(f"\n| error of the means, t = | {' | '.join(map(str, STEPS))} |\n|---|{'---|' * len(STEPS)}")
     for name, model in models.items():

@@ -95,8 +95,8 @@ def memory(device):
     """The most that this process held since forget_memory, GB: on a GPU its tensors, on a CPU all of it."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(held.split()[1]) / 1e6
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) / 1e6
 
 
 def relative(a, b):
