@@ -57,12 +57,12 @@ def main():
             f"| {name} | " + " | ".join(f"{share:.2f}" for share in share_of_silent_stems(samples)) + " |", flush=True
         )
 
-    latents_of = models["synctrack"]  # the VAE of all three
-    noise = torch.randn(n, *latents_of._shape, generator=torch.Generator().manual_seed(1))
+    encoder = models["synctrack"]  # the VAE of all three
+    noise = torch.randn(n, *encoder._shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         latents = torch.stack(
             [
-                latents_of._posterior(np.stack([song.stems[stem] for stem in STEMS]), row)
+                encoder._posterior(np.stack([song.stems[stem] for stem in STEMS]), row)
                 for song, row in zip(songs, noise)
             ]
         )
