@@ -61,10 +61,7 @@ def main():
     noise = torch.randn(n, *encoder._shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         latents = torch.stack(
-            [
-                encoder._posterior(np.stack([song.stems[stem] for stem in STEMS]), row)
-                for song, row in zip(songs, noise)
-            ]
+            [encoder._posterior(np.stack([song.stems[stem] for stem in STEMS]), row) for song, row in zip(songs, noise)]
         )
     print(f"\n| error of the means, t = | {' | '.join(map(str, STEPS))} |\n|---|{'---|' * len(STEPS)}")
     for name, model in models.items():
