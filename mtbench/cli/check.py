@@ -79,7 +79,7 @@ def _make_run(path: Path, baseline: "Baseline | None", update: bool, say: Consol
         raise UsageError(problem)
     folder = runner.check_folder()
     say.print(f"run folder [bold]{escape(str(folder))}[/bold], kept only if the check fails", soft_wrap=True)
-    cache = folder / "cache"  # its own: what changed code would work out anew must not come from older code
+    cache = folder / "cache"  # its own: the user's may hold what older code worked out
     try:
         return folder, runner.run(baseline.config, folder, "cpu", stage, Cache(cache)).failed
     except KeyboardInterrupt:

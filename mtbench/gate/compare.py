@@ -3,7 +3,7 @@
 Only equal keys are compared, and only equal numbers of samples: FAD falls as they rise. docs/gate.md has the rule.
 
 1. Chance. With the baseline's seed, or in arrangement, sample i of one run is sample i of the other: Student's paired
-   t over the clips that have a value in both. Otherwise, or where the values are not at hand, Welch's t from both
+   t over the clips that have a value in both. Otherwise, or where the values are not known, Welch's t from both
    standard errors; one that is not defined is taken from the other run. One-sided by the metric's direction, two-sided
    where it has none, with Holm's correction over all gated scores.
 2. Tolerance. A share of the baseline's value and an absolute amount, by metric; a smaller change passes. Of pairs the
@@ -144,7 +144,7 @@ def compare(
 ) -> pd.DataFrame:
     """Each gated score beside the run's (OUTCOME_COLUMNS), worst first.
 
-    scores: the run's (SCORE_COLUMNS). samples: its sample table (SAMPLE_COLUMNS), if at hand. same_seed: it was made
+    scores: the run's (SCORE_COLUMNS). samples: its sample table (SAMPLE_COLUMNS), or None. same_seed: it was made
     with the baseline's seed.
 
     In the result `baseline` and `value` are the two scores, each with its standard error. Where `paired`, `difference`

@@ -90,7 +90,7 @@ class State:
 
 
 def _random_state() -> dict[str, Any]:
-    """Of torch's own generators: ours are made anew in every step, but a network may have layers that draw."""
+    """Of torch's own generators: ours are made afresh in every step, but a network may have layers that draw."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
