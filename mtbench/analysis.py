@@ -162,12 +162,12 @@ def _of_audio(metric: Metric, clip: _Loaded, rate: int, cache: Cache) -> dict[st
     """{track: value} of a metric of the audio itself."""
     if metric.scope == "clip":
         waves = {stem: audio.to_float(pcm) for stem, pcm in clip.stems.items()}
-        return {metric.track: metric.compute(waves, rate)}
+        return {metric.track: metric.value(waves, rate)}
     values = {}
     for stem, pcm in clip.stems.items():
         key = (metric.name, clip.hashes[stem], metric.version)
         if (cached := cache.get(*key)) is None:
-            cached = cache.put(np.array(metric.compute(audio.to_float(pcm), rate)), *key)
+            cached = cache.put(np.array(metric.value(audio.to_float(pcm), rate)), *key)
         values[stem] = float(cached)
     return values
 

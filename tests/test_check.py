@@ -579,6 +579,7 @@ def test_the_command(gated_run, tmp_path):
     good, bad = folder_of(tmp_path / "good", run, samples), run.copy()
     bad.loc[bad["metric"] == "cbs", "value"] = 0.1
     bad = folder_of(tmp_path / "bad", bad, samples)
+    (good / "failures.csv").write_text("damaged")  # which the gate does not read
     baseline = tmp_path / "b.json"
 
     def run_check(*arguments):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -101,6 +102,20 @@ def test_a_broken_metric_is_named(value, said, monkeypatch):
     offered(monkeypatch, "mtbench.metrics", theirs=value)
     with pytest.raises(MtbenchError, match=said):
         registry.metrics()
+
+
+def fails(beats):
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    "compute, said",
+    [(fails, "SystemExit: 3"), (lambda beats: 1 / 0, "ZeroDivisionError"), (lambda beats: None, "TypeError")],
+)
+def test_a_metric_that_fails_is_named(compute, said):
+    with pytest.raises(MtbenchError, match=f"metric 'irs' failed: {said}"):
+        replace(AGAIN, compute=compute).value(np.zeros(3))
+    assert AGAIN.value(np.array([1.0, 3.0])) == 1.0
 
 
 def test_a_broken_suite_or_embedding_is_named(monkeypatch):

@@ -43,14 +43,14 @@ def check(
 ) -> None:
     """Compare a run with a baseline: exit 1 if a score is worse by more than chance and tolerance, or missing."""
     from mtbench import gate  # imports pandas
-    from mtbench.results.load import load_run
+    from mtbench.results.load import load_scores
 
     if form not in gate.FORMATS:
         raise UsageError(f"--format must be {', '.join(gate.FORMATS)}, not '{form}'")
     say = console if form == "text" else errors  # a document has standard output to itself
     current = None if update and not baseline.exists() else gate.read_baseline(baseline)
     own_folder, failed = (None, []) if run_folder else _make_run(baseline, current, update, say)
-    run = load_run(own_folder or run_folder or "")
+    run = load_scores(own_folder or run_folder or "")
     failed = failed or gate.models_without_scores(run)
     outcome = _compare(baseline, current, run, failed, update) if current else None
     if outcome:

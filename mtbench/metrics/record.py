@@ -8,7 +8,9 @@ A file of this package lists its records in ``METRICS``; another package names o
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from mtbench.errors import MtbenchError, one_line
 
 Needs = Literal["beats", "audio", "frames"]
 Scope = Literal["track", "clip", "set"]
@@ -68,6 +70,13 @@ class Metric:
     skips: tuple[str, ...] = ()
     of_given: bool = False
     over_stems: bool = False
+
+    def value(self, *arguments: Any) -> float:
+        """What `compute` gives, as a float. Raises MtbenchError, naming the metric, if that fails."""
+        try:
+            return float(self.compute(*arguments))
+        except (Exception, SystemExit) as error:
+            raise MtbenchError(f"metric '{self.name}' failed: {one_line(error)}") from error
 
     @property
     def arrow(self) -> str:

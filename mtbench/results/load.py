@@ -1,7 +1,7 @@
 """Reading a finished run back from its folder."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +43,17 @@ class FinishedRun:
 
 def load_run(path: str | Path) -> FinishedRun:
     """A finished run. Raises UsageError, naming the file, if there is none or it is damaged."""
+    run, files = load_scores(path), RunFolder(path)
+    failures = _optional(files, "failures.csv", ["model", "sample", "reason"])
+    return replace(run, comparisons=_comparisons(files), failures=failures)
+
+
+def load_scores(path: str | Path) -> FinishedRun:
+    """`load_run` without comparisons and failures, for those who need neither: damage there does not concern them."""
     files = RunFolder(path)
     scores, record = _scores(files), files.read_record()
-    return FinishedRun(
-        files.path,
-        record,
-        scores,
-        _comparisons(files),
-        _optional(files, "samples.csv", SAMPLE_COLUMNS),
-        _optional(files, "failures.csv", ["model", "sample", "reason"]),
-    )
+    samples = _optional(files, "samples.csv", SAMPLE_COLUMNS)
+    return FinishedRun(files.path, record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None)
 
 
 def _scores(files: RunFolder) -> pd.DataFrame:

@@ -111,12 +111,12 @@ def _scores_of_beats(clip: Analysis, given: Sequence[str], windows: Sequence[flo
         for stem, track_times in times.items():
             for metric in of_tracks:
                 if _is_measured(metric, stem, given):
-                    yield _Score(metric, stem, metric.compute(track_times), decode)
+                    yield _Score(metric, stem, metric.value(track_times), decode)
         for metric in across:
-            yield _Score(metric, metric.track, metric.compute(times, clip.duration), decode)
+            yield _Score(metric, metric.track, metric.value(times, clip.duration), decode)
         for window in windows:
             for metric in windowed:
-                yield _Score(metric, metric.track, metric.compute(times, clip.duration, window), decode, window)
+                yield _Score(metric, metric.track, metric.value(times, clip.duration, window), decode, window)
 
 
 def _is_measured(metric: Metric, stem: str, given: Sequence[str]) -> bool:
