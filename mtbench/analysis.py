@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mtbench import audio, beats
 from mtbench.cache import Cache, content_hash
 from mtbench.errors import MtbenchError
-from mtbench.metrics import Metric
+from mtbench.metrics import Metric, values_of
 from mtbench.metrics.embeddings import Embedding
 from mtbench.registry import metrics, open_embedding
 from mtbench.settings import Decode
@@ -162,12 +162,12 @@ def _of_audio(metric: Metric, clip: _Loaded, rate: int, cache: Cache) -> dict[st
     """{track: value} of a metric of the audio itself."""
     if metric.scope == "clip":
         waves = {stem: audio.to_float(pcm) for stem, pcm in clip.stems.items()}
-        return {metric.track: metric.value(waves, rate)}
+        return {metric.track: values_of([metric], waves, rate)[0]}
     values = {}
     for stem, pcm in clip.stems.items():
         key = (metric.name, clip.hashes[stem], metric.version)
         if (cached := cache.get(*key)) is None:
-            cached = cache.put(np.array(metric.value(audio.to_float(pcm), rate)), *key)
+            cached = cache.put(np.array(values_of([metric], audio.to_float(pcm), rate)[0]), *key)
         values[stem] = float(cached)
     return values
 

@@ -16,6 +16,16 @@ import torch
 from torch import Tensor, nn
 
 DATA = Path(__file__).parent / "data" / "parity"
+# A U-Net that is quick to make and to run.
+SMALL = {
+    "model_channels": 32,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2,),
+    "num_head_channels": 16,
+    "latent_t": 8,
+    "latent_f": 4,
+}
 TOLERANCE = 2e-5  # relative L2, float32 on a CPU
 
 

@@ -19,18 +19,8 @@ from mtbench.errors import UsageError
 from mtbench.stems import StemSet
 from musicldm import VAE, VAEConfig, log_mel, published
 from musicldm.generator import LatentDiffusion, LatentModel
-from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
+from parity import SMALL, assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
-
-SMALL = {
-    "model_channels": 32,
-    "channel_mult": (1, 2),
-    "num_res_blocks": 1,
-    "attention_resolutions": (2,),
-    "num_head_channels": 16,
-    "latent_t": 8,
-    "latent_f": 4,
-}
 
 
 @pytest.fixture(autouse=True)

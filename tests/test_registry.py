@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pytest
 
 from mtbench import registry
 from mtbench.errors import MtbenchError, UsageError
-from mtbench.metrics import Metric, irs
+from mtbench.metrics import Metric, irs, values_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "adding-a-metric.md"
 
@@ -114,8 +115,19 @@ def fails(beats):
 )
 def test_a_metric_that_fails_is_named(compute, said):
     with pytest.raises(MtbenchError, match=f"metric 'irs' failed: {said}"):
-        replace(AGAIN, compute=compute).value(np.zeros(3))
-    assert AGAIN.value(np.array([1.0, 3.0])) == 1.0
+        values_of([replace(AGAIN, compute=compute)], np.zeros(3))
+    assert values_of([AGAIN], np.array([1.0, 3.0])) == [1.0]
+
+
+def test_metrics_of_one_computation_share_it():
+    calls = []
+
+    def ends(beats):
+        calls.append(1)
+        return SimpleNamespace(first=beats[0], last=beats[-1])
+
+    records = [replace(AGAIN, compute=ends, statistic=name) for name in ("first", "last")]
+    assert values_of([*records, AGAIN], np.array([1.0, 3.0])) == [1.0, 3.0, 1.0] and len(calls) == 1
 
 
 def test_a_broken_suite_or_embedding_is_named(monkeypatch):

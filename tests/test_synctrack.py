@@ -6,19 +6,9 @@ from torch import nn
 
 from musicldm import ddim, ddim_schedule
 from musicldm.unet import ResBlock
-from parity import assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
+from parity import SMALL, assert_golden, assert_names_and_shapes, fill, golden, manifest, relative_l2, seeded
 from synctrack import SyncTrackConfig, SyncTrackUNet
 from synctrack.network import ABLATIONS, SpatialTransformer
-
-SMALL = {
-    "model_channels": 32,
-    "channel_mult": (1, 2),
-    "num_res_blocks": 1,
-    "attention_resolutions": (2,),
-    "num_head_channels": 16,
-    "latent_t": 8,
-    "latent_f": 4,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from mtbench.metrics.dispersion import Dispersion, cbd, cbd_per_reference
 from mtbench.metrics.frechet import fad, frames_needed
 from mtbench.metrics.intonation import tuning
 from mtbench.metrics.liveness import live
-from mtbench.metrics.record import Metric, Tolerance
+from mtbench.metrics.record import Metric, Tolerance, values_of
 from mtbench.metrics.stability import folder_irs, irs, mean_of_defined
 from mtbench.metrics.synchronization import cbs
 
@@ -27,4 +27,5 @@ __all__ = [
     "live",
     "mean_of_defined",
     "tuning",
+    "values_of",
 ]

@@ -88,16 +88,8 @@ def _errors(reference: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     return np.abs(reference - match) / np.where(match >= reference, after, before)
 
 
-def _mean(beats_by_track: Mapping[str, ArrayLike], duration: float) -> float:
-    return cbd(beats_by_track).mean
-
-
-def _std(beats_by_track: Mapping[str, ArrayLike], duration: float) -> float:
-    return cbd(beats_by_track).std
-
-
-def _median(beats_by_track: Mapping[str, ArrayLike], duration: float) -> float:
-    return cbd(beats_by_track).median
+def _of_clip(beats_by_track: Mapping[str, ArrayLike], duration: float) -> Dispersion:
+    return cbd(beats_by_track)
 
 
 CBD_MEAN = Metric(
@@ -108,7 +100,8 @@ CBD_MEAN = Metric(
     version="1",
     needs="beats",
     scope="clip",
-    compute=_mean,
+    compute=_of_clip,
+    statistic="mean",
     digits=3,
     about="Mean distance of matched beats of two tracks, in half inter-beat intervals",
     paper="SyncTrack, ICLR 2026",
@@ -125,7 +118,7 @@ METRICS = (
         CBD_MEAN,
         name="cbd_std",
         title="CBD std",
-        compute=_std,
+        statistic="std",
         about="Standard deviation of those distances",
         tolerance=None,
         place=50,
@@ -135,7 +128,7 @@ METRICS = (
         CBD_MEAN,
         name="cbd_median",
         title="CBD median",
-        compute=_median,
+        statistic="median",
         about="Median of those distances",
         tolerance=None,
         place=60,

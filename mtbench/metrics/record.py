@@ -5,7 +5,7 @@ A file of this package lists its records in ``METRICS``; another package names o
 ``mtbench.metrics``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal, NamedTuple
@@ -47,6 +47,8 @@ class Metric:
 
     track: under which a clip's score stands. skips: stems that have no such score. of_given: in arrangement the stems
     that were given are measured too. over_stems: a row `all` holds the mean over stems.
+
+    statistic: `compute` gives several values at once, and this one is the attribute of that name.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Metric:
     version: str
     needs: Needs
     scope: Scope
-    compute: Callable[..., float]
+    compute: Callable[..., Any]
     digits: int
     about: str
     paper: str = ""
@@ -70,15 +72,27 @@ class Metric:
     skips: tuple[str, ...] = ()
     of_given: bool = False
     over_stems: bool = False
-
-    def value(self, *arguments: Any) -> float:
-        """What `compute` gives, as a float. Raises MtbenchError, naming the metric, if that fails."""
-        try:
-            return float(self.compute(*arguments))
-        except (Exception, SystemExit) as error:
-            raise MtbenchError(f"metric '{self.name}' failed: {one_line(error)}") from error
+    statistic: str = ""
 
     @property
     def arrow(self) -> str:
         """What follows the title in tables: an arrow to the better side, empty if there is none."""
         return {-1: " ↓", 1: " ↑", 0: ""}[self.direction]
+
+
+def values_of(records: Sequence[Metric], *arguments: Any) -> list[float]:
+    """The values of some metrics of the same arguments; those that share a `compute` share one call of it.
+
+    Raises MtbenchError, naming the metric, if one fails.
+    """
+    results: dict[Callable[..., Any], Any] = {}
+    values = []
+    for record in records:
+        try:
+            if record.compute not in results:
+                results[record.compute] = record.compute(*arguments)
+            result = results[record.compute]
+            values.append(float(getattr(result, record.statistic) if record.statistic else result))
+        except (Exception, SystemExit) as error:  # it may be a stranger's
+            raise MtbenchError(f"metric '{record.name}' failed: {one_line(error)}") from error
+    return values

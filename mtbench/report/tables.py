@@ -10,7 +10,7 @@ from mtbench.controls import CONTROLS
 from mtbench.metrics import Metric
 from mtbench.registry import metrics
 from mtbench.report import selection, text
-from mtbench.results.keys import NAN, defined, is_empty
+from mtbench.results.keys import NAN, is_empty
 from mtbench.results.tables import rank
 from mtbench.settings import TIMEBASES, in_short
 
@@ -184,4 +184,4 @@ def _with_shares(rows: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
 def _score(score: Any) -> str:
     """``0.0738 [0.0671, 0.0805] #2`` of a row with value, interval and rank."""
     shown = text.with_interval(score.value, score.ci_low, score.ci_high, metrics()[score.metric].digits)
-    return shown if is_empty(score.rank) or not defined(score.rank) else f"{shown} #{score.rank:.0f}"
+    return shown if is_empty(score.rank) else f"{shown} #{score.rank:.0f}"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mtbench import stats
-from mtbench.metrics import Metric, frames_needed, mean_of_defined
+from mtbench.metrics import Metric, frames_needed, mean_of_defined, values_of
 from mtbench.registry import metrics
 from mtbench.results.keys import (
     BEAT_COLUMNS,
@@ -109,14 +109,14 @@ def _scores_of_beats(clip: Analysis, given: Sequence[str], windows: Sequence[flo
     for decode, beats in clip.beats.items():
         times = {stem: array[:, 0] for stem, array in beats.items()}
         for stem, track_times in times.items():
-            for metric in of_tracks:
-                if _is_measured(metric, stem, given):
-                    yield _Score(metric, stem, metric.value(track_times), decode)
-        for metric in across:
-            yield _Score(metric, metric.track, metric.value(times, clip.duration), decode)
+            measured = [metric for metric in of_tracks if _is_measured(metric, stem, given)]
+            for metric, value in zip(measured, values_of(measured, track_times)):
+                yield _Score(metric, stem, value, decode)
+        for metric, value in zip(across, values_of(across, times, clip.duration)):
+            yield _Score(metric, metric.track, value, decode)
         for window in windows:
-            for metric in windowed:
-                yield _Score(metric, metric.track, metric.value(times, clip.duration, window), decode, window)
+            for metric, value in zip(windowed, values_of(windowed, times, clip.duration, window)):
+                yield _Score(metric, metric.track, value, decode, window)
 
 
 def _is_measured(metric: Metric, stem: str, given: Sequence[str]) -> bool:

@@ -14,7 +14,6 @@ from mtbench.runner.plan import (
     check_folder,
     default_eval_folder,
     default_folder,
-    evaluated_stems,
     plain,
     plan_evaluation,
     plan_run,
@@ -38,10 +37,10 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     reference = analyse_reference(plan.suite, plan.reference, plan.sums, config.embeddings, plan.cache, stage)
     report = Report(notices=list(plan.notices))
     generated = list(generate(plan, stage))
-    for batch, failure in ((each.batch, each.failure) for each in generated):
-        if failure:
-            report.add_failure(plan, batch, failure)
-    for batch in (each.batch for each in generated if not each.failure):
+    for each in generated:
+        if each.failure:
+            report.add_failure(plan, each.batch, each.failure)
+    for batch in [each.batch for each in generated if not each.failure]:
         analyses = analyse_batch(plan, batch, stage)
         origin = batch.assignment.origin(batch.row.name, plan.suite)
         of_batch = reference_of(reference, batch.assignment)
@@ -70,12 +69,12 @@ def evaluate(
     plan = plan_evaluation(path, reference, grid, embeddings, folder, Cache())
     reference_set = None
     report = Report(notices=slow_path_notices())
-    if plan.suite and plan.reference:
+    if plan.suite is not None and plan.reference is not None:
         report.notices += plan.reference.notices
         names = plan.request.embeddings
         reference_set = analyse_reference(plan.suite, plan.reference, {}, names, plan.cache, stage)
     analyses = list(analyse_clips(f"analyse {plan.row}", plan.clips, plan.request, plan.cache, stage))
-    origin = evaluated_stems().origin(plan.row, plan.suite)
+    origin = plan.origin
     scored = score(plan.row, analyses, reference_set, origin, grid.window)
     if scored.scores.empty:
         raise MtbenchError(nothing_scored(scored))

@@ -114,6 +114,10 @@ class EvaluationPlan:
     cache: Cache
     settings: Mapping[str, Any]  # as run.yaml has them
 
+    @property
+    def origin(self) -> Origin:
+        return Assignment(STEMS).origin(self.row, self.suite)
+
 
 def default_folder(config: RunConfig) -> Path:
     """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun resumes."""
@@ -153,20 +157,19 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
     _check_device(device)
     reference, heldout = suite.reference(), suite.heldout()
     models = [model for model in config.models if len(heldout) >= _songs_needed(model)]
-    _check_songs(config, suite, heldout, models, any(assignment.given for assignment in assignments))
+    is_arrangement = any(assignment.given for assignment in assignments)
+    _check_songs(config, suite, heldout, models, is_arrangement)
     commit = git_commit(SOURCE)
     rows = tuple(
         Row(model, _make(model, suite, assignments, config.n, device), code_of(model.name, commit)) for model in models
     )
-    target = RunFolder(folder)
-    check_writable(cache.path, "MTBENCH_CACHE moves the cache")
-    check_writable(target.path, "choose another --out")
-    given_songs = _given_songs(target, suite) if any(assignment.given for assignment in assignments) else None
+    target = _writable(folder, cache)
+    given_songs = _given_songs(target, suite) if is_arrangement else None
     batches = tuple(
         _batch(row, assignment, target, suite, given_songs, config.seed)
         for assignment in assignments
         for row in rows
-        if assignment.task in row.generator.tasks  # else it is a control, or it would have been refused
+        if assignment.task in row.generator.tasks  # a control may lack a task; other models were refused
     )
     few = "no songs" if not len(heldout) else "one song"
     absent = [
@@ -196,9 +199,7 @@ def plan_evaluation(
     if not stems.clips:
         raise UsageError(f"{path}: no clip is complete; {stems.left_out}")
     rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
-    target = RunFolder(folder)
-    check_writable(cache.path, "MTBENCH_CACHE moves the cache")
-    check_writable(target.path, "choose another --out")
+    target = _writable(folder, cache)
     return EvaluationPlan(
         path,
         folder_row(path),
@@ -221,11 +222,6 @@ def plan_evaluation(
 def slow_path_notices() -> list[str]:
     """What the user should know of slower ways that stand in for faster ones here."""
     return [] if beats.is_compiled() else [beats.UNCOMPILED]
-
-
-def evaluated_stems() -> Assignment:
-    """What a folder that is evaluated holds."""
-    return Assignment(STEMS)
 
 
 def metrics_of_audio() -> tuple[str, ...]:
@@ -264,6 +260,13 @@ def _assignments(config: RunConfig, suite: Suite) -> list[Assignment]:
         return [Assignment(suite.stems)]
     subsets = generated_stems(config.subsets, suite.stems)
     return [Assignment(made, tuple(stem for stem in suite.stems if stem not in made)) for made in subsets]
+
+
+def _writable(folder: Path, cache: Cache) -> RunFolder:
+    """The run folder, after a check that it and the cache can be written."""
+    check_writable(cache.path, "MTBENCH_CACHE moves the cache")
+    check_writable(folder, "choose another --out")
+    return RunFolder(folder)
 
 
 def _check_device(device: str) -> None:
