@@ -59,8 +59,8 @@ class Grid(Strict):
 
 
 def folder_row(path: str | Path) -> str:
-    """Return the name of the row of a folder of audio: the folder's name. A folder named like a control is prefixed with
-    its parent's name, as in ``DATA-heldout``."""
+    """Return the name of the row of a folder of audio: the folder's name. A folder named like a control is prefixed
+    with its parent's name, as in ``DATA-heldout``."""
     path = Path(path).resolve()
     return f"{path.parent.name}-{path.name}" if path.name in CONTROLS else path.name
 
@@ -69,8 +69,8 @@ class Model(Strict):
     """One row of the tables.
 
     name: an installed generator, or ``folder:PATH``. label: the name of the row; the default is the generator's name,
-    or the folder's (`folder_row`). weights: a checkpoint; the default is the generator's own. options: keyword arguments
-    of the generator's factory.
+    or the folder's (`folder_row`). weights: a checkpoint; the default is the generator's own. options: keyword
+    arguments of the generator's factory.
     """
 
     name: ModelName
