@@ -804,7 +804,7 @@ def test_metrics_of_other_packages_are_on_every_page(with_strangers):
     assert not any("unknown" in title for title in views)
     assert at_standard(table, "Groove")["beta"]["value"] == at_standard(table, "Hiss drums")["beta"]["value"] == 0.5
     better = {column["title"]: column["better"] for column in table["columns"]}
-    assert better["Pulse"] == "higher is better, in 1/s <s>" and better["Groove"] == "lower is better"
+    assert better["Pulse"] == "1/s <s>, higher is better" and better["Groove"] == "lower is better"
     page = (with_strangers / "index.html").read_text()
     swing = re.search(r'<div popover class="definition" id="def-swing".*?</div>', page, re.S)[0]
     assert "What swing says." in swing and "From A. Stranger, 2030." in swing and "higher is better" in swing

@@ -45,9 +45,9 @@ def title(metric: Metric, track: str) -> str:
 
 
 def better(metric: Metric) -> str:
-    """Return a metric's direction and unit for the head of a column: ``lower is better, in s``."""
+    """Return a metric's unit and direction for the head of a column: ``s, lower is better``."""
     side = {-1: "lower is better", 1: "higher is better", 0: "neither is better"}[metric.direction]
-    return f"{side}, in {metric.unit}" if metric.unit else side
+    return f"{metric.unit}, {side}" if metric.unit else side
 
 
 def listed(words: list[str]) -> str:
