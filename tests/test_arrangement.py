@@ -282,7 +282,7 @@ def stops(*_):
         (
             Fake(),
             {"subsets": ["BX"]},
-            r"subset 'BX': give stems to generate by their initials \(B, D, G, P\) or by name, as in bass\+drums",
+            r"subset 'BX': name the stems to generate by their initials \(B, D, G, P\) or in full, as in bass\+drums",
         ),
         (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
     ],
@@ -327,7 +327,7 @@ def test_subsets_are_letters_or_names(subsets, made):
 
 @pytest.mark.parametrize("subset", ["", "BB", "bp", "bass+flute", "bass+bass", ()])
 def test_what_is_no_subset_is_named(subset):
-    with pytest.raises(UsageError, match="give stems to generate by their initials"):
+    with pytest.raises(UsageError, match="name the stems to generate by their initials"):
         generated_stems([subset], STEMS)
 
 
@@ -343,7 +343,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
     asked = {"task": "total", "models": [f"folder:{mine}"], "n": 2}
     result = run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
     beside = runner.evaluate(
-        write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0),
+        [write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0)],
         f"folder:{suite_folder}",
         config.Grid(**ONE_SETTING),
         ["log-mel-stats"],
@@ -388,10 +388,10 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
         (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
         ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
-        (["folder:{mine}", "folder:{mine}/../mine"], "'mine' stands twice; give one of them a label"),
-        (["folder:{mine}/../my stems"], "'my stems', the name of the folder of .* cannot name a row; give it a label"),
+        (["folder:{mine}", "folder:{mine}/../mine"], "'mine' is used twice; set a label for one of them"),
+        (["folder:{mine}/../my stems"], "the folder of .* is called 'my stems', which cannot name a row; set a label"),
         (["heldouts"], "Did you mean 'heldout'"),
-        (["shuffled"], "'shuffled' is one of the task arrangement"),
+        (["shuffled"], "the control 'shuffled' exists only in the task arrangement"),
     ],
 )
 def test_a_folder_that_is_no_model_is_named(models, said, suite_folder, tmp_path, monkeypatch):
