@@ -1,4 +1,4 @@
-"""The arrangement task, and a folder of audio as a model: what is given, what is made, what is measured."""
+"""The arrangement task, and a folder of audio as a model: given stems, generated stems, and metrics."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ LETTERS = {"B": "bass", "D": "drums", "G": "guitar", "P": "piano"}
 
 
 class Fake:
-    """Clicks at 90 BPM in every stem asked for; it notes what it is asked and given."""
+    """Generates clicks at 90 BPM in every requested stem, and records the requests and the given clips."""
 
     name, sample_rate, stems, provenance = "fake", 16000, STEMS, {"what": "clicks"}
     tasks = frozenset({"total", "arrangement"})
@@ -67,7 +67,7 @@ def run(fake, suite_folder, out, monkeypatch, **asked):
 
 @pytest.fixture(scope="module")
 def arranged(suite_folder, tmp_path_factory):
-    """A run of bass alone, of bass and piano, and of all four stems: (fake, result, titles of its stages)."""
+    """A run that generates bass, bass and piano, and all four stems: (fake, result, titles of its stages)."""
     fake, progress.shown = Fake(), []
     with pytest.MonkeyPatch.context() as patch:
         result = run(
@@ -77,10 +77,10 @@ def arranged(suite_folder, tmp_path_factory):
 
 
 def rows(result, **where):
-    held = result.scores
+    table = result.scores
     for column, wanted in where.items():
-        held = held[held[column] == wanted]
-    return held
+        table = table[table[column] == wanted]
+    return table
 
 
 GIVEN_OF_B, GIVEN_OF_BP = "drums+guitar+piano", "drums+guitar"
@@ -88,11 +88,11 @@ GIVEN_OF_B, GIVEN_OF_BP = "drums+guitar+piano", "drums+guitar"
 
 def test_every_subset_has_its_rows(arranged):
     _, result, _ = arranged
-    found = {(row.task, row.given): set() for row in result.scores.itertuples()}
+    models = {(row.task, row.given): set() for row in result.scores.itertuples()}
     for row in result.scores.itertuples():
-        found[row.task, row.given].add(row.model)
+        models[row.task, row.given].add(row.model)
     four = {"fake", "heldout", "shuffled", "noise"}
-    assert found == {
+    assert models == {
         ("arrangement", GIVEN_OF_B): four,
         ("arrangement", GIVEN_OF_BP): four,
         ("total", ""): four - {"shuffled"},
@@ -101,14 +101,14 @@ def test_every_subset_has_its_rows(arranged):
     assert set(result.provenances) == four
 
 
-def test_what_is_measured_on_which_track(arranged):
+def test_tracks_of_each_metric(arranged):
     _, result, _ = arranged
-    for given, made in ((GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])):
-        held = {"model": "fake", "given": given, "task": "arrangement"}
-        assert rows(result, metric="fad", **held)["track"].tolist() == ["mixture", "generated", *made]
-        assert set(rows(result, metric="irs", **held)["track"]) == {*made, "all"}
-        assert set(rows(result, metric="live", **held)["track"]) == {*STEMS, "all"}
-        assert rows(result, metric="cbs", **held)["track"].tolist() == ["all"]
+    for given, generated in ((GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])):
+        where = {"model": "fake", "given": given, "task": "arrangement"}
+        assert rows(result, metric="fad", **where)["track"].tolist() == ["mixture", "generated", *generated]
+        assert set(rows(result, metric="irs", **where)["track"]) == {*generated, "all"}
+        assert set(rows(result, metric="live", **where)["track"]) == {*STEMS, "all"}
+        assert rows(result, metric="cbs", **where)["track"].tolist() == ["all"]
     assert rows(result, metric="fad", model="fake", task="total")["track"].tolist() == ["mixture", *STEMS]
 
 
@@ -143,7 +143,7 @@ def test_the_given_stems_are_the_recordings_bit_for_bit(arranged, suite_folder):
 
 
 def frames(songs, stems):
-    """The embedding of the clipped sum of some stems, by hand."""
+    """Compute independently the embedding of the clipped sum of some stems."""
     network = embedding("log-mel-stats")
     sums = [np.clip(np.sum([song[stem] for stem in stems], axis=0, dtype=np.float32), -1, 1) for song in songs]
     return np.concatenate([network(audio.resample(wave, 16000, network.sample_rate)) for wave in sums])
@@ -166,8 +166,8 @@ def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
             assert value == pytest.approx(fad(frames(songs, stems), frames(reference, stems)), rel=1e-6, abs=1e-6)
 
 
-def test_the_controls_bound_what_is_synchronous(arranged):
-    # The stems of a song click together, song i at 0.1 + 0.01 i s; noise has no beats in common with them.
+def test_the_controls_bound_the_synchronization_metrics(arranged):
+    # The stems of a song click together, in song i at 0.1 + 0.01 i s; noise has no beats in common with them.
     _, result, _ = arranged
 
     def value(model, metric):
@@ -175,7 +175,7 @@ def test_the_controls_bound_what_is_synchronous(arranged):
 
     assert value("heldout", "cbd_mean") == pytest.approx(0.0, abs=1e-3)
     assert value("shuffled", "cbd_mean") > value("heldout", "cbd_mean")
-    assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM beside 120
+    assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM together with 120 BPM
     total = rows(result, model="heldout", task="total", metric="cbs")["value"].item()
     assert value("heldout", "cbs") == total
 
@@ -192,8 +192,7 @@ def test_progress_and_tables_name_subset_and_model(arranged):
 
 
 def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_folder, tmp_path, monkeypatch):
-    # A network that mixes the samples of a batch fills it up with the samples that follow, and looks at what they are
-    # given.
+    # A network that mixes the samples of a batch fills it up with further samples, and uses their given stems.
     class Mixes(Fake):
         def generate(self, n, stems, *, given=None, seed=0, start=0):
             self.given = [given[i] for i in range(len(given))]
@@ -201,19 +200,19 @@ def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_f
 
     monkeypatch.setattr(runner, "analyse_batch", stops)
     monkeypatch.setattr(runner, "analyse_reference", lambda *_: None)
-    songs, found = open_suite(f"folder:{suite_folder}").heldout(), {}
+    songs, given_of = open_suite(f"folder:{suite_folder}").heldout(), {}
     for n in (1, 3, 4):
         fake = Mixes()
         with pytest.raises(RuntimeError, match="far enough"):
             run(fake, suite_folder, tmp_path / str(n), monkeypatch, n=n, subsets=["BP"])
         assert len(list((tmp_path / str(n) / "audio/songs/bass").iterdir())) == n
-        found[n] = fake.given
-    for given in found.values():
-        assert [(one.id, list(one.stems), one.sample_rate) for one in given] == [
+        given_of[n] = fake.given
+    for given in given_of.values():
+        assert [(clip.id, list(clip.stems), clip.sample_rate) for clip in given] == [
             (f"{i:05d}", ["drums", "guitar"], 16000) for i in range(4)
         ]
-        for one, song in zip(given, songs):
-            for stem, wave in one.stems.items():
+        for clip, song in zip(given, songs):
+            for stem, wave in clip.stems.items():
                 np.testing.assert_array_equal(wave, song.stems[stem])
 
 
@@ -251,7 +250,7 @@ def test_given_stems_are_copied_where_files_cannot_have_two_names(suite_folder, 
     monkeypatch.setattr(Path, "hardlink_to", refuses)
     monkeypatch.setattr(runner, "analyse_reference", stops)
     (tmp_path / "song.wav").write_bytes(b"a song")
-    for _ in range(2):  # in place of what is there, too
+    for _ in range(2):  # the second time, an existing file is replaced
         link_or_copy(tmp_path / "song.wav", tmp_path / "below/given.wav")
         assert (tmp_path / "below/given.wav").read_bytes() == b"a song"
 
@@ -360,7 +359,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
     provenance = result.provenances["mine"]
     assert (provenance["clips"], provenance["incomplete"]) == (2, 1) and len(provenance["content_sha256"]) == 64
     assert "mine: 8 shorter stems were zero-padded" in result.notices
-    run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # goes on
+    run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # resumes
     soundfile.write(mine / "bass" / "a.wav", np.zeros(9 * 44100), 44100)
     with pytest.raises(UsageError, match="its provenance differs"):
         run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
