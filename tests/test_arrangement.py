@@ -150,7 +150,7 @@ def frames(songs, stems):
 
 
 @pytest.mark.parametrize("given, made", [(GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])])
-def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
+def test_fad_equals_that_of_the_arrays(arranged, suite_folder, given, made):
     _, result, _ = arranged
     suite = open_suite(f"folder:{suite_folder}")
     reference, heldout = ([song.stems for song in songs] for songs in (suite.reference(), suite.heldout()))
@@ -191,7 +191,7 @@ def test_progress_and_tables_name_subset_and_model(arranged):
     assert folder.read_record()["config"]["subsets"] == ["B", "PB", "BDGP"]
 
 
-def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_folder, tmp_path, monkeypatch):
+def test_given_stems_do_not_depend_on_the_number_of_samples(suite_folder, tmp_path, monkeypatch):
     # A network that mixes the samples of a batch fills it up with further samples, and uses their given stems.
     class Mixes(Fake):
         def generate(self, n, stems, *, given=None, seed=0, start=0):
@@ -230,7 +230,7 @@ def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkey
     np.testing.assert_array_equal(soundfile.read(damaged, dtype="int16")[0], audio.to_pcm16(recording))
 
 
-def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_path, monkeypatch):
+def test_a_run_does_not_resume_with_other_songs(suite_folder, tmp_path, monkeypatch):
     suite = shutil.copytree(suite_folder, tmp_path / "suite")
     with pytest.raises(KeyboardInterrupt):
         run(Fake(fail_at=(("bass",), 0)), suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
@@ -243,7 +243,7 @@ def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_p
     assert again.asked == []
 
 
-def test_given_stems_are_copied_where_files_cannot_have_two_names(suite_folder, tmp_path, monkeypatch):
+def test_given_stems_are_copied_if_hard_links_are_impossible(suite_folder, tmp_path, monkeypatch):
     def refuses(*_):
         raise OSError
 
@@ -286,9 +286,7 @@ def stops(*_):
         (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
     ],
 )
-def test_what_cannot_be_arranged_is_named_before_anything_is_made(
-    fake, asked, said, suite_folder, tmp_path, monkeypatch
-):
+def test_impossible_arrangements_are_refused_before_generating(fake, asked, said, suite_folder, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=said):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, **asked)
     assert fake.asked == [] and not (tmp_path / "run").exists()
@@ -299,14 +297,14 @@ def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path
         run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
 
 
-def test_a_model_of_one_stem_takes_the_subset_it_can_make(suite_folder, tmp_path, monkeypatch):
+def test_a_model_of_one_stem_generates_the_subset_of_that_stem(suite_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "analyse_reference", stops)
     fake = Fake(stems=("bass",), tasks={"arrangement"})
     with pytest.raises(RuntimeError, match="far enough"):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, subsets=["bass"])
 
 
-def test_no_subsets_are_those_of_the_papers_tables():
+def test_default_subsets_are_those_of_the_papers_tables():
     table_3 = ["B", "D", "G", "P", "BD", "BG", "BP", "DG", "DP", "GP", "BDG", "BDP", "BGP", "DGP"]
     assert generated_stems((), STEMS) == [tuple(LETTERS[letter] for letter in subset) for subset in [*table_3, "BDGP"]]
     assert generated_stems((), ("drums", "vocals")) == [("drums",), ("vocals",), ("drums", "vocals")]
@@ -325,7 +323,7 @@ def test_subsets_are_letters_or_names(subsets, made):
 
 
 @pytest.mark.parametrize("subset", ["", "BB", "bp", "bass+flute", "bass+bass", ()])
-def test_what_is_no_subset_is_named(subset):
+def test_invalid_subsets_are_named(subset):
     with pytest.raises(UsageError, match="give stems to generate by their initials"):
         generated_stems([subset], STEMS)
 
@@ -393,7 +391,7 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
         (["shuffled"], "'shuffled' is one of the task arrangement"),
     ],
 )
-def test_a_folder_that_is_no_model_is_named(models, said, suite_folder, tmp_path, monkeypatch):
+def test_invalid_folder_models_are_named(models, said, suite_folder, tmp_path, monkeypatch):
     mine = write_clips(tmp_path / "mine", ["a", "b"], seconds=1.0)
     models = [
         {key: text.format(mine=mine) for key, text in model.items()}
@@ -427,6 +425,6 @@ def test_a_config_survives_its_own_record():
         config.validate({"task": "arrangement", "models": [{"name": "synctrack", "label": "shuffled"}]}, "test")
 
 
-def test_the_bundled_config_is_every_subset():
+def test_the_bundled_config_has_every_subset():
     asked = config.load(Path("arrangement-band.yaml"), {})
     assert generated_stems(asked.subsets, STEMS) == generated_stems((), STEMS)

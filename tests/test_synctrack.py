@@ -157,7 +157,7 @@ def test_in_the_papers_form_a_sample_does_not_depend_on_its_batch():
 
 
 def test_a_clip_of_twice_the_length():
-    network, x, t = small(), seeded(1, 2, 4, 8, 16, 4), torch.tensor([900, 1])  # made for T = 8
+    network, x, t = small(), seeded(1, 2, 4, 8, 16, 4), torch.tensor([900, 1])  # configured for T = 8
     out = network(x, t)
     assert out.shape == x.shape
     assert relative_l2(out[1:], network(x[1:], t[1:])) < 2e-6
@@ -292,8 +292,8 @@ def test_the_order_of_the_attentions_across_tracks(name):
 def test_the_ablations_are_seven_different_networks():
     x, t = seeded(1, 1, 4, 8, 8, 4), torch.tensor([500])
     outputs = [small(**options)(x, t) for options in ABLATIONS.values()]
-    for i, one in enumerate(outputs):
-        assert all(relative_l2(one, other) > 1e-3 for other in outputs[:i])
+    for i, output in enumerate(outputs):
+        assert all(relative_l2(output, other) > 1e-3 for other in outputs[:i])
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

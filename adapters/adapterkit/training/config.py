@@ -54,7 +54,7 @@ class TrainConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    what: ClassVar[str] = "any network"  # the trained network, in error messages
+    what: ClassVar[str] = "any network"  # names the trained network in error messages
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: dict[str, Any]
@@ -99,7 +99,7 @@ class TrainConfig(BaseModel):
         return self.model_dump(mode="json", exclude=ELSEWHERE)
 
     def sized(self, make: Callable[..., SizedT]) -> SizedT:
-        """Call `make` with the fields of `network`. Raises UsageError for a field that it does not accept."""
+        """Call `make` with the fields of `network`. Raises UsageError for a field or value that it refuses."""
         try:
             return make(**self.network)
         except (TypeError, ValueError) as error:
