@@ -12,6 +12,7 @@ from mtbench import runner
 from mtbench.errors import UsageError
 from mtbench.execute import Stage
 from mtbench.progress import hidden, shown
+from mtbench.report import site
 from mtbench.report.result import Result
 
 Clips = Mapping[str, Mapping[str, ArrayLike]]
@@ -49,7 +50,8 @@ def run(
     fps, transition_lambda, window, timebase: the settings of the rhythm metrics, one or several each, as in
     `mtbench.config.Grid`. embedding: what the Fréchet audio distance (FAD) is measured with; the default is
     ``log-mel-stats``.
-    out: the run folder; the default is ``runs/<suite>-<hash>``. device: the torch device that generates.
+    out: the run folder, which also gets a page to look at and listen to, ``site/index.html``; the default is
+    ``runs/<suite>-<hash>``. device: the torch device that generates.
     progress: show progress on standard error.
 
     Raises UsageError for arguments that cannot be used, before anything is generated, and MtbenchError if the reference
@@ -116,9 +118,12 @@ def run_values(
     stage: Stage,
     naming: configs.Naming,
 ) -> Result:
-    """Run what `values` (of a RunConfig), laid over a config file, say. naming: how errors name a value."""
+    """Run the config that `values` (of a RunConfig) and a config file describe. naming: how errors name a value."""
     wanted = configs.load(config, values, naming) if config else configs.validate(values, naming)
-    return _result(runner.run(wanted, Path(out) if out else runner.default_folder(wanted), device, stage))
+    folder = Path(out) if out else runner.default_folder(wanted)
+    outcome = runner.run(wanted, folder, device, stage)
+    site.write([folder], folder / "site")
+    return _result(outcome)
 
 
 def evaluate_sources(

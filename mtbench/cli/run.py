@@ -59,7 +59,6 @@ def run(
     """
     # These import torch, which takes seconds: not for --help.
     from mtbench import api, progress
-    from mtbench.report import site
 
     options = given_only(
         models=listed(models, "--models"),
@@ -76,8 +75,7 @@ def run(
     check_format(form)
     stage = progress.hidden if quiet else progress.shown
     result = api.run_values(options, config, out, device, stage, as_option)
-    folder = result.folder
-    page = site.write([folder], folder / "site") if folder else None
-    where = f"run folder [bold]{escape(str(folder))}[/bold], page [bold]{escape(str(page))}[/bold]"
+    folder = escape(str(result.folder))
+    where = f"run folder [bold]{folder}[/bold], page [bold]{folder}/site/index.html[/bold]"
     show_result(result, form, full, quiet, verbose, where)
     fail(result.failed)
