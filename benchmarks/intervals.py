@@ -1,6 +1,6 @@
 """How often the intervals of `mtbench.stats` hold the truth, and how often two equal models are called different.
 
-    python benchmarks/intervals.py                       # about 4 minutes of one core; the tables of docs/statistics.md
+    python benchmarks/intervals.py                       # the tables of docs/explanation/statistics.md; 4 min of a core
     python benchmarks/intervals.py --repetitions 200
 
 Rhythm: a population of clips is made from beats and scored by `mtbench.metrics`. A run draws n of them, so the truth is
