@@ -1,8 +1,8 @@
-# Three things to type: `make run`, `make test` and `make lint`. Each sets up what it needs.
+# Four commands: `make run`, `make test`, `make lint` and `make docs`. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint setup clean
+.PHONY: run test lint docs setup clean
 run: setup
 	$(BIN)/mtbench run --models synctrack,msg-ld
 
@@ -15,10 +15,18 @@ lint: .venv/.lint-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Builds the documentation into public-docs/. Any warning is an error.
+docs: .venv/.docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 setup: .venv/.installed
 
 .venv/.lint-installed: .venv/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group lint
+	@touch $@
+
+.venv/.docs-installed: .venv/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
 	@touch $@
 
 # Two passes of pip, because madmom's setup.py imports Cython and NumPy and declares neither:
@@ -32,4 +40,4 @@ setup: .venv/.installed
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist public-docs *.egg-info

@@ -7,6 +7,7 @@ always those of the installed mtbench. The build fails if a key of the configura
 import logging
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return _with_links_out(markdown, page, config)
 
 
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Docstrings announce a block of code by two colons, of which reStructuredText shows one and Markdown both."""
+    return html.replace("::</p>", ":</p>") if page.file.src_uri == "reference/api.md" else html
+
+
 def _generated(marker: re.Match[str]) -> str:
     makers = {
         "cli": _commands,
@@ -73,7 +79,13 @@ def _generated(marker: re.Match[str]) -> str:
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:
     cells = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in cells)
+
+
+def _cell(text: str) -> str:
+    """A cell of a table, in which Markdown cannot escape the bar inside of code."""
+    code = re.sub(r"`([^`]*\|[^`]*)`", lambda span: f"<code>{escape(span[1])}</code>", text)
+    return code.replace("|", "&#124;")
 
 
 # The command line.
@@ -138,31 +150,17 @@ def _keys(kind: type[RunConfig | Model | Grid]) -> str:
     return _table(["Key", "Type", "Default", "Limits", "Meaning"], rows)
 
 
-def _kinds_and_limits(schema: dict[str, Any]) -> tuple[str, str]:
+def _kinds_and_limits(schema: dict[str, Any], plural: bool = False) -> tuple[str, str]:
     """The type of a value, and what values it takes, from its JSON schema."""
-    kinds: list[str] = []
-    limits: list[str] = []
-    for alternative in schema.get("anyOf", [schema]):
-        kind, limit = _kind(alternative)
-        kinds += [kind] if kind not in kinds else []
-        limits += [limit] if limit else []
-    return " or ".join(kind for kind in kinds if kind), "; ".join(limits)
-
-
-def _kind(schema: dict[str, Any]) -> tuple[str, str]:
-    if "$ref" in schema:
-        return "mapping", ""
+    if "anyOf" in schema:
+        pairs = [_kinds_and_limits(option, plural) for option in schema["anyOf"] if option.get("type") != "null"]
+        return " or ".join(kind for kind, _ in pairs), "; ".join(limits for _, limits in pairs if limits)
     if schema.get("type") == "array":
-        items, limits = _kinds_and_limits(schema["items"])
-        return f"list of {items.replace('integer', 'integers').replace('number', 'numbers')}".replace(
-            "string", "strings"
-        ).replace("mapping", "mappings"), limits
-    if schema.get("type") == "null":
-        return "", ""
-    if "enum" in schema:
-        return "string", " or ".join(f"`{value}`" for value in schema["enum"])
-    words = {"object": "mapping"}
-    return words.get(schema["type"], schema["type"]), ", ".join(_limits(schema))
+        items, limits = _kinds_and_limits(schema["items"], plural=True)
+        return f"list{'s' if plural else ''} of {items}", limits
+    kind = "mapping" if "$ref" in schema or schema["type"] == "object" else schema["type"]
+    limits = " or ".join(f"`{value}`" for value in schema.get("enum", ())) or ", ".join(_limits(schema))
+    return kind + ("s" if plural else ""), limits
 
 
 def _limits(schema: dict[str, Any]) -> Iterator[str]:
@@ -170,7 +168,7 @@ def _limits(schema: dict[str, Any]) -> Iterator[str]:
     for name, sign in signs.items():
         if name in schema:
             value = schema[name]
-            yield f"{sign} 2^63^" if value == 2**63 else f"{sign} {value:,}".replace(",", " ")
+            yield f"{sign}&nbsp;2^63^" if value == 2**63 else f"{sign}&nbsp;{value:,}"
     if "pattern" in schema:
         yield "letters, digits, `.`, `_` and `-`, starting with a letter or digit"
 
@@ -201,8 +199,8 @@ def _with_links_out(markdown: str, page: Page, config: MkDocsConfig) -> str:
             return link[0]
         if not target.exists():
             log.warning("%s links to %s, which does not exist", page.file.src_uri, link["target"])
-        if not repository:  # the address of the repository is known where the site is published
-            return link["text"]
+        if not repository:  # its address is known only where the site is published
+            return link["text"] if re.search(r"[\s`]", link["text"]) else f"`{link['text']}`"
         kind = "tree" if target.is_dir() else "blob"
         return f"[{link['text']}]({repository}/{kind}/main/{target.relative_to(docs.parent)}{link['anchor'] or ''})"
 
