@@ -1,6 +1,7 @@
 # Four commands: `make run`, `make test`, `make lint` and `make docs`. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+DOCS ?= public-docs
 
 .PHONY: run test lint docs setup clean
 run: setup
@@ -15,9 +16,9 @@ lint: .venv/.lint-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Builds the documentation into public-docs/. Any warning is an error.
+# Builds the documentation into public-docs/, or elsewhere: make docs DOCS=FOLDER. Any warning is an error.
 docs: .venv/.docs-installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(DOCS)
 
 setup: .venv/.installed
 

@@ -54,6 +54,13 @@ MEANINGS = {
 }
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the leaderboard to the tabs if its address is known."""
+    if (url := config.extra.get("leaderboard")) and config.nav is not None:
+        config.nav.append({"Leaderboard": url})
+    return config
+
+
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Fill in the generated tables, then lead links to files outside docs/ to the repository."""
     markdown = re.sub(r"^<!-- generated: (\w+) -->$", _generated, markdown, flags=re.MULTILINE)
