@@ -125,7 +125,9 @@ def _argument(argument: Any) -> str:
 
 def _option(option: Any) -> list[str]:
     """The cells of an option: how it is typed, and what it means."""
-    value = "" if option.is_flag else f" {option.metavar or option.type_descriptor.annotation.__name__.upper()}"
+    kinds = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
+    kind = option.metavar or kinds.get(option.type_descriptor.annotation, "VALUE")
+    value = "" if option.is_flag else f" {kind}"
     names = ", ".join([*option.opts, *option.secondary_opts])
     meaning = _in_markdown(option.help)
     has_default = option.default is not None and not option.is_flag
