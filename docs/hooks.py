@@ -5,8 +5,10 @@ always those of the installed mtbench. The build fails if a key of the configura
 """
 
 import logging
+import posixpath
 import re
 from collections.abc import Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -68,8 +70,20 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Docstrings announce a block of code by two colons, of which reStructuredText shows one and Markdown both."""
+    """Correct what MkDocs leaves as it is: links of notebooks, and code blocks announced by ``::`` in docstrings."""
+    if page.file.src_uri.endswith(".ipynb"):
+        return re.sub(r'href="(?P<target>[^":#]+\.md)(?P<anchor>#[^"]*)?"', partial(_notebook_link, page, files), html)
     return html.replace("::</p>", ":</p>") if page.file.src_uri == "reference/api.md" else html
+
+
+def _notebook_link(page: Page, files: Files, link: re.Match[str]) -> str:
+    """A link from a notebook to the source of another page, as one to the page itself."""
+    source = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), link["target"]))
+    file = files.get_file_from_path(source)
+    if file is None:
+        log.warning("%s links to %s, which is not a page", page.file.src_uri, link["target"])
+        return link[0]
+    return f'href="{file.url_relative_to(page.file)}{link["anchor"] or ""}"'
 
 
 def _generated(marker: re.Match[str]) -> str:
