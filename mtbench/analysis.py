@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mtbench import audio, beats
 from mtbench.cache import Cache, content_hash
 from mtbench.errors import MtbenchError
+from mtbench.generator import Generator
 from mtbench.metrics import Metric, values_of
 from mtbench.metrics.embeddings import Embedding
 from mtbench.registry import metrics, open_embedding
@@ -38,7 +39,7 @@ class Request:
     """What to work out of clips whose stems are at `rate` Hz.
 
     decodes: of beats. metrics: the names of metrics of the audio itself. embeddings: names. sums: {track: stems} to
-    embed beside the stems and their mixture, clipped as the mixture is.
+    embed beside the stems and their mixture, clipped as the mixture is. device: the torch device of the beat networks.
     """
 
     rate: int
@@ -46,6 +47,7 @@ class Request:
     metrics: Sequence[str] = ()
     embeddings: Sequence[str] = ()
     sums: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 @dataclass
@@ -82,6 +84,17 @@ def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int |
     """A clip on disk, {stem: file}, brought to `rate` Hz and, unless None, `length` samples."""
     files = {stem: file.absolute() for stem, file in files.items()}  # a process may have begun in another folder
     return Clip(name, partial(_load_files, files, rate, length))
+
+
+def clip_of_arrays(name: str, stems: Mapping[str, Frames], sample_rate: int, rate: int, length: int | None) -> Clip:
+    """Return a clip of waveforms, {stem: float32 [samples] at `sample_rate` Hz}, brought to `rate` Hz and, unless it is
+    None, to `length` samples."""
+    return Clip(name, partial(_load_arrays, stems, sample_rate, rate, length))
+
+
+def clip_of_sample(generator: Generator, number: int, stems: Sequence[str], rate: int, length: int) -> Clip:
+    """Return sample `number` of a generator with seed 0 as a clip, generated when it is loaded."""
+    return Clip(f"{number:05d}", partial(_load_sample, generator, number, stems, rate, length))
 
 
 def clip_of_song(songs: Songs, number: int) -> Clip:
@@ -143,7 +156,7 @@ def _track(loaded: Sequence[_Loaded], request: Request, cache: Cache) -> None:
     cached_activations = {digest: cache.get("activations", digest, version) for digest in untracked}
     activations = {digest: cached for digest, cached in cached_activations.items() if cached is not None}
     missing = [digest for digest in untracked if digest not in activations]
-    computed = beats.activations([untracked[digest] for digest in missing], request.rate)
+    computed = beats.activations([untracked[digest] for digest in missing], request.rate, request.device)
     for digest, activation in zip(missing, computed):
         activations[digest] = cache.put(activation, "activations", digest, version)
     for digest in untracked:
@@ -198,6 +211,19 @@ def _embed(network: Embedding, wave: Callable[[], Frames], rate: int, digest: st
 
 def _load_files(files: Mapping[str, Path], rate: int, length: int | None) -> dict[str, audio.Canonical]:
     return {stem: audio.read_canonical(file, rate, length) for stem, file in files.items()}
+
+
+def _load_arrays(
+    stems: Mapping[str, Frames], sample_rate: int, rate: int, length: int | None
+) -> dict[str, audio.Canonical]:
+    return {stem: audio.canonical(wave, sample_rate, rate, length) for stem, wave in stems.items()}
+
+
+def _load_sample(
+    generator: Generator, number: int, stems: Sequence[str], rate: int, length: int
+) -> dict[str, audio.Canonical]:
+    (sample,) = generator.generate(1, stems, seed=0, start=number)
+    return _load_arrays({stem: sample.stems[stem] for stem in stems}, sample.sample_rate, rate, length)
 
 
 def _load_song(load: Callable[[], StemSet]) -> dict[str, audio.Canonical]:

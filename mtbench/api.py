@@ -1,52 +1,176 @@
-"""mtbench from Python."""
+"""Running the benchmark from Python. The command line calls the same functions."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import numpy as np
+from numpy.typing import ArrayLike
 
-from mtbench.report.tables import as_text, run_tables
-from mtbench.results.load import FinishedRun, load_run
+from mtbench import config as configs
+from mtbench import runner
+from mtbench.errors import UsageError
+from mtbench.execute import Stage
+from mtbench.progress import hidden, shown
+from mtbench.report.result import Result
+
+Clips = Mapping[str, Mapping[str, ArrayLike]]
+SINGLE = (str, Mapping)  # iterable, but one value
 
 
-@dataclass(frozen=True)
-class Result:
-    """A finished run. ``print(result)`` shows its summary tables.
+def run(
+    models: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
+    *,
+    config: str | Path | None = None,
+    suite: str | None = None,
+    task: str | None = None,
+    subsets: str | Sequence[str] | None = None,
+    n: int | None = None,
+    seed: int | None = None,
+    fps: float | Sequence[float] | None = None,
+    transition_lambda: float | Sequence[float] | None = None,
+    window: float | Sequence[float] | None = None,
+    timebase: str | Sequence[str] | None = None,
+    embedding: str | Sequence[str] | None = None,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Result:
+    """Generate samples with each model, score them, and return the Result, as `mtbench run` does.
 
-    scores: one row per score, with standard error and interval; samples: one row per clip and score, None where the run
-    folder keeps none; comparisons: the difference of every two models under every setting. The columns are those of the
-    CSV files in the run folder.
+    An interrupted run resumes when it is called again with the same arguments.
+
+    models: names of installed models, ``folder:PATH`` for a folder of audio, or mappings with the keys name, label,
+    weights and options. The controls of the task are added.
+    config: a YAML file with these settings; arguments override it.
+    suite: where the reference and the held-out songs come from; the default is ``band``.
+    task: ``total`` (the default) or ``arrangement``. subsets: what arrangement generates, such as ``["B", "BP"]``.
+    n: samples per model and subset; the default is 32. seed: random seed for generation; the default is 0.
+    fps, transition_lambda, window, timebase: the settings of the rhythm metrics, one or several each, as in
+    `mtbench.config.Grid`. embedding: what the Fréchet audio distance (FAD) is measured with; the default is
+    ``log-mel-stats``.
+    out: the run folder; the default is ``runs/<suite>-<hash>``. device: the torch device that generates.
+    progress: show progress on standard error.
+
+    Raises UsageError for arguments that cannot be used, before anything is generated, and MtbenchError if the reference
+    cannot be read or every model failed. A model that fails among others is named in ``Result.failed``.
     """
-
-    run: FinishedRun
-
-    @property
-    def folder(self) -> Path:
-        return self.run.path
-
-    @property
-    def scores(self) -> pd.DataFrame:
-        return self.run.scores
-
-    @property
-    def samples(self) -> pd.DataFrame | None:
-        return self.run.samples
-
-    @property
-    def comparisons(self) -> pd.DataFrame:
-        return self.run.comparisons
-
-    def __str__(self) -> str:
-        tables = run_tables(self.scores, self.comparisons, self.run.provenances)
-        return "\n\n".join(as_text(table) for table in tables)
-
-    def __repr__(self) -> str:
-        models = ", ".join(self.scores["model"].unique())
-        return f"Result of {self.folder}: {len(self.scores)} scores of {models}"
+    options = {
+        "models": _as_list(models),
+        "suite": suite,
+        "task": task,
+        "subsets": _as_list(subsets),
+        "n": n,
+        "seed": seed,
+        "embeddings": _as_list(embedding),
+        "grid": _grid(fps, transition_lambda, window, timebase) or None,
+    }
+    values = {name: value for name, value in options.items() if value is not None}
+    if config is None and models is None:
+        raise UsageError("say what to run: models, or config")
+    return run_values(values, config, out, device, shown if progress else hidden, as_argument)
 
 
-def load(run: str | Path) -> Result:
-    """A finished run, from its folder. Raises UsageError, naming the file, if there is none or it is damaged."""
-    return Result(load_run(run))
+def evaluate(
+    stems: str | Path | Sequence[str | Path] | Clips,
+    reference: str | None = None,
+    *,
+    fps: float | Sequence[float] | None = None,
+    transition_lambda: float | Sequence[float] | None = None,
+    window: float | Sequence[float] | None = None,
+    timebase: str | Sequence[str] | None = None,
+    embedding: str | Sequence[str] | None = None,
+    sample_rate: int | None = None,
+    name: str = "stems",
+    out: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Result:
+    """Score stems that exist already, and return the Result, as `mtbench eval` does.
+
+    stems: a folder with one subfolder per stem, or a list of such folders, with one row each. Or arrays,
+    ``{clip: {stem: waveform}}``: each waveform of shape [samples] or [samples, channels], floating with full scale at
+    1.0, or int16, at `sample_rate` Hz; `name` is then the name of their row.
+    reference: a suite, or ``folder:PATH``. It adds the Fréchet audio distance (FAD) and the controls, which show what
+    songs and noise score; clips are cut or zero-padded to the suite's length.
+    fps, transition_lambda, window, timebase: the settings of the rhythm metrics, one or several each, as in
+    `mtbench.config.Grid`. embedding: what FAD is measured with; the default is ``log-mel-stats``.
+    out: a folder to write the tables into; by default nothing is written. device: the torch device of the beat
+    networks. progress: show progress on standard error.
+
+    Raises UsageError for arguments that cannot be used, and MtbenchError if no clip can be scored.
+    """
+    sources = _sources(stems, sample_rate, name)
+    grid = _grid(fps, transition_lambda, window, timebase)
+    embeddings = _as_list(embedding)
+    return evaluate_sources(
+        sources, reference, grid, embeddings, out, device, shown if progress else hidden, as_argument
+    )
+
+
+def run_values(
+    values: dict[str, Any],
+    config: str | Path | None,
+    out: str | Path | None,
+    device: str,
+    stage: Stage,
+    naming: configs.Naming,
+) -> Result:
+    """Run what `values` (of a RunConfig), laid over a config file, say. naming: how errors name a value."""
+    wanted = configs.load(config, values, naming) if config else configs.validate(values, naming)
+    return _result(runner.run(wanted, Path(out) if out else runner.default_folder(wanted), device, stage))
+
+
+def evaluate_sources(
+    sources: Sequence[runner.Source],
+    reference: str | None,
+    grid: dict[str, Any],
+    embeddings: Sequence[str] | None,
+    out: str | Path | None,
+    device: str,
+    stage: Stage,
+    naming: configs.Naming,
+) -> Result:
+    """Evaluate with the settings `grid` (of a Grid). naming: how errors name a value."""
+    settings = configs.validated(configs.Grid, grid, naming)
+    if embeddings and not reference:
+        raise UsageError(f"{naming(['embeddings'])} is for FAD, which needs a reference ({naming(['reference'])})")
+    folder = Path(out) if out else None
+    return _result(
+        runner.evaluate(sources, reference, settings, embeddings or ["log-mel-stats"], folder, stage, device)
+    )
+
+
+def as_argument(location: configs.Location) -> str:
+    """Name a value of a config as the argument of `run` and `evaluate` that holds it."""
+    name = next((str(key) for key in reversed(location) if isinstance(key, str)), "the arguments")
+    return {"embeddings": "embedding"}.get(name, name)
+
+
+def _result(outcome: runner.RunResult) -> Result:
+    return Result(outcome, outcome.folder, outcome.notices, outcome.failed, outcome.beats)
+
+
+def _sources(stems: Any, sample_rate: int | None, name: str) -> list[runner.Source]:
+    if isinstance(stems, Mapping):
+        if sample_rate is None:
+            raise UsageError("sample_rate is missing: arrays do not state their own")
+        return [runner.Arrays(name, stems, sample_rate)]
+    if sample_rate is not None:
+        raise UsageError("sample_rate is only for arrays; files state their own")
+    folders = [stems] if isinstance(stems, (str, Path)) else list(stems)
+    if not folders:
+        raise UsageError("there is no folder to score")
+    return [Path(folder) for folder in folders]
+
+
+def _grid(fps: Any, transition_lambda: Any, window: Any, timebase: Any) -> dict[str, Any]:
+    settings = {"fps": fps, "transition_lambda": transition_lambda, "window": window, "timebase": timebase}
+    return {name: _as_list(values) for name, values in settings.items() if values is not None}
+
+
+def _as_list(values: Any) -> list[Any] | None:
+    if values is None:
+        return None
+    several = [values] if isinstance(values, SINGLE) or not isinstance(values, Iterable) else list(values)
+    return [value.item() if isinstance(value, np.generic) else value for value in several]

@@ -1,14 +1,15 @@
-"""What a run is asked to do: a YAML file, or the options of the command line, as one validated object."""
+"""The config of a run: a YAML file, or the options of the command line, as one validated object."""
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError, unknown_name
@@ -31,10 +32,11 @@ def _listed(values: Any) -> Any:
 
 
 class Grid(Strict):
-    """The settings of the rhythm metrics; every combination is scored.
+    """The settings of the rhythm metrics. Every combination is scored.
 
-    fps: frames/s of the beat decoder. transition_lambda: its tempo-change penalty. window: CBS, in seconds.
-    timebase: `real` decodes in real seconds, `published` as the SyncTrack scripts do.
+    fps: frames/s of the beat decoder. transition_lambda: the decoder's penalty on tempo changes; larger values keep the
+    tempo steadier. window: width of the windows of cross-track beat synchronization (CBS), in seconds. timebase: `real`
+    decodes in real seconds, `published` as the SyncTrack scripts do.
     """
 
     fps: tuple[Annotated[int, Field(ge=10, le=1000)], ...] = (100, 150)
@@ -52,20 +54,24 @@ class Grid(Strict):
         return tuple(dict.fromkeys(values))
 
     def decodes(self) -> list[Decode]:
-        """Every combination of fps, transition lambda and timebase."""
+        """Return every combination of fps, transition lambda and timebase."""
         return [Decode(fps, tl, base) for fps in self.fps for tl in self.transition_lambda for base in self.timebase]
 
 
 def folder_row(path: str | Path) -> str:
-    """What the row of a folder of audio is called: the folder's name, behind that of its parent where it alone is a
-    control's, as in ``DATA-heldout``."""
+    """Return the name of the row of a folder of audio: the folder's name. A folder named like a control is prefixed
+    with its parent's name, as in ``DATA-heldout``."""
     path = Path(path).resolve()
     return f"{path.parent.name}-{path.name}" if path.name in CONTROLS else path.name
 
 
 class Model(Strict):
-    """One row of the tables. name: the installed generator, or ``folder:PATH``; label: what the row is called, when
-    not the name or `folder_row`."""
+    """One row of the tables.
+
+    name: an installed generator, or ``folder:PATH``. label: the name of the row; the default is the generator's name,
+    or the folder's (`folder_row`). weights: a checkpoint; the default is the generator's own. options: keyword
+    arguments of the generator's factory.
+    """
 
     name: ModelName
     label: Name | None = None
@@ -80,16 +86,19 @@ class Model(Strict):
 
 
 class RunConfig(Strict):
-    """Everything that decides a run's numbers. The task's controls join the models unless they are there.
+    """Everything that determines the scores of a run.
 
-    subsets: of the task arrangement, what to make beside the stems that are given, each as `generated_stems` takes it.
+    task: `total` generates all stems, `arrangement` some of them beside given ones. models: the rows; the controls of
+    the task are added. suite: where reference and held-out songs come from. subsets: in arrangement, which stems to
+    generate, each as `generated_stems` reads it. n: samples per model and subset. seed: random seed for generation.
+    grid: the settings of the rhythm metrics. embeddings: what the Fréchet audio distance (FAD) is measured with.
     """
 
     task: Literal["total", "arrangement"] = "total"  # before what depends on it
     models: tuple[Model, ...]
     suite: str = "band"
     subsets: tuple[str | tuple[str, ...], ...] = ()
-    n: Annotated[int, Field(ge=1, le=100_000)] = 32  # their numbers have five digits
+    n: Annotated[int, Field(ge=1, le=100_000)] = 32  # file names have five digits
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     grid: Grid = Grid()
     embeddings: tuple[str, ...] = ("log-mel-stats",)
@@ -100,7 +109,7 @@ class RunConfig(Strict):
     @classmethod
     def _names_are_models(cls, models: Any) -> Any:
         if not isinstance(models, (list, tuple)):
-            raise ValueError("is a list of names, or of mappings with a name")
+            raise ValueError("must be a list of names, or of mappings with a name")
         return tuple(_named(model) if isinstance(model, str) else model for model in models)
 
     @field_validator("models")
@@ -109,13 +118,14 @@ class RunConfig(Strict):
         rows = [model.row for model in models]
         for row, model in zip(rows, models):
             if not re.fullmatch(NAME, row):
-                raise ValueError(f"'{row}', the name of the folder of {model.name}, cannot name a row; give it a label")
+                raise ValueError(f"the folder of {model.name} is called '{row}', which cannot name a row; set a label")
             if row in CONTROLS and model != Model(**_named(row)):
-                raise ValueError(f"'{row}' is the name of a control; give {model.name} another label")
+                raise ValueError(f"'{row}' is the name of a control; set another label for {model.name}")
             if row in CONTROLS and info.data.get("task", "total") not in CONTROLS[row].tasks:
-                raise ValueError(f"the control '{row}' is one of the task {' and '.join(sorted(CONTROLS[row].tasks))}")
+                tasks = " and ".join(sorted(CONTROLS[row].tasks))
+                raise ValueError(f"the control '{row}' exists only in the task {tasks}")
             if rows.count(row) > 1:
-                raise ValueError(f"'{row}' stands twice; give one of them a label")
+                raise ValueError(f"'{row}' is used twice; set a label for one of them")
         task = info.data.get("task", "total")
         joining = [row for row, control in CONTROLS.items() if task in control.tasks and row not in rows]
         return models + tuple(Model(**_named(row)) for row in joining)
@@ -131,11 +141,11 @@ class RunConfig(Strict):
 
 
 def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]) -> list[tuple[str, ...]]:
-    """The stems that each subset of an arrangement run generates, in the order of `stems`.
+    """Return the stems that each subset of an arrangement run generates, in the order of `stems`.
 
-    A subset is a list of names, a text of names joined by ``+``, or a text of their initials: ``BP`` is bass and piano.
-    None at all stand for every subset there is, the smallest first; of four stems they are the 14 of MT-MusicLDM's
-    Table 3 and the total generation of SyncTrack's Table A5. Raises UsageError, naming it, for any other.
+    A subset is a list of names, names joined by ``+``, or initials: ``BP`` is bass and piano. An empty list means every
+    subset, smallest first; with four stems these are the 14 subsets of MT-MusicLDM's Table 3 and the total generation
+    of SyncTrack's Table A5. Raises UsageError for a subset that cannot be read.
     """
     if not subsets:
         return [subset for size in range(1, len(stems) + 1) for subset in combinations(stems, size)]
@@ -150,60 +160,116 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
             names = subset.split("+")
         if not names or len(set(names)) < len(names) or not set(names) <= set(stems):
             raise UsageError(
-                f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': give stems to generate "
-                f"by their initials ({', '.join(initials)}) or by name, as in {'+'.join(stems[:2])}"
+                f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': name the stems to generate by "
+                f"their initials ({', '.join(initials)}) or in full, as in {'+'.join(stems[:2])}"
             )
         chosen.append(tuple(stem for stem in stems if stem in names))
     return list(dict.fromkeys(chosen))
 
 
 ConfigT = TypeVar("ConfigT", bound=Strict)
+Location = Sequence[str | int]  # the keys and indices that lead to a value of a config
+Naming = Callable[[Location], str]  # how an error message names the value at a location
 
 
-def load(path: str | Path, overrides: dict[str, Any]) -> RunConfig:
-    """A RunConfig from a YAML file, with the values that the command line gave laid over it (`grid` key by key).
+def load(path: str | Path, overrides: dict[str, Any], name_override: Naming | None = None) -> RunConfig:
+    """Read a RunConfig from a YAML file. `overrides` take precedence over the file's values (`grid` key by key).
 
-    Where there is no file ``band.yaml`` or ``configs/band.yaml``, the one that came with mtbench is taken.
-    Raises UsageError naming the file and the key; an unknown key is answered with the nearest known one.
+    If ``band.yaml`` or ``configs/band.yaml`` does not exist, the config of that name that is installed with mtbench is
+    used. Raises UsageError naming the file and the key, or the override as `name_override` names it; an unknown key is
+    answered with the most similar known one.
     """
     path = Path(path)
     bundled = Path(str(files("mtbench.configs") / path.name))
     if not path.exists() and path.parent in (Path(), Path("configs")) and bundled.is_file():
         path = bundled
-    return validate(_laid_over(read_yaml(path), overrides), str(path))
+    in_file = naming_in(str(path))
+
+    def naming(location: Location) -> str:
+        is_override = bool(location) and location[0] in overrides
+        if is_override and location[0] == "grid":
+            is_override = len(location) > 1 and location[1] in overrides["grid"]
+        return name_override(location) if is_override and name_override else in_file(location)
+
+    return validate(_laid_over(read_yaml(path), overrides), naming)
 
 
-def validate(values: dict[str, Any], where: str) -> RunConfig:
-    """What a run is asked to do, from plain values. `where` names their source in the UsageError of bad ones."""
-    return validated(RunConfig, values, where)
+def naming_in(where: str) -> Naming:
+    """Name the values of a file by its path and their keys: ``band.yaml: grid.fps``."""
+    return lambda location: f"{where}: {'.'.join(map(str, location))}" if location else where
 
 
-def validated(kind: type[ConfigT], values: dict[str, Any], where: str) -> ConfigT:
-    """`validate`, for any kind of config object."""
+def validate(values: dict[str, Any], naming: Naming | str) -> RunConfig:
+    """Return the RunConfig of plain values.
+
+    naming: how an error message names a bad value; a string is the source of the values, as for `naming_in`. Raises
+    UsageError for a bad value.
+    """
+    return validated(RunConfig, values, naming)
+
+
+def validated(kind: type[ConfigT], values: dict[str, Any], naming: Naming | str) -> ConfigT:
+    """Do what `validate` does, for any class of config."""
+    naming = naming_in(naming) if isinstance(naming, str) else naming
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         problems = error.errors()
-        # A misspelt key is also missing under its right name: say the former.
+        # A misspelt key is also missing under its right name. The misspelling is the helpful message.
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
-        key = ".".join(str(name) for name in problem["loc"])
+        location = problem["loc"]
         if problem["type"] == "extra_forbidden":
             inner: dict[str, type[Strict]] = {"grid": Grid, "models": Model}
-            known = inner[str(problem["loc"][0])] if len(problem["loc"]) > 1 else kind
-            raise UsageError(f"{where}: {unknown_name('key', key.rsplit('.', 1)[-1], known.model_fields)}") from None
-        if problem["type"] == "value_error":  # our own, which says what it got
-            raise UsageError(f"{where}: {key}: {problem['ctx']['error']}") from None
-        got = "" if problem["type"] == "missing" else f" (got {reprlib.repr(problem['input'])})"
-        message = problem["msg"]
-        if problem["type"] == "string_pattern_mismatch":
-            message = (
-                "letters, digits, '.', '_' and '-' make a name, the first a letter or digit; a model may be folder:PATH"
-            )
-        raise UsageError(f"{where}: {key or 'config'}: {message}{got}") from None
+            known = inner[str(location[0])] if len(location) > 1 else kind
+            unknown = unknown_name("key", str(location[-1]), known.model_fields)
+            raise UsageError(f"{naming(location[:-1])}: {unknown}") from None
+        while len(location) > 1 and isinstance(location[-1], int):
+            location = location[:-1]  # the value shows which item of a list is meant
+        raise UsageError(f"{naming(location)}{_problem_in_words(problem)}") from None
+
+
+def _problem_in_words(problem: ErrorDetails) -> str:
+    """What follows the name of a value in an error message: `` must be at least 1 (got 0)``."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "value_error":  # our own message, which already names what it was given
+        return f": {context['error']}"
+    if kind == "missing":
+        return " is missing"
+    if kind == "string_pattern_mismatch":
+        words = (
+            "must be a name of letters, digits, '.', '_' and '-' that starts with a letter or digit; "
+            "a model may also be folder:PATH"
+        )
+    else:
+        words = PROBLEMS.get(kind, problem["msg"][:1].lower() + problem["msg"][1:]).format(**context)
+    return f" {words} (got {reprlib.repr(problem['input'])})"
+
+
+# pydantic's types of problems in our words.
+PROBLEMS = {
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be greater than {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt:g}",
+    "finite_number": "must be finite",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "string_type": "must be a string",
+    "bool_parsing": "must be true or false",
+    "literal_error": "must be {expected}",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+}
 
 
 def _named(row: str) -> dict[str, Any]:
-    """The Model that a mere name stands for: a control may be another model's with options of its own."""
+    """Return the fields of the Model that a name alone means. A control may use another model with its own options."""
     control = CONTROLS.get(row)
     if control is None or control.model == row:
         return {"name": row}

@@ -105,6 +105,20 @@ def difference(a: Resampled, b: Resampled) -> Difference:
     return Difference(value, *_around(value, variance**0.5, t), _p(value / variance**0.5, t, limit, freedom))
 
 
+def welch_difference(a: float, se_a: float, n_a: float, b: float, se_b: float, n_b: float) -> Difference:
+    """Score a minus score b, of which only values, standard errors and numbers of clips are known (Welch, 1947).
+
+    NaN, except for the difference itself, where a standard error is not defined or both are 0.
+    """
+    value, variance = a - b, se_a**2 + se_b**2
+    if not variance > 0:
+        return Difference(value, NAN, NAN, NAN)
+    freedom = variance**2 / (se_a**4 / (n_a - 1) + se_b**4 / (n_b - 1))
+    reach = float(stdtrit(freedom, 1 - LEVEL / 2)) * variance**0.5
+    p = float(2 * stdtr(freedom, -abs(value) / variance**0.5))
+    return Difference(value, value - reach, value + reach, p)
+
+
 def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
     """Score a minus score b where row i of both is the same clip's: rows are drawn together.
 

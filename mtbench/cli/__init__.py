@@ -1,6 +1,6 @@
 """The command line: one file per command, each thin. It reads options, calls one function, and prints.
 
-What a command needs that is slow to import, it imports when it runs, so that ``mtbench --help`` answers at once.
+A command imports slow packages only when it runs, so that ``mtbench --help`` answers at once.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,10 @@ from mtbench.cli.beats import beats
 from mtbench.cli.check import check
 from mtbench.cli.doctor import doctor
 from mtbench.cli.evaluate import evaluate
+from mtbench.cli.hints import Command
 from mtbench.cli.models import models, suites
 from mtbench.cli.run import run
-from mtbench.cli.show import show
+from mtbench.cli.show import compare, plot, show
 from mtbench.cli.site import site
 from mtbench.cli.terminal import console
 from mtbench.version import __version__
@@ -22,7 +23,9 @@ from mtbench.version import __version__
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "run": (run, "mtbench run --models synctrack,msg-ld -n 8 --out runs/demo"),
     "eval": (evaluate, "mtbench eval runs/demo/audio/total/synctrack --reference band"),
-    "show": (show, "mtbench show runs/demo"),
+    "show": (show, "mtbench show runs/demo --format latex"),
+    "compare": (compare, "mtbench compare runs/before runs/after"),
+    "plot": (plot, "mtbench plot runs/demo --kind scatter --out scatter.pdf"),
     "check": (check, "mtbench check results/baselines/band.json"),
     "site": (site, "mtbench site results runs/demo --out public"),
     "beats": (beats, "mtbench beats drums.wav song.mp3 --format json > beats.json"),
@@ -39,7 +42,7 @@ app = typer.Typer(
     epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
 )
 for name, (command, example) in COMMANDS.items():
-    app.command(name=name, epilog=f"Example: [bold]{example}[/bold]")(command)
+    app.command(name=name, cls=Command, epilog=f"Example: [bold]{example}[/bold]")(command)
 
 
 @app.callback(invoke_without_command=True)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mtbench.cli.terminal import fail, guarded, note, stage
+from mtbench.cli.terminal import fail, guarded, note
 from mtbench.errors import MtbenchError, UsageError
+from mtbench.progress import shown
 from mtbench.settings import Decode, canonical_timebase
 
 
@@ -48,7 +49,7 @@ def beats(
     if not engine.is_compiled():
         note(engine.UNCOMPILED)
     documents, failures = [], []
-    with stage("beats", len(files)) as advance:
+    with shown("beats", len(files)) as advance:
         for file, tracked in zip(files, engine.track_files(files, [decode], jobs)):
             advance(1)
             if isinstance(tracked, MtbenchError):

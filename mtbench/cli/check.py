@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mtbench.cli.terminal import console, errors, fail, guarded, note, stage
+from mtbench.cli.terminal import console, fail, guarded, note
 from mtbench.errors import UsageError
+from mtbench.progress import errors, shown
 
 if TYPE_CHECKING:
     from mtbench.gate import Baseline, Outcome
@@ -81,7 +82,7 @@ def _make_run(path: Path, baseline: "Baseline | None", update: bool, say: Consol
     say.print(f"run folder [bold]{escape(str(folder))}[/bold], kept only if the check fails", soft_wrap=True)
     cache = folder / "cache"  # its own: the user's may hold what older code worked out
     try:
-        return folder, runner.run(baseline.config, folder, "cpu", stage, Cache(cache)).failed
+        return folder, runner.run(baseline.config, folder, "cpu", shown, Cache(cache)).failed
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
         errors.print("stopped; nothing of the run is kept")

@@ -6,42 +6,67 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from mtbench.cli.options import Embedding, Fps, Lambda, Out, Timebase, Window, grid_of, listed
-from mtbench.cli.terminal import console, note, resumable, stage
-from mtbench.errors import UsageError
+from mtbench.cli.options import (
+    Embedding,
+    Format,
+    Fps,
+    Full,
+    Lambda,
+    Out,
+    Quiet,
+    Timebase,
+    Verbose,
+    Window,
+    as_option,
+    check_format,
+    grid_of,
+    listed,
+)
+from mtbench.cli.tables import show_result
+from mtbench.cli.terminal import fail, resumable
 
 
 @resumable
 def evaluate(
-    folder: Annotated[
-        Path,
+    folders: Annotated[
+        list[Path],
         typer.Argument(
-            help="Holds bass/, drums/, guitar/ and piano/ (or stem_0/ to stem_3/), with the same file names in each.",
-            metavar="DIR",
+            help="Folders with one subfolder per stem: bass, drums, guitar and piano (or stem_0 to stem_3), with the "
+            "same file names in each. One row per folder.",
+            metavar="FOLDER...",
         ),
     ],
-    reference: Annotated[str | None, typer.Option(help="A suite; adds FAD, and takes its clip length.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="A suite, or folder:PATH. Adds the Fréchet audio distance (FAD) and the controls, which give the "
+            "scores a scale; clips are cut or zero-padded to the suite's length.",
+            metavar="SUITE",
+        ),
+    ] = None,
     fps: Fps = None,
     transition_lambda: Lambda = None,
     window: Window = None,
     timebase: Timebase = None,
     embedding: Embedding = None,
     out: Out = None,
+    device: Annotated[
+        str, typer.Option(help="The torch device of the beat networks: cpu, cuda, cuda:1.", metavar="DEVICE")
+    ] = "cpu",
+    form: Format = "text",
+    full: Full = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Score a folder of stems: WAV, FLAC, OGG or MP3, any sample rate, mono or stereo."""
+    """Score folders of stems: WAV, FLAC, OGG or MP3, any sample rate, mono or stereo."""
     # These import torch, which takes seconds: not for --help.
-    from mtbench import config as configs
-    from mtbench import runner
-    from mtbench.cli.tables import show_tables
+    from mtbench import api, progress, runner
 
-    settings = grid_of(fps, transition_lambda, window, timebase).get("grid", {})
-    grid = configs.validated(configs.Grid, settings, "options")
-    if embedding and not reference:
-        raise UsageError("--embedding is for FAD, which needs a --reference")
-    embeddings = listed(embedding, "--embedding") or ["log-mel-stats"]
-    target = out or runner.default_eval_folder(folder)
-    result = runner.evaluate(folder, reference, grid, embeddings, target, stage)
-    show_tables(result.scores, result.comparisons, result.provenances)
-    for notice in result.notices:
-        note(notice)
-    console.print(f"run folder [bold]{escape(str(target))}[/bold]")
+    check_format(form)
+    target = out or runner.default_eval_folder(folders)
+    grid = grid_of(fps, transition_lambda, window, timebase)
+    stage = progress.hidden if quiet else progress.shown
+    embeddings = listed(embedding, "--embedding")
+    result = api.evaluate_sources(folders, reference, grid, embeddings, target, device, stage, as_option)
+    show_result(result, form, full, quiet, verbose, f"run folder [bold]{escape(str(target))}[/bold]")
+    fail(result.failed)

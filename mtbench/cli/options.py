@@ -1,4 +1,4 @@
-"""Options that several commands take, and how their texts are read."""
+"""Options that several commands take, and how their values are read."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from mtbench.errors import UsageError
 
 
 def _list_of_models(incomplete: str) -> list[str]:
-    """Completions of the last name of a list of models."""
+    """Complete the last name of a list of models."""
     from mtbench.registry import models  # imports NumPy
 
     before, comma, last = incomplete.rpartition(",")
@@ -19,24 +19,27 @@ def _list_of_models(incomplete: str) -> list[str]:
 Models = Annotated[
     str | None,
     typer.Option(
-        help="Installed models, as `mtbench models` lists them, or folder:PATH for a folder of audio; the controls are "
-        "added.",
+        help="Models to run, as `mtbench models` lists them, or folder:PATH for a folder of audio. The controls of the "
+        "task (heldout, noise) are added.",
         metavar="LIST",
         autocompletion=_list_of_models,
     ),
 ]
-Config = Annotated[Path | None, typer.Option(help="A YAML file that says what to run; options here override it.")]
+Config = Annotated[
+    Path | None, typer.Option(help="A YAML file with these settings; options override it.", metavar="FILE")
+]
 SuiteName = Annotated[
     str | None,
     typer.Option(
-        help="The reference set, as `mtbench suites` lists them; band/30s and band/60s have longer clips.  "
-        "\\[default: band]"
+        help="Where the reference and the held-out songs come from, as `mtbench suites` lists them. band/30s and "
+        "band/60s have longer clips.  \\[default: band]",
+        metavar="SUITE",
     ),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
-        help="total generates all stems; arrangement some of them beside the others of held-out songs.  "
+        help="total: generate all stems. arrangement: generate some stems beside the others of held-out songs.  "
         "\\[default: total]",
         metavar="total|arrangement",
     ),
@@ -44,21 +47,38 @@ Task = Annotated[
 Subsets = Annotated[
     str | None,
     typer.Option(
-        help="What arrangement generates: initials of stems, or names joined by +, e.g. B,BP,BGP,BDGP.  "
+        help="Which stems arrangement generates: initials, or names joined by +, e.g. B,BP,BGP,BDGP.  "
         "\\[default: every subset]",
         metavar="LIST",
     ),
 ]
-Samples = Annotated[int | None, typer.Option("-n", help="Samples per model and subset.  \\[default: 32]")]
-Seed = Annotated[int | None, typer.Option(help="Of the generators.  \\[default: 0]")]
-Device = Annotated[str, typer.Option(help="The torch device that generates: cpu, cuda, cuda:1.")]
-Fps = Annotated[str | None, typer.Option(help="Frames/s of the beat decoder, e.g. 100,150,200.", metavar="LIST")]
-Lambda = Annotated[str | None, typer.Option(help="Transition lambda of the beat decoder, e.g. 50,100.", metavar="LIST")]
-Window = Annotated[str | None, typer.Option(help="CBS windows in seconds, e.g. 0.05,0.15.", metavar="LIST")]
+Samples = Annotated[int | None, typer.Option("-n", help="Samples per model and subset.  \\[default: 32]", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Random seed for generation.  \\[default: 0]", metavar="SEED")]
+Device = Annotated[str, typer.Option(help="The torch device to generate on: cpu, cuda, cuda:1.", metavar="DEVICE")]
+Fps = Annotated[
+    str | None,
+    typer.Option(help="Frames/s of the beat decoder, e.g. 100,150,200.  \\[default: 100,150]", metavar="LIST"),
+]
+Lambda = Annotated[
+    str | None,
+    typer.Option(
+        help="The decoder's penalty on tempo changes (transition lambda), e.g. 50,100.  \\[default: 100]",
+        metavar="LIST",
+    ),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        help="Windows of cross-track beat synchronization (CBS) in seconds, e.g. 0.05,0.15.  "
+        "\\[default: 0.05,0.1,0.15,0.2]",
+        metavar="LIST",
+    ),
+]
 Timebase = Annotated[
     str | None,
     typer.Option(
-        help="real (real seconds), published (as the papers' scripts), or real,published.",
+        help="real: real seconds. published: as the papers' scripts compute time. Or both.  "
+        "\\[default: real,published]",
         metavar="LIST",
     ),
 ]
@@ -66,15 +86,41 @@ Embedding = Annotated[
     str | None,
     typer.Option(
         "--embedding",
-        help="Embeddings for FAD: log-mel-stats needs no weights; vggish, vggish-audioldm and pann need the extra fad.",
+        help="What the Fréchet audio distance (FAD) is measured with. log-mel-stats needs no weights; vggish, "
+        "vggish-audioldm and pann need the extra fad.  \\[default: log-mel-stats]",
         metavar="LIST",
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="The run folder. Given again, the run resumes where it stopped.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The run folder. An interrupted run resumes in it.  \\[default: a folder below runs/]", metavar="FOLDER"
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="text; markdown, latex or html for a document; csv or json for a program.",
+        metavar="text|markdown|latex|html|csv|json",
+    ),
+]
+Full = Annotated[bool, typer.Option("--full", help="Show every table, not only the summary.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print the settings in full, and a traceback if the command fails.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors: no progress, no notes.")]
+Given = Annotated[
+    str | None,
+    typer.Option(
+        help="In a run of arrangement: the given stems to show, e.g. bass+drums.  \\[default: the first in the run]",
+        metavar="STEMS",
+    ),
+]
 
 
 def listed(text: str | None, option: str) -> list[str] | None:
-    """The values of a comma-separated option. Raises UsageError, naming it, if one is empty."""
+    """Return the values of a comma-separated option. Raises UsageError, naming it, if one is empty."""
     if text is None:
         return None
     values = [value.strip() for value in text.split(",")]
@@ -83,17 +129,31 @@ def listed(text: str | None, option: str) -> list[str] | None:
     return values
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
+def given_only(**options: Any) -> dict[str, Any]:
+    """Return the options that the user gave."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def grid_of(fps: str | None, transition_lambda: str | None, window: str | None, timebase: str | None) -> dict[str, Any]:
-    """``{"grid": ...}`` of the settings that were given; empty if none was."""
-    grid = given(
+    """Return the settings of the rhythm metrics that the user gave."""
+    return given_only(
         fps=listed(fps, "--fps"),
         transition_lambda=listed(transition_lambda, "--transition-lambda"),
         window=listed(window, "--window"),
         timebase=listed(timebase, "--timebase"),
     )
-    return {"grid": grid} if grid else {}
+
+
+def as_option(location: Any) -> str:
+    """Name a value of a config as the option that sets it."""
+    name = next((key for key in reversed(location) if isinstance(key, str)), "the options")
+    return {"n": "-n", "embeddings": "--embedding", "name": "--models"}.get(name, f"--{name.replace('_', '-')}")
+
+
+def check_format(form: str) -> None:
+    """Raise UsageError for a format that tables cannot have, before anything is computed."""
+    from mtbench.errors import unknown_name
+    from mtbench.report.formats import FORMATS  # imports pandas
+
+    if form not in FORMATS:
+        raise unknown_name("--format", form, FORMATS)

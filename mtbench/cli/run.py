@@ -6,22 +6,29 @@ from mtbench.cli.options import (
     Config,
     Device,
     Embedding,
+    Format,
     Fps,
+    Full,
     Lambda,
     Models,
     Out,
+    Quiet,
     Samples,
     Seed,
     Subsets,
     SuiteName,
     Task,
     Timebase,
+    Verbose,
     Window,
-    given,
+    as_option,
+    check_format,
+    given_only,
     grid_of,
     listed,
 )
-from mtbench.cli.terminal import console, fail, note, resumable, stage
+from mtbench.cli.tables import show_result
+from mtbench.cli.terminal import fail, resumable
 from mtbench.errors import UsageError
 
 
@@ -41,15 +48,20 @@ def run(
     embedding: Embedding = None,
     out: Out = None,
     device: Device = "cpu",
+    form: Format = "text",
+    full: Full = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Generate samples with each model, score them, and show the tables."""
+    """Generate samples with each model, score them, and show a summary.
+
+    Interrupted runs resume: run the same command again.
+    """
     # These import torch, which takes seconds: not for --help.
-    from mtbench import config as configs
-    from mtbench import runner
-    from mtbench.cli.tables import show_tables
+    from mtbench import api, progress
     from mtbench.report import site
 
-    options = given(
+    options = given_only(
         models=listed(models, "--models"),
         suite=suite,
         task=task,
@@ -57,16 +69,15 @@ def run(
         n=n,
         seed=seed,
         embeddings=listed(embedding, "--embedding"),
+        grid=grid_of(fps, transition_lambda, window, timebase) or None,
     )
-    options |= grid_of(fps, transition_lambda, window, timebase)
     if config is None and models is None:
-        raise UsageError("say what to run: --models synctrack,msg-ld, or --config FILE")
-    wanted = configs.load(config, options) if config else configs.validate(options, "options")
-    folder = out or runner.default_folder(wanted)
-    result = runner.run(wanted, folder, device, stage)
-    show_tables(result.scores, result.comparisons, result.provenances)
-    for notice in result.notices:
-        note(notice)
-    page = site.write([folder], folder / "site")
-    console.print(f"run folder [bold]{escape(str(folder))}[/bold], page [bold]{escape(str(page))}[/bold]")
+        raise UsageError("name what to run: --models synctrack,msg-ld, or --config FILE")
+    check_format(form)
+    stage = progress.hidden if quiet else progress.shown
+    result = api.run_values(options, config, out, device, stage, as_option)
+    folder = result.folder
+    page = site.write([folder], folder / "site") if folder else None
+    where = f"run folder [bold]{escape(str(folder))}[/bold], page [bold]{escape(str(page))}[/bold]"
+    show_result(result, form, full, quiet, verbose, where)
     fail(result.failed)

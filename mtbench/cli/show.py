@@ -1,20 +1,83 @@
-"""``mtbench show``."""
+"""``mtbench show``, ``mtbench compare`` and ``mtbench plot``: finished runs."""
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from mtbench.cli.terminal import guarded
+from mtbench.cli.options import Format, Full, Given, check_format
+from mtbench.cli.terminal import console, guarded, note
+from mtbench.errors import UsageError
+
+RUN = "A run folder, as `mtbench run` and `mtbench eval` write it."
 
 
 @guarded
 def show(
-    run: Annotated[Path, typer.Argument(help="A run folder, as `mtbench run` and `mtbench eval` leave it.")],
+    run: Annotated[Path, typer.Argument(help=RUN, metavar="RUN")],
+    form: Format = "text",
+    full: Full = False,
 ) -> None:
-    """Print the summary tables of a finished run."""
+    """Show the summary of a finished run, or all of its tables."""
     from mtbench.cli.tables import show_tables  # imports pandas
-    from mtbench.results.load import load_run
+    from mtbench.report.result import load
 
-    finished = load_run(run)
-    show_tables(finished.scores, finished.comparisons, finished.provenances)
+    check_format(form)
+    show_tables(load(run), form, full)
+
+
+@guarded
+def compare(
+    first: Annotated[Path, typer.Argument(help=RUN, metavar="RUN")],
+    second: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN")],
+    form: Format = "text",
+    full: Annotated[bool, typer.Option("--full", help="Compare every score, not only those of the summary.")] = False,
+) -> None:
+    """Compare the scores of two runs: the second minus the first, with 95% intervals.
+
+    Models are compared by name. Two runs of one model each are compared whatever the names. To fail in CI when a score
+    gets worse, use `mtbench check`.
+    """
+    from mtbench.cli.tables import print_table  # imports pandas
+    from mtbench.report import result
+    from mtbench.report.tables import DIFFERENCE_LEGEND
+
+    check_format(form)
+    comparison = result.compare(first, second, full)
+    if form == "text":
+        print_table(comparison.rows())
+        console.print(f"[dim]{escape(DIFFERENCE_LEGEND)}[/dim]")
+    else:
+        typer.echo(comparison.table(form), nl=False)
+    for notice in comparison.notices:
+        note(notice)
+
+
+@guarded
+def plot(
+    run: Annotated[Path, typer.Argument(help=RUN, metavar="RUN")],
+    out: Annotated[Path, typer.Option(help="The file to write: .pdf, .svg or .png.", metavar="FILE")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="intervals: every main score. scatter: the Fréchet audio distance (FAD) against cross-track beat "
+            "synchronization (CBS). distributions: scores of single clips. sensitivity: scores by setting.",
+            metavar="intervals|scatter|distributions|sensitivity",
+        ),
+    ] = "intervals",
+    given: Given = None,
+) -> None:
+    """Draw a figure of a finished run."""
+    from mtbench.files import whole_file
+    from mtbench.report.result import load  # imports pandas
+
+    if out.suffix.lower() not in (".pdf", ".svg", ".png"):
+        raise UsageError(f"--out {out}: the file name must end in .pdf, .svg or .png")
+    figure = load(run).plot(kind, given)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=out.suffix[1:].lower(), dpi=200)
+    with whole_file(out) as file:
+        file.write(drawn.getvalue())
+    console.print(f"wrote [bold]{escape(str(out))}[/bold]")

@@ -9,13 +9,13 @@ import pandas as pd
 
 from mtbench.gate.baseline import FORMAT, HARNESS, Row, records
 from mtbench.gate.compare import FAILING, VERDICTS, Outcome
+from mtbench.markdown import literal, markdown_table
 from mtbench.registry import metrics
 from mtbench.results.keys import NAN, defined, is_empty
 from mtbench.settings import in_short
 
 ERRORS_IN_WORDS = "± is the standard error"
 CELL_COLUMNS = ["model", "score", "setting", "baseline", "now", "difference", "tolerated", "p", "verdict"]
-PLAIN = " .,:/+-%()"  # beside letters and digits, what markdown shows as it is
 
 
 def summary(outcome: Outcome) -> str:
@@ -92,13 +92,13 @@ def markdown(outcome: Outcome) -> str:
     """For a pull request: what failed, and the whole table folded away."""
     table = cells(outcome.table)
     failures = len(outcome.failing) + len(outcome.failed)
-    blocks = [f"### mtbench check: {'passed' if outcome.passed else f'{failures} failed'}", _literal(summary(outcome))]
-    blocks += [f"**Failed:** {_literal(line)}" for line in outcome.failed]
+    blocks = [f"### mtbench check: {'passed' if outcome.passed else f'{failures} failed'}", literal(summary(outcome))]
+    blocks += [f"**Failed:** {literal(line)}" for line in outcome.failed]
     if len(outcome.failing):
-        blocks.append(_markdown_table(cells(outcome.failing)))
-    blocks += [_literal(line) for line in (*advice(outcome), *outcome.notes)]
+        blocks.append(_table(cells(outcome.failing)))
+    blocks += [literal(line) for line in (*advice(outcome), *outcome.notes)]
     blocks.append(
-        f"<details><summary>All {len(table)} scores</summary>\n\n{_markdown_table(table)}\n\n"
+        f"<details><summary>All {len(table)} scores</summary>\n\n{_table(table)}\n\n"
         f"{ERRORS_IN_WORDS}; where samples pair up, difference and tolerance are over the clips that have a "
         "value in both runs; p is of a change for the worse by chance, corrected for all scores (Holm); "
         f"a score fails where p &lt; {outcome.error_rate:g} and the difference is more than is tolerated."
@@ -107,15 +107,8 @@ def markdown(outcome: Outcome) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _markdown_table(table: pd.DataFrame) -> str:
-    rows = [list(table.columns), ["---"] * len(table.columns)]
-    rows += [[_literal(str(value)) for value in row] for row in table.itertuples(index=False)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _literal(text: str) -> str:
-    """Text that markdown shows as it is, and that calls nobody: all but plain characters as entities."""
-    return "".join(c if c.isalnum() or c in PLAIN else f"&#{ord(c)};" if c.isprintable() else " " for c in text)
+def _table(table: pd.DataFrame) -> str:
+    return markdown_table(list(table.columns), table.astype(str).itertuples(index=False))
 
 
 def as_json(outcome: Outcome) -> str:

@@ -40,6 +40,23 @@ def main(records: Iterable[Metric]) -> list[Metric]:
     return [metric for metric in judged(records) if metric.summary]
 
 
+def in_summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of a run that stand in its summary: the main metrics, rhythm at the standard setting."""
+    scores = installed(scores)
+    tracks_of = {metric.name: metric.summary for metric in main(metrics().values())}
+    is_main = [track in tracks_of.get(name, ()) for name, track in zip(scores["metric"], scores["track"])]
+    return at_standard_setting(scores[is_main])
+
+
+def at_standard_setting(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the rhythm scores of the setting that is shown where there is room for one, and all other scores."""
+    setting = standard_setting(scores)
+    if setting is None:
+        return scores
+    is_shown = scores.index.isin(at_setting(scores, setting).index)
+    return scores[(scores["timebase"] == "") | is_shown]
+
+
 def qualifies(metric: Metric) -> bool:
     """Does it say what other scores rest on, such as the share of live stems? It then stands beside them, over all
     stems, and has no table of its own."""

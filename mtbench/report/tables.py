@@ -1,6 +1,10 @@
-"""A run's tables for the terminal and for papers: FAD, the rhythm of tracks and across them, the sensitivity grid."""
+"""The tables of a run, for the terminal, papers and the site.
 
-from collections.abc import Mapping
+The summary has one row per model. The full tables are those of Fréchet audio distance (FAD), inner-track rhythmic
+stability (IRS), what is measured across stems (CBS, CBD), the audio itself, and how the scores move with the setting.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,38 +16,70 @@ from mtbench.registry import metrics
 from mtbench.report import selection, text
 from mtbench.results.keys import NAN, is_empty
 from mtbench.results.tables import rank
-from mtbench.settings import TIMEBASES, in_short
+from mtbench.settings import TIMEBASES, Setting, in_short
 
 LEGEND = (
     "[low, high]: 95% interval, shown like its score to two significant digits of its half-width; "
-    "#: rank, 1 + the models that are better by more than chance; scored: clips with a value, the fewest of the row"
+    "#: rank, 1 + the number of models that are better by more than chance; scored: clips with a value, the fewest "
+    "in the row"
 )
+DIFFERENCE_LEGEND = (
+    "difference: second run minus first, with its 95% interval; p: probability of such a difference by chance, "
+    "corrected over the models (Holm)"
+)
+SAME_AT_100 = "at 100 fps the published timebase gives the same scores"
+VALUE_COLUMNS = ["row", "column", "value", "ci_low", "ci_high", "rank", "n_scored", "n"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to show. note: its setting, or what it measures; of: what a row is; rows: texts."""
+    """A table to show.
+
+    note: its setting, or what it measures. of: what one row is, such as a model. rows: the cells as texts. values: the
+    scores behind the cells, one per row: VALUE_COLUMNS, or other columns that a program can read.
+    """
 
     title: str
     note: str
     of: str
     rows: pd.DataFrame
+    values: pd.DataFrame
 
 
-def as_text(table: Table) -> str:
-    """A table as plain text: title, note, rows."""
-    return f"{table.title} ({table.note})\n{table.rows.to_string()}"
+def summary_table(
+    scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
+) -> Table:
+    """Return the summary of a run (SCORE_COLUMNS, COMPARISON_COLUMNS): one row per model, in arrangement one row per
+    model and given stems; one column per main score.
+
+    Rhythm scores are those of the setting that is shown where there is room for one (`selection.standard_setting`). A
+    model whose provenance states its training data is named together with it.
+    """
+    of_name = metrics()
+    scores = selection.at_standard_setting(_ranked(selection.installed(scores), comparisons))
+    shares = scores[scores["metric"].map(lambda name: selection.qualifies(of_name[name])) & (scores["track"] == "all")]
+    main = selection.in_summary(scores)
+    main = main.assign(head=_summary_heads(main))
+    order = {name: place for place, name in enumerate(of_name)}
+    heads = dict.fromkeys(main.sort_values("metric", key=lambda names: names.map(order), kind="stable")["head"])
+    parts = []
+    for given, of_given in main.groupby("given", sort=False):
+        part = _table("", "", of_given, "head", {head: head for head in heads})
+        rows = _with_shares(part.rows, shares[shares["given"] == given])
+        values = part.values
+        if given:
+            rows.insert(0, "given", given)
+            values = values.assign(given=given)
+        parts.append(replace(part, rows=rows, values=values))
+    rows = pd.concat([part.rows for part in parts]).fillna(text.MISSING)
+    values = pd.concat([part.values for part in parts], ignore_index=True)
+    return _named(Table("Summary", _summary_note(scores), "model", rows, values), provenances)
 
 
 def run_tables(
     scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
 ) -> list[Table]:
-    """All tables of a run. A model whose provenance says what it was trained on is called so in each."""
-    names = {
-        model: f"{model} ({provenance['trained_on']})"
-        for model, provenance in provenances.items()
-        if "trained_on" in provenance
-    }
+    """Return all tables of a run. A model whose provenance states its training data is named together with it."""
     tables: list[Table] = []
     for task, given in scores[["task", "given"]].drop_duplicates().itertuples(index=False):
         of_task = scores[(scores["task"] == task) & (scores["given"] == given)]
@@ -52,63 +88,117 @@ def run_tables(
             replace(table, note=beside + table.note)
             for table in (*paper_tables(of_task, comparisons), *sensitivity_tables(of_task))
         ]
-    return [replace(table, rows=table.rows.rename(index=names, columns=names)) for table in tables]
+    return [_named(table, provenances) for table in tables]
 
 
 def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]:
-    """Every table that these scores (SCORE_COLUMNS) of one task and given stems fill: one row per model.
+    """Return every table that these scores (SCORE_COLUMNS) of one task and given stems fill: one row per model.
 
-    One timebase at a time: the two never share a column. A metric that is not installed is left out.
+    The two timebases never share a column. Where they give equal scores, only the real one is shown. A metric that is
+    not installed is left out.
     """
-    scores = selection.installed(scores)
-    scores = scores.assign(rank=rank(scores[~scores["model"].isin(list(CONTROLS))], comparisons))
+    scores = _ranked(selection.installed(scores), comparisons)
     tables = _set_tables(scores)
+    shown: Setting | None = None
     for timebase in TIMEBASES:
-        tables += _rhythm_tables(scores[scores["timebase"] == timebase])
+        of_timebase = scores[scores["timebase"] == timebase]
+        setting = selection.standard_setting(of_timebase)
+        if setting is not None and not _repeats(setting, shown):
+            tables += _rhythm_tables(of_timebase, setting)
+            shown = setting
     return tables + _audio_tables(scores)
 
 
 def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
-    """How the rhythm metrics of the summary move with timebase, fps, transition lambda and window: one row per setting,
-    one column per model."""
+    """Return how the rhythm metrics of the summary move with timebase, fps, transition lambda and window: one row per
+    setting, one column per model. A published setting that repeats a real one is left out."""
     tables = []
+    columns = ["timebase", "fps", "transition_lambda", "window"]
     for metric in selection.main(selection.rhythm()):
         for track in metric.summary:
             of_metric = scores[(scores["metric"] == metric.name) & (scores["track"] == track)]
-            settings = ["timebase", "fps", "transition_lambda", "window"]
-            if len(of_metric[settings].drop_duplicates()) < 2:
+            settings = [Setting(*cells) for cells in of_metric[columns].itertuples(index=False)]
+            real = {in_short(*setting) for setting in settings if setting.timebase == "real"}
+            is_new = [
+                setting.timebase == "real" or setting.fps != 100 or in_short("real", *setting[1:]) not in real
+                for setting in settings
+            ]
+            of_metric = of_metric[is_new]
+            if len(of_metric[columns].drop_duplicates()) < 2:
                 continue
-            labels = [in_short(*setting) for setting in of_metric[settings].itertuples(index=False)]
+            labels = [in_short(*cells) for cells in of_metric[columns].itertuples(index=False)]
             texts = [text.number(value, metric.digits) for value in of_metric["value"]]
-            rows = of_metric.assign(setting=labels, text=texts).pivot(index="setting", columns="model", values="text")
+            of_metric = of_metric.assign(row=labels, column=of_metric["model"], text=texts, rank=NAN)
+            rows = of_metric.pivot(index="row", columns="column", values="text")
             rows = rows.reindex(index=list(dict.fromkeys(labels)), columns=list(of_metric["model"].unique()))
             rows = rows.fillna(text.MISSING).rename_axis(index=None, columns=None)
             note = "timebase, fps / transition lambda" + (" / window in s" if metric.windowed else "")
+            note += "" if all(is_new) else f"; {SAME_AT_100}"
             title = f"Sensitivity of {text.title(metric, track)}{metric.arrow}"
-            tables.append(Table(title, note, "setting", rows))
+            tables.append(Table(title, note, "setting", rows, of_metric[VALUE_COLUMNS]))
     return tables
 
 
+def _ranked(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `rank`: of the models, not of the controls."""
+    return scores.assign(rank=rank(scores[~scores["model"].isin(list(CONTROLS))], comparisons))
+
+
+def _named(table: Table, provenances: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Name the models together with their training data, where it is known."""
+    names = text.model_names(provenances)
+    rows = table.rows.rename(index=names, columns=names)
+    return replace(table, rows=rows, values=table.values.replace({"row": names, "column": names}))
+
+
+def _repeats(setting: Setting, shown: Setting | None) -> bool:
+    """Does a setting give the scores of one that is already shown? At 100 fps both timebases are the same."""
+    return shown is not None and setting.fps == 100 and setting._replace(timebase=shown.timebase) == shown
+
+
+def _summary_heads(scores: pd.DataFrame) -> list[str]:
+    """Return the head of the column of each score: ``FAD mixture ↓``, with the embedding if there are several."""
+    several = scores.loc[scores["embedding"] != "", "embedding"].nunique() > 1
+    heads = []
+    for name, track, embedding in zip(scores["metric"], scores["track"], scores["embedding"]):
+        metric = metrics()[name]
+        unit = f" ({metric.unit})" if metric.unit else ""
+        by = f" ({embedding.rpartition('@')[0]})" if several and embedding else ""
+        heads.append(f"{text.title(metric, track)}{unit}{by}{metric.arrow}")
+    return heads
+
+
+def _summary_note(scores: pd.DataFrame) -> str:
+    setting = selection.standard_setting(scores)
+    suites = [suite for suite in scores["suite"].unique() if suite]
+    embeddings = scores.loc[scores["embedding"] != "", "embedding"].unique()
+    parts = [f"suite {', '.join(suites)}"] if suites else []
+    parts += [f"FAD with {', '.join(name.rpartition('@')[0] for name in embeddings)}"] if len(embeddings) else []
+    parts += [f"rhythm in {setting.words}{_second(setting)}"] if setting else []
+    return "; ".join(parts)
+
+
+def _second(setting: Setting) -> str:
+    """Say how long a second of the published timebase is."""
+    return f"; its second is {setting.fps / 100:g} s" if setting.timebase == "published" else ""
+
+
 def _set_tables(scores: pd.DataFrame) -> list[Table]:
-    """One table per metric of whole sets, such as FAD, embedding and reference."""
+    """Return one table per metric of whole sets, such as FAD, embedding and reference."""
     names = [name for name, metric in metrics().items() if metric.scope == "set"]
     keys = ["metric", "suite", "reference", "embedding"]
     tables = []
     for key, of_key in scores[scores["metric"].isin(names)].groupby(keys, sort=False):
         name, suite, reference, embedding = map(str, key)
         note = f"embedding {embedding}" + (f", reference {suite} {reference}" if reference else "")
-        tables.append(Table(_title(metrics()[name]), note, "model", _by_track(of_key)))
+        tables.append(_by_track(_title(metrics()[name]), note, of_key))
     return tables
 
 
-def _rhythm_tables(scores: pd.DataFrame) -> list[Table]:
-    """The rhythm scores of one timebase, at the setting that is shown: a table for each metric of tracks, one for those
-    across tracks. Beside them stand the shares that say what they rest on."""
-    setting = selection.standard_setting(scores)
-    if setting is None:
-        return []
+def _rhythm_tables(scores: pd.DataFrame, setting: Setting) -> list[Table]:
+    """Return the rhythm scores of one timebase at one setting: a table for each metric of tracks, and one for those
+    across tracks. Next to them are the shares of live stems and clips, which say what the scores rest on."""
     scores = selection.at_setting(scores, setting)
-    second = f"; its second is {setting.fps / 100:g} s" if setting.timebase == "published" else ""
     beside = scores[
         scores["metric"].map(lambda name: selection.qualifies(metrics()[name])) & (scores["track"] == "all")
     ]
@@ -116,16 +206,18 @@ def _rhythm_tables(scores: pd.DataFrame) -> list[Table]:
     for metric in selection.of_tracks():
         of_metric = scores[scores["metric"] == metric.name]
         if len(of_metric):
-            rows = _with_shares(_by_track(of_metric), beside)
-            tables.append(Table(_title(metric), setting._replace(window=NAN).words + second, "model", rows))
+            note = setting._replace(window=NAN).words + _second(setting)
+            table = _by_track(_title(metric), note, of_metric)
+            tables.append(replace(table, rows=_with_shares(table.rows, beside)))
     across = scores[scores["metric"].isin([metric.name for metric in selection.of_clips()])]
     if len(across):
-        tables.append(Table("Across stems", setting.words + second, "model", _with_shares(_by_metric(across), beside)))
+        table = _by_metric("Across stems", setting.words + _second(setting), across)
+        tables.append(replace(table, rows=_with_shares(table.rows, beside)))
     return tables
 
 
 def _audio_tables(scores: pd.DataFrame) -> list[Table]:
-    """What is measured on the audio itself: a table for each metric of tracks, one for those of clips."""
+    """Return what is measured on the audio itself: a table for each metric of tracks, and one for those of clips."""
     tables = []
     of_clips = []
     for metric in metrics().values():
@@ -133,12 +225,13 @@ def _audio_tables(scores: pd.DataFrame) -> list[Table]:
         if metric.needs != "audio" or of_metric.empty:
             continue
         if metric.scope == "track":
-            tables.append(Table(_title(metric), metric.about, "model", _by_track(of_metric)))
+            tables.append(_by_track(_title(metric), metric.about, of_metric))
         else:
             of_clips.append(metric)
     if of_clips:
-        rows = _by_metric(scores[scores["metric"].isin([metric.name for metric in of_clips])])
-        tables.append(Table("Audio of a clip", "; ".join(metric.about for metric in of_clips), "model", rows))
+        note = "; ".join(metric.about for metric in of_clips)
+        of_metrics = scores[scores["metric"].isin([metric.name for metric in of_clips])]
+        tables.append(_by_metric("The audio of a clip", note, of_metrics))
     return tables
 
 
@@ -146,33 +239,37 @@ def _title(metric: Metric) -> str:
     return f"{metric.title} in {metric.unit}" if metric.unit else metric.title
 
 
-def _by_track(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores of one metric: one row per model, one column per track."""
+def _by_track(title: str, note: str, scores: pd.DataFrame) -> Table:
+    """Return the scores of one metric: one row per model, one column per track."""
     arrow = metrics()[scores["metric"].iloc[0]].arrow
-    return _rows(scores, "track", {track: f"{track}{arrow}" for track in scores["track"].unique()})
+    return _table(title, note, scores, "track", {track: f"{track}{arrow}" for track in scores["track"].unique()})
 
 
-def _by_metric(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores that have one track per metric: one row per model, one column per metric."""
+def _by_metric(title: str, note: str, scores: pd.DataFrame) -> Table:
+    """Return scores that have one track per metric: one row per model, one column per metric."""
     present = set(scores["metric"])
     heads = {name: metric.title + metric.arrow for name, metric in metrics().items() if name in present}
-    return _rows(scores, "metric", heads)
+    return _table(title, note, scores, "metric", heads)
 
 
-def _rows(scores: pd.DataFrame, across: str, heads: Mapping[str, str]) -> pd.DataFrame:
-    """Scores as texts, and the fewest clips behind one of each row. heads: {value of the column `across`: its head}."""
+def _table(title: str, note: str, scores: pd.DataFrame, across: str, heads: Mapping[str, str]) -> Table:
+    """Return scores as a table, with the fewest clips behind a score of each row.
+
+    across: the column of `scores` that becomes the columns of the table. heads: {value of that column: its head}.
+    """
     texts = scores.assign(text=[_score(score) for score in scores.itertuples()])
     rows = texts.pivot(index="model", columns=across, values="text")
     rows = rows.reindex(index=list(scores["model"].unique()), columns=list(heads)).fillna(text.MISSING)
     rows = rows.rename(columns=heads).rename_axis(index=None, columns=None)
     counts = scores.groupby("model")[["n_scored", "n"]].min()
-    if counts["n"].notna().any():  # a paper's numbers have none
+    if counts["n"].notna().any():  # numbers from a paper have none
         rows["scored"] = [text.coverage(counts["n_scored"][model], counts["n"][model]) for model in rows.index]
-    return rows
+    values = scores.assign(row=scores["model"], column=scores[across].map(dict(heads)))[VALUE_COLUMNS]
+    return Table(title, note, "model", rows, values)
 
 
 def _with_shares(rows: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a column for each metric of `shares`, before the counts of clips."""
+    """Add a column for each metric of `shares`, before the counts of clips."""
     for name, of_metric in shares.groupby("metric", sort=False):
         metric = metrics()[str(name)]
         values = dict(zip(of_metric["model"], of_metric["value"]))
@@ -182,6 +279,46 @@ def _with_shares(rows: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(score: Any) -> str:
-    """``0.0738 [0.0671, 0.0805] #2`` of a row with value, interval and rank."""
+    """Return ``0.0738 [0.0671, 0.0805] #2`` for a row with value, interval and rank."""
     shown = text.with_interval(score.value, score.ci_low, score.ci_high, metrics()[score.metric].digits)
     return shown if is_empty(score.rank) else f"{shown} #{score.rank:.0f}"
+
+
+def all_tables(
+    scores: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    provenances: Mapping[str, Mapping[str, Any]],
+    full: bool,
+) -> Sequence[Table]:
+    """Return the summary alone, or in full also every other table."""
+    summary = summary_table(scores, comparisons, provenances)
+    return [summary, *run_tables(scores, comparisons, provenances)] if full else [summary]
+
+
+def difference_rows(differences: pd.DataFrame, names: Mapping[str, str]) -> Table:
+    """Return the differences of two runs (DIFFERENCE_COLUMNS) as a table: one row per model and score.
+
+    names: {model: its name together with its training data}.
+    """
+    rows = []
+    for row in differences.to_dict("records"):
+        metric = metrics()[row["metric"]]
+        settings = [row[name] for name in ("timebase", "fps", "transition_lambda", "window")]
+        of_key = [f"given {row['given']}" if row["given"] else "", in_short(*settings) if row["timebase"] else ""]
+        rows.append(
+            {
+                "score": f"{text.title(metric, row['track'])}{metric.arrow}",
+                "setting": ", ".join(part for part in (*of_key, row["embedding"]) if part),
+                "first": text.number(row["value_a"], metric.digits),
+                "second": text.number(row["value_b"], metric.digits),
+                "difference": text.difference(row["difference"], row["ci_low"], row["ci_high"], metric.digits),
+                "p": text.p_value(row["p_adjusted"]),
+                "verdict": row["verdict"] or text.MISSING,
+            }
+        )
+    shown = [
+        " to ".join(names.get(model, model) for model in dict.fromkeys(pair))
+        for pair in zip(differences["model_a"], differences["model_b"])
+    ]
+    table = pd.DataFrame(rows, index=shown)
+    return Table("Differences", "second run minus first", "model", table, differences)

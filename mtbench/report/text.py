@@ -1,6 +1,8 @@
 """Numbers, intervals and metrics as texts: every table and page takes them from here."""
 
+from collections.abc import Mapping
 from math import floor, isfinite, log10
+from typing import Any
 
 from mtbench.metrics import Metric
 
@@ -33,6 +35,19 @@ def with_interval(value: float, low: float, high: float, digits: int) -> str:
     return f"{number(value, worth)} [{low_text}, {high_text}]"
 
 
+def difference(value: float, low: float, high: float, digits: int) -> str:
+    """``+0.021 [-0.010, 0.052]``: a difference with its sign and its 95% interval."""
+    shown = with_interval(value, low, high, digits)
+    return f"+{shown}" if value > 0 else shown
+
+
+def p_value(p: float) -> str:
+    """``0.032``, ``<0.0001``, or MISSING where there is none."""
+    if not isfinite(p):
+        return MISSING
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 def coverage(n_scored: float, n: float) -> str:
     """``3/4``: the clips behind a score, of how many; MISSING where they are not known."""
     return f"{n_scored:.0f}/{n:.0f}" if isfinite(n_scored) and isfinite(n) else MISSING
@@ -48,6 +63,15 @@ def better(metric: Metric) -> str:
     """Which side is better, as the head of a column says it, with the unit: ``lower better, s``."""
     side = {-1: "lower better", 1: "higher better", 0: "neither better"}[metric.direction]
     return f"{side}, {metric.unit}" if metric.unit else side
+
+
+def model_names(provenances: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """{model: ``synctrack (synthetic songs)``} of the models whose provenance states their training data."""
+    return {
+        model: f"{model} ({provenance['trained_on']})"
+        for model, provenance in provenances.items()
+        if "trained_on" in provenance
+    }
 
 
 def listed(words: list[str]) -> str:

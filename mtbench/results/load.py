@@ -8,21 +8,20 @@ from typing import Any
 import pandas as pd
 
 from mtbench.errors import UsageError
-from mtbench.results.keys import COMPARISON_COLUMNS, KEY, SAMPLE_COLUMNS, SCORE_COLUMNS
+from mtbench.results.keys import BEAT_COLUMNS, COMPARISON_COLUMNS, KEY, SAMPLE_COLUMNS, SCORE_COLUMNS
 from mtbench.results.store import RunFolder
 from mtbench.settings import TIMEBASES
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """A finished run as its folder holds it.
+class RunTables:
+    """The record and the tables of a run.
 
-    record: run.yaml. scores, comparisons: SCORE_COLUMNS, COMPARISON_COLUMNS; comparisons has no rows where nothing was
-    compared. samples (SAMPLE_COLUMNS) and failures are None where the folder has none, as under ``results/``, which may
-    keep the scores alone.
+    record: the content of run.yaml. scores, comparisons: SCORE_COLUMNS, COMPARISON_COLUMNS; comparisons has no rows if
+    nothing was compared. samples (SAMPLE_COLUMNS) and failures are None if the run folder has no such file, as under
+    ``results/``, which may keep only the scores.
     """
 
-    path: Path
     record: Mapping[str, Any]
     scores: pd.DataFrame
     comparisons: pd.DataFrame
@@ -37,8 +36,15 @@ class FinishedRun:
 
     @property
     def suite_version(self) -> str:
-        """That of the run's suite; empty where it is not known."""
+        """The version of the run's suite; empty if it is not known."""
         return str(self.record.get("suite_version") or "")
+
+
+@dataclass(frozen=True)
+class FinishedRun(RunTables):
+    """A finished run, read from the folder `path`."""
+
+    path: Path
 
 
 def load_run(path: str | Path) -> FinishedRun:
@@ -53,7 +59,27 @@ def load_scores(path: str | Path) -> FinishedRun:
     files = RunFolder(path)
     scores, record = _scores(files), files.read_record()
     samples = _optional(files, "samples.csv", SAMPLE_COLUMNS)
-    return FinishedRun(files.path, record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None)
+    return FinishedRun(record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None, files.path)
+
+
+def load_beats(path: str | Path) -> pd.DataFrame:
+    """Read every beat that a run folder holds: BEAT_COLUMNS, after the columns task, given and model.
+
+    Raises UsageError, naming the file, if there are none, as under ``results/``, or a file is damaged.
+    """
+    files, tables = RunFolder(path), []
+    for file in sorted((files.path / "beats").glob("*/*.csv")):
+        task, _, given = file.parent.name.partition("-")
+        table = files.read_table(str(file.relative_to(files.path)), BEAT_COLUMNS)
+        tables.append(with_origin(table, task, given, file.stem))
+    if not tables:
+        raise UsageError(f"{files.path / 'beats'}: there are no beats in this run folder")
+    return pd.concat(tables, ignore_index=True)
+
+
+def with_origin(beats: pd.DataFrame, task: str, given: str, model: str) -> pd.DataFrame:
+    """Put the columns task, given and model in front of a table of beats."""
+    return beats.assign(task=task, given=given, model=model)[["task", "given", "model", *BEAT_COLUMNS]]
 
 
 def _scores(files: RunFolder) -> pd.DataFrame:

@@ -195,12 +195,12 @@ def _fad_key(origin: Origin, reference: Reference, embedding: str, track: str) -
     return {column: key[column] for column in KEY}
 
 
-def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
+def comparison_table(samples: pd.DataFrame, paired: bool | None = None) -> pd.DataFrame:
     """Every pair of models under every key (COMPARISON_COLUMNS): model_a minus model_b, with interval and p-value.
 
     `samples` are sample tables of all models, and what each clip does to FAD. In arrangement the samples of a number
-    have the same stems given and are paired; in total generation they share nothing. p_adjusted is Holm's correction
-    over the pairs of one key.
+    have the same stems given and are paired; in total generation they share nothing, unless `paired` says otherwise.
+    p_adjusted is Holm's correction over the pairs of one key.
     """
     per_stem = samples[samples["metric"].isin(_over_stems())]
     samples = pd.concat(
@@ -210,16 +210,17 @@ def comparison_table(samples: pd.DataFrame) -> pd.DataFrame:
     for key, of_key in samples.groupby(COLUMN, dropna=False, sort=False):
         cells: dict[str, Any] = dict(zip(COLUMN, key))
         clips = of_key.pivot(index="sample", columns=["model", "stem"], values="value")
-        models, paired = list(dict.fromkeys(of_key["model"])), cells["task"] == "arrangement"
+        models = list(dict.fromkeys(of_key["model"]))
         of_model = {model: clips[model].to_numpy() for model in models}
-        if paired:
+        is_paired = cells["task"] == "arrangement" if paired is None else paired
+        if is_paired:
             differences = [stats.paired_difference(of_model[a], of_model[b]) for a, b in combinations(models, 2)]
         else:
             resampled = {model: stats.bootstrap(values) for model, values in of_model.items()}
             differences = [stats.difference(resampled[a], resampled[b]) for a, b in combinations(models, 2)]
         table = pd.DataFrame(differences, columns=["difference", "ci_low", "ci_high", "p"])
         table["model_a"], table["model_b"] = zip(*combinations(models, 2)) if differences else ((), ())
-        tables.append(table.assign(**cells, p_adjusted=stats.holm(table["p"]), paired=paired)[COMPARISON_COLUMNS])
+        tables.append(table.assign(**cells, p_adjusted=stats.holm(table["p"]), paired=is_paired)[COMPARISON_COLUMNS])
     tables = [table for table in tables if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COMPARISON_COLUMNS)
 

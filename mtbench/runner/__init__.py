@@ -1,4 +1,4 @@
-"""A run: plan, generate, score, record. What is finished is on disk, so a run that was stopped resumes."""
+"""A run: plan, generate, score, record. Everything finished is on disk, so an interrupted run resumes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,28 +9,35 @@ from mtbench.errors import MtbenchError
 from mtbench.execute import Stage
 from mtbench.runner import code
 from mtbench.runner.analyse import analyse_batch, analyse_clips, analyse_reference, reference_of
+from mtbench.runner.evaluation import Arrays, Source, plan_evaluation
 from mtbench.runner.generate import generate
 from mtbench.runner.plan import (
     check_folder,
     default_eval_folder,
     default_folder,
     plain,
-    plan_evaluation,
     plan_run,
-    slow_path_notices,
 )
-from mtbench.runner.record import Report, RunResult, finish, keep_batch, made_by_other_code, run_record
-from mtbench.runner.score import failure_table, length_notices, nothing_scored, score
+from mtbench.runner.record import (
+    Report,
+    RunResult,
+    keep_batch,
+    made_by_other_code,
+    put_together,
+    run_record,
+    write_tables,
+)
+from mtbench.runner.score import failure_table, length_notices, score
 
-__all__ = ["RunResult", "check_folder", "default_eval_folder", "default_folder", "evaluate", "run"]
+__all__ = ["Arrays", "RunResult", "Source", "check_folder", "default_eval_folder", "default_folder", "evaluate", "run"]
 
 
 def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache | None = None) -> RunResult:
-    """Generate what is missing, analyse it, score it, and write the run folder.
+    """Generate the missing samples, analyse and score all of them, and write the run folder.
 
-    cache: of what was worked out from audio; as a rule the user's.
-    A model that fails has no scores and a line in `failed`; the others are not touched by it.
-    Raises UsageError for names, options or a folder that do not fit, before anything is made, and MtbenchError
+    cache: keeps what was computed from audio; the default is the user's.
+    A model that fails has no scores and a line in `failed`; the others are scored all the same.
+    Raises UsageError for names, options or a folder that cannot be used, before anything is generated, and MtbenchError
     if the reference cannot be read or every model failed.
     """
     plan = plan_run(config, folder, device, cache or Cache())
@@ -56,36 +63,51 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
     if older := made_by_other_code(report, codes):
         record["samples_made_by"] = older
         report.notices += code.notices(older, codes)
-    return finish(plan.target, record, report, provenances)
+    result = put_together(folder, record, report)
+    write_tables(plan.target, result)
+    return result
 
 
 def evaluate(
-    path: Path, reference: str | None, grid: Grid, embeddings: Sequence[str], folder: Path, stage: Stage
+    sources: Sequence[Source],
+    reference: str | None,
+    grid: Grid,
+    embeddings: Sequence[str],
+    folder: Path | None,
+    stage: Stage,
+    device: str = "cpu",
 ) -> RunResult:
-    """Score a folder of stems. With a reference its clips take that suite's rate and duration, and FAD is added.
+    """Score stems that exist already, one row per source.
 
-    Raises UsageError for a folder or suite that is not there, MtbenchError if no clip can be scored.
+    With a reference, clips are brought to that suite's sample rate and duration, the Fréchet audio distance (FAD) is
+    added, and the suite's controls are scored as well. folder: where to write the tables; None writes nothing. device:
+    of the beat networks.
+    Raises UsageError for a source or suite that cannot be used, MtbenchError if no clip of any source can be scored.
     """
-    plan = plan_evaluation(path, reference, grid, embeddings, folder, Cache())
+    plan = plan_evaluation(sources, reference, grid, embeddings, folder, device, Cache())
     reference_set = None
-    report = Report(notices=slow_path_notices())
+    report = Report(notices=list(plan.notices))
     if plan.suite is not None and plan.reference is not None:
-        report.notices += plan.reference.notices
         names = plan.request.embeddings
         reference_set = analyse_reference(plan.suite, plan.reference, {}, names, plan.cache, stage)
-    analyses = list(analyse_clips(f"analyse {plan.row}", plan.clips, plan.request, plan.cache, stage))
-    origin = plan.origin
-    scored = score(plan.row, analyses, reference_set, origin, grid.window)
-    if scored.scores.empty:
-        raise MtbenchError(nothing_scored(scored))
-    plan.target.write_table(f"beats/{origin.task}/{plan.row}.csv", scored.beats)
-    if plan.stems.left_out:
-        report.notices.append(f"{plan.row}: {plan.stems.left_out}")
-    report.add_scores(scored)
-    cut, padded = sum(clip.cut for clip in analyses), sum(clip.padded for clip in analyses)
-    report.notices += length_notices(plan.row, cut, padded)
-    incomplete = {name: f"no {', '.join(lacks)}" for name, lacks in plan.stems.incomplete.items()}
-    report.failures.append(failure_table(incomplete, origin))
-    provenances = {plan.row: {"what": "a folder of audio"}}
+    all_scored = []
+    for row in plan.rows:
+        analyses = list(analyse_clips(f"analyse {row.name}", row.clips, plan.request, plan.cache, stage))
+        scored = score(row.name, analyses, reference_set, plan.origin(row), grid.window)
+        all_scored.append(scored)
+        report.add_scores(scored)
+        report.notices += row.notices
+        cut, padded = sum(clip.cut for clip in analyses), sum(clip.padded for clip in analyses)
+        report.notices += length_notices(row.name, cut, padded)
+        report.failures.append(failure_table(row.left_out, plan.origin(row)))
+    if all(scored.scores.empty for scored in all_scored[: len(sources)]):
+        raise MtbenchError("; ".join(report.failed))
+    provenances = {row.name: plain(row.provenance) for row in plan.rows}
     record = run_record(plan.settings, plan.request.embeddings, provenances, code.git_commit(code.SOURCE))
-    return finish(plan.target, record, report, provenances)
+    result = put_together(folder, record, report)
+    if plan.target:
+        for row, scored in zip(plan.rows, all_scored):
+            if not scored.scores.empty:
+                plan.target.write_table(f"beats/{plan.origin(row).task}/{row.name}.csv", scored.beats)
+        write_tables(plan.target, result)
+    return result

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from mtbench import beats, registry
-from mtbench.analysis import Clip, Request, clip_of_files
 from mtbench.cache import Cache
-from mtbench.config import Grid, Model, RunConfig, folder_row, generated_stems
+from mtbench.config import Model, RunConfig, generated_stems
 from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError
 from mtbench.files import check_writable
@@ -23,8 +22,7 @@ from mtbench.generator import Generator
 from mtbench.results.store import ModelFolder, RunFolder
 from mtbench.results.tables import Origin
 from mtbench.runner.code import SOURCE, code_of, git_commit
-from mtbench.stems import SAMPLE_RATE, STEMS, Songs, Suite
-from mtbench.suites.folder import StemFolder, stem_folder
+from mtbench.stems import Songs, Suite
 
 
 @dataclass(frozen=True)
@@ -99,26 +97,6 @@ class Plan:
         return {"+".join(a.made): a.made for a in assignments if a.given and len(a.made) > 1}
 
 
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """A folder of stems to score, checked. suite, reference: None where there is nothing to measure FAD against."""
-
-    path: Path
-    row: str
-    stems: StemFolder
-    clips: list[Clip]
-    request: Request
-    suite: Suite | None
-    reference: Songs | None
-    target: RunFolder
-    cache: Cache
-    settings: Mapping[str, Any]  # as run.yaml has them
-
-    @property
-    def origin(self) -> Origin:
-        return Assignment(STEMS).origin(self.row, self.suite)
-
-
 def default_folder(config: RunConfig) -> Path:
     """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun resumes."""
     identity = json.dumps(
@@ -134,10 +112,11 @@ def default_folder(config: RunConfig) -> Path:
     return Path("runs") / f"{suite}-{_short_hash(identity)}"
 
 
-def default_eval_folder(path: Path) -> Path:
-    """``runs/eval-<name>-<hash>``: another one for a folder of the same name elsewhere."""
-    path = path.resolve()
-    return Path("runs") / f"eval-{path.name[-60:]}-{_short_hash(str(path))}"
+def default_eval_folder(paths: Sequence[Path]) -> Path:
+    """``runs/eval-<name>-<hash>``: a different one for folders of the same name elsewhere."""
+    paths = [path.resolve() for path in paths]
+    more = f"-and-{len(paths) - 1}-more" if len(paths) > 1 else ""
+    return Path("runs") / f"eval-{paths[0].name[-60:]}{more}-{_short_hash(chr(0).join(map(str, paths)))}"
 
 
 def check_folder() -> Path:
@@ -154,7 +133,7 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
     assignments = _assignments(config, suite)
     for name in config.embeddings:
         registry.open_embedding(name)
-    _check_device(device)
+    check_device(device)
     reference, heldout = suite.reference(), suite.heldout()
     models = [model for model in config.models if len(heldout) >= _songs_needed(model)]
     is_arrangement = any(assignment.given for assignment in assignments)
@@ -163,7 +142,7 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
     rows = tuple(
         Row(model, _make(model, suite, assignments, config.n, device), code_of(model.name, commit)) for model in models
     )
-    target = _writable(folder, cache)
+    target = writable(folder, cache)
     given_songs = _given_songs(target, suite) if is_arrangement else None
     batches = tuple(
         _batch(row, assignment, target, suite, given_songs, config.seed)
@@ -179,44 +158,6 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
     ]
     notices = (*slow_path_notices(), *reference.notices, *heldout.notices, *absent)
     return Plan(config, suite, reference, heldout, rows, batches, given_songs, target, cache, commit, notices)
-
-
-def plan_evaluation(
-    path: Path, reference: str | None, grid: Grid, embeddings: Sequence[str], folder: Path, cache: Cache
-) -> EvaluationPlan:
-    """Check everything that scoring a folder of stems needs.
-
-    Raises UsageError for a folder or suite that is not there, a folder without a complete clip, or an output folder
-    that holds a run.
-    """
-    stems = stem_folder(path)
-    if (folder / "audio").exists():
-        raise UsageError(f"{folder} is the folder of a run, whose scores this would replace; choose another --out")
-    suite = registry.open_suite(reference) if reference else None
-    embeddings = tuple(embeddings) if suite else ()
-    for name in embeddings:
-        registry.open_embedding(name)
-    if not stems.clips:
-        raise UsageError(f"{path}: no clip is complete; {stems.left_out}")
-    rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
-    target = _writable(folder, cache)
-    return EvaluationPlan(
-        path,
-        folder_row(path),
-        stems,
-        [clip_of_files(name, files, rate, length) for name, files in stems.clips.items()],
-        Request(rate, grid.decodes(), metrics_of_audio(), embeddings),
-        suite,
-        suite.reference() if suite else None,
-        target,
-        cache,
-        {
-            "eval": str(path),
-            "reference": reference,
-            "grid": grid.model_dump(mode="json"),
-            "embeddings": list(embeddings),
-        },
-    )
 
 
 def slow_path_notices() -> list[str]:
@@ -262,18 +203,20 @@ def _assignments(config: RunConfig, suite: Suite) -> list[Assignment]:
     return [Assignment(made, tuple(stem for stem in suite.stems if stem not in made)) for made in subsets]
 
 
-def _writable(folder: Path, cache: Cache) -> RunFolder:
+def writable(folder: Path, cache: Cache) -> RunFolder:
     """The run folder, after a check that it and the cache can be written."""
     check_writable(cache.path, "MTBENCH_CACHE moves the cache")
     check_writable(folder, "choose another --out")
     return RunFolder(folder)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise UsageError, which lists what is available, unless torch can use the device."""
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
-        raise UsageError(f"device '{device}' cannot be used here: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError):  # torch says "not compiled with CUDA" by an assertion
+        gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        raise UsageError(f"device '{device}' cannot be used here; available: {', '.join(['cpu', *gpus])}") from None
 
 
 def _songs_needed(model: Model) -> int:

@@ -14,6 +14,7 @@ import pandas as pd
 from mtbench import beats
 from mtbench.errors import MtbenchError
 from mtbench.registry import open_embedding
+from mtbench.results.load import RunTables, with_origin
 from mtbench.results.store import RunFolder
 from mtbench.results.tables import comparison_table
 from mtbench.runner.generate import Failure
@@ -25,17 +26,15 @@ PACKAGES = ("torch", "numpy", "scipy", "madmom", "soundfile")  # whose versions 
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """What a run leaves: its folder, its scores (SCORE_COLUMNS) and their comparisons (COMPARISON_COLUMNS), what its
-    models are, what the user should know.
+class RunResult(RunTables):
+    """The outcome of a run: its record and tables, and what was noted on the way.
 
-    failed: a line for each model that has no scores, because it or all of its samples failed.
+    beats: every beat of every stem, as `load_beats` gives them. folder: None if nothing was written. notices: what the
+    user should know. failed: one line for each model without scores, because it or all of its samples failed.
     """
 
-    folder: Path
-    scores: pd.DataFrame
-    comparisons: pd.DataFrame
-    provenances: Mapping[str, Mapping[str, Any]]
+    folder: Path | None
+    beats: pd.DataFrame
     notices: list[str]
     failed: list[str]
 
@@ -110,28 +109,41 @@ def run_record(
     }
 
 
-def finish(
-    target: RunFolder, record: Mapping[str, Any], report: Report, provenances: Mapping[str, Mapping[str, Any]]
-) -> RunResult:
-    """Write the tables, which stand for one run: all that takes long is over before the first of them.
-
-    Those of an earlier run in the folder go first, so that a run which fails wholly, or is killed here, does not stand
-    beside another one's scores. What they were worked out from stays. Raises MtbenchError if nothing was scored.
-    """
-    scores = comparisons = samples = pd.DataFrame()
+def put_together(folder: Path | None, record: Mapping[str, Any], report: Report) -> RunResult:
+    """Put the tables of all rows together. Without any scores they are empty."""
+    scores, samples, comparisons, beats = (pd.DataFrame() for _ in range(4))
     if report.scored:
         scores = pd.concat([scored.scores for scored in report.scored], ignore_index=True)
         tables = [table for scored in report.scored for table in (scored.samples, scored.fad_per_clip)]
         samples = pd.concat(tables, ignore_index=True)
         comparisons = comparison_table(samples)
+        beats = pd.concat([_beats_of(scored) for scored in report.scored], ignore_index=True)
+    failures = pd.concat(report.failures, ignore_index=True)
+    notices = list(dict.fromkeys(report.notices))
+    return RunResult(record, scores, comparisons, samples, failures, folder, beats, notices, report.failed)
+
+
+def _beats_of(scored: Scored) -> pd.DataFrame:
+    task, given, model = scored.scores.iloc[0][["task", "given", "model"]]
+    return with_origin(scored.beats, task, given, model)
+
+
+def write_tables(target: RunFolder, run: RunResult) -> None:
+    """Write the tables of a run, which belong together: everything that takes long is over before the first of them.
+
+    The tables of an earlier run in the folder are removed first. If this run failed or is killed here, its files are
+    then not mixed with another run's scores. Samples and beats stay. Raises MtbenchError if no model has scores.
+    """
     for name in ("scores.csv", "comparisons.csv", "samples.csv"):
         target.remove(name)
-    target.write_yaml("run.yaml", record)
-    target.write_table("failures.csv", pd.concat(report.failures, ignore_index=True))
-    if not report.scored:
-        raise MtbenchError(f"no model could be scored: {'; '.join(report.failed)}")
-    target.write_table("samples.csv", samples)
-    target.write_table("comparisons.csv", comparisons)
-    target.write_table("scores.csv", scores)
-    notices = list(dict.fromkeys(report.notices))
-    return RunResult(target.path, scores, comparisons, provenances, notices, report.failed)
+    target.write_yaml("run.yaml", run.record)
+    for name, table in (
+        ("failures.csv", run.failures),
+        ("samples.csv", run.samples),
+        ("comparisons.csv", run.comparisons),
+        ("scores.csv", run.scores),
+    ):
+        if run.scores.empty and name != "failures.csv":
+            raise MtbenchError(f"no model could be scored: {'; '.join(run.failed)}")
+        if table is not None:
+            target.write_table(name, table)

@@ -1,0 +1,167 @@
+"""How the scores of two runs differ, score by score."""
+
+import pandas as pd
+
+from mtbench import stats
+from mtbench.controls import CONTROLS
+from mtbench.errors import UsageError
+from mtbench.registry import metrics
+from mtbench.results.keys import COLUMN, NAN, SETTING_NUMBERS, with_plain_keys
+from mtbench.results.load import RunTables
+from mtbench.results.tables import comparison_table
+
+DIFFERENCE_COLUMNS = [
+    *COLUMN,
+    "model_a",
+    "model_b",
+    "value_a",
+    "value_b",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_adjusted",
+    "paired",
+    "verdict",
+]
+
+
+def difference_table(a: RunTables, b: RunTables) -> tuple[pd.DataFrame, list[str]]:
+    """Return how each score of run b differs from the same score of run a (DIFFERENCE_COLUMNS), and notices.
+
+    Scores are the same if everything in their key is equal except the model, and models are the same if they have one
+    name. If the runs share none but the controls, and each has one model, these two are compared. The control `heldout`
+    needs no comparison: it is the same songs in both.
+
+    difference: b minus a, with its 95% interval. p_adjusted: p after Holm's correction over the models of one score.
+    paired: sample i of one run belongs to sample i of the other, because the run was repeated with the same model and
+    seed, or the same stems were given. verdict: ``better`` or ``worse`` by more than chance, ``changed`` if the metric
+    has no better side, ``equal``, ``could be chance``, or empty if that cannot be decided.
+    Raises UsageError, which says what differs, if no score of the two runs can be compared.
+    """
+    if a.suite_version and b.suite_version and a.suite_version != b.suite_version:
+        raise UsageError(
+            f"the suites of the two runs have different songs: version {a.suite_version} and {b.suite_version}"
+        )
+    tables, notices = [], []
+    for model_a, model_b in _pairs_of_models(a.scores, b.scores):
+        table, of_pair = _differences(a, b, model_a, model_b)
+        tables.append(table)
+        notices += of_pair
+    table = pd.concat(tables, ignore_index=True)
+    if table.empty:
+        raise UsageError(f"the two runs have no score in common: {_reason(a.scores, b.scores)}")
+    table["p_adjusted"] = table.groupby(COLUMN, sort=False)["p"].transform(
+        lambda p: pd.Series(stats.holm(p), index=p.index)
+    )
+    directions = {name: metric.direction for name, metric in metrics().items()}
+    table["verdict"] = [
+        _verdict(difference, p, directions.get(metric, 0))
+        for difference, p, metric in zip(table["difference"], table["p_adjusted"], table["metric"])
+    ]
+    for column in SETTING_NUMBERS:
+        table[column] = pd.to_numeric(table[column].replace("", NAN))
+    return table[DIFFERENCE_COLUMNS], list(dict.fromkeys(notices))
+
+
+def _pairs_of_models(a: pd.DataFrame, b: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return which model of a is compared with which of b. Raises UsageError if none can be."""
+    of_a, of_b = ([model for model in dict.fromkeys(scores["model"]) if model not in CONTROLS] for scores in (a, b))
+    if shared := [model for model in of_a if model in of_b]:
+        return [(model, model) for model in shared]
+    if len(of_a) == len(of_b) == 1:
+        return [(of_a[0], of_b[0])]
+    raise UsageError(
+        f"the two runs have no model in common: {', '.join(of_a) or 'none'} and {', '.join(of_b) or 'none'}"
+    )
+
+
+def _differences(a: RunTables, b: RunTables, model_a: str, model_b: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return the differences of one pair of models, and notices on the scores that have no counterpart."""
+    scores_a, scores_b = (
+        with_plain_keys(run.scores[run.scores["model"] == model]) for run, model in ((a, model_a), (b, model_b))
+    )
+    table = scores_a.merge(scores_b, on=COLUMN, suffixes=("_a", "_b"))
+    place = {name: number for number, name in enumerate(metrics())}
+    table = table.sort_values("metric", key=lambda names: names.map(place), kind="stable", ignore_index=True)
+    title = model_a if model_a == model_b else f"{model_a} to {model_b}"
+    notices = [
+        f"{title}: {len(scores) - len(table)} scores are only in the {which} run"
+        for scores, which in ((scores_a, "first"), (scores_b, "second"))
+        if len(scores) > len(table)
+    ]
+    is_set = table["metric"].map(lambda name: name in metrics() and metrics()[name].scope == "set")
+    if (uneven := is_set & (table["n_a"] != table["n_b"])).any():
+        notices.append(
+            f"{title}: the runs have {table['n_a'].iloc[0]} and {table['n_b'].iloc[0]} clips; FAD is not compared, "
+            "because it is higher with fewer clips"
+        )
+        table = table[~uneven]
+    paired = _is_paired(a, b, model_a, model_b)
+    compared = _compared(table, a, b, model_a, model_b, paired)
+    table = table.merge(compared, on=COLUMN, how="left").assign(model_a=model_a, model_b=model_b)
+    return table, notices
+
+
+def _is_paired(a: RunTables, b: RunTables, model_a: str, model_b: str) -> bool:
+    """Does sample i of one run belong to sample i of the other, whatever the task? So it is with one model and seed."""
+    seeds = [run.record["config"].get("seed") for run in (a, b)]
+    return model_a == model_b and seeds[0] is not None and seeds[0] == seeds[1]
+
+
+def _compared(
+    table: pd.DataFrame, a: RunTables, b: RunTables, model_a: str, model_b: str, paired: bool
+) -> pd.DataFrame:
+    """Return COLUMN, difference, ci_low, ci_high, p and paired of each score of `table`."""
+    columns = [*COLUMN, "difference", "ci_low", "ci_high", "p", "paired"]
+    if a.samples is not None and b.samples is not None:
+        keys = set(table[COLUMN].itertuples(index=False, name=None))
+        samples = [
+            _of_keys(run.samples[run.samples["model"] == model], keys, name)
+            for run, model, name in ((b, model_b, "b"), (a, model_a, "a"))
+            if run.samples is not None
+        ]
+        compared = comparison_table(pd.concat(samples, ignore_index=True), paired or None)
+        return with_plain_keys(compared.assign(model=""))[columns]
+    numbers = table[["value_b", "se_b", "n_scored_b", "value_a", "se_a", "n_scored_a"]].to_numpy(float)
+    differences = pd.DataFrame(
+        [stats.welch_difference(*row) for row in numbers],
+        index=table.index,
+        columns=["difference", "ci_low", "ci_high", "p"],
+    )
+    return pd.concat([table[COLUMN], differences], axis=1).assign(paired=False)[columns]
+
+
+def _of_keys(samples: pd.DataFrame, keys: set[tuple[object, ...]], model: str) -> pd.DataFrame:
+    """Return the samples of some scores, and those of single stems that a row `all` is the mean of."""
+    plain = with_plain_keys(samples)
+    track = COLUMN.index("track")
+    over_stems = {key for key in keys if key[track] == "all"}
+    is_wanted = [
+        key in keys or (*key[:track], "all", *key[track + 1 :]) in over_stems
+        for key in plain[COLUMN].itertuples(index=False, name=None)
+    ]
+    return samples[is_wanted].assign(model=model)
+
+
+def _verdict(difference: float, p: float, direction: int) -> str:
+    if difference == 0:
+        return "equal"
+    if pd.isna(p) or pd.isna(difference):
+        return ""
+    if p >= stats.LEVEL:
+        return "could be chance"
+    if not direction:
+        return "changed"
+    return "better" if difference * direction > 0 else "worse"
+
+
+def _reason(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """Return what in the keys of two runs has no value in common."""
+    a, b = with_plain_keys(a), with_plain_keys(b)
+    for column in COLUMN:
+        of_a, of_b = set(a[column]) - {""}, set(b[column]) - {""}
+        if (of_a or of_b) and not of_a & of_b:
+            sides = (", ".join(sorted(map(str, side))) or "none" for side in (of_a, of_b))
+            return f"their {column} differs ({' and '.join(sides)})"
+    return "their settings differ"

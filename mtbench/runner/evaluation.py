@@ -1,0 +1,200 @@
+"""The plan of an evaluation: the stems that exist already, checked before anything is computed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mtbench import registry
+from mtbench.analysis import Clip, Request, clip_of_arrays, clip_of_files, clip_of_sample
+from mtbench.audio import to_float
+from mtbench.cache import Cache
+from mtbench.config import NAME, Grid, folder_row
+from mtbench.controls import CONTROLS
+from mtbench.errors import UsageError
+from mtbench.generator import is_rate
+from mtbench.results.store import RunFolder
+from mtbench.results.tables import Origin
+from mtbench.runner.plan import Assignment, check_device, metrics_of_audio, slow_path_notices, writable
+from mtbench.stems import SAMPLE_RATE, STEMS, Songs, Suite
+from mtbench.suites.folder import stem_folder
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Stems in memory, to be scored. name: of their row. clips: {clip: {stem: waveform}}, each waveform of shape
+    [samples] or [samples, channels], floating with full scale at 1.0, or int16. sample_rate: Hz, of all of them."""
+
+    name: str
+    clips: Mapping[str, Mapping[str, ArrayLike]]
+    sample_rate: int
+
+
+Source = Path | Arrays
+
+
+@dataclass(frozen=True)
+class EvaluatedRow:
+    """One row of an evaluation. left_out: {clip: why it is not scored}. notices: what the user should know."""
+
+    name: str
+    clips: Sequence[Clip]
+    provenance: Mapping[str, Any]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notices: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """An evaluation of existing stems, checked.
+
+    suite, reference: None if there is no reference for FAD. target: None if nothing is to be written. settings: as
+    run.yaml holds them.
+    """
+
+    rows: tuple[EvaluatedRow, ...]
+    request: Request
+    suite: Suite | None
+    reference: Songs | None
+    target: RunFolder | None
+    cache: Cache
+    settings: Mapping[str, Any]
+    notices: tuple[str, ...]
+
+    def origin(self, row: EvaluatedRow) -> Origin:
+        return Assignment(STEMS).origin(row.name, self.suite)
+
+
+def plan_evaluation(
+    sources: Sequence[Source],
+    reference: str | None,
+    grid: Grid,
+    embeddings: Sequence[str],
+    folder: Path | None,
+    device: str,
+    cache: Cache,
+) -> EvaluationPlan:
+    """Check everything that scoring existing stems needs.
+
+    Raises UsageError for a folder or suite that does not exist, a source without a complete clip, two sources of one
+    name, bad arrays, or an output folder that holds a run.
+    """
+    if folder and (folder / "audio").exists():
+        raise UsageError(f"{folder} is the folder of a run, whose scores this would replace; choose another --out")
+    suite = registry.open_suite(reference) if reference else None
+    embeddings = tuple(embeddings) if suite else ()
+    for name in embeddings:
+        registry.open_embedding(name)
+    check_device(device)
+    rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
+    rows = [
+        _row_of_arrays(source, rate, length) if isinstance(source, Arrays) else _row_of_folder(source, rate, length)
+        for source in sources
+    ]
+    names = [row.name for row in rows]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UsageError(
+            f"two of the sources are called '{repeated[0]}'; rename one, so that the rows can be told apart"
+        )
+    reference_songs = suite.reference() if suite else None
+    notices = [*slow_path_notices(), *(reference_songs.notices if reference_songs else ())]
+    if suite:
+        most_clips = max(len(row.clips) for row in rows)
+        controls, absent = _control_rows(suite, most_clips)
+        rows, notices = [*rows, *controls], notices + absent
+    paths = [str(source) for source in sources if isinstance(source, Path)]
+    return EvaluationPlan(
+        tuple(rows),
+        Request(rate, grid.decodes(), metrics_of_audio(), embeddings, device=device),
+        suite,
+        reference_songs,
+        writable(folder, cache) if folder else None,
+        cache,
+        {
+            "eval": paths[0] if len(paths) == 1 else paths,  # an empty list for arrays
+            "reference": reference,
+            "grid": grid.model_dump(mode="json"),
+            "embeddings": list(embeddings),
+        },
+        tuple(notices),
+    )
+
+
+def _row_of_folder(path: Path, rate: int, length: int | None) -> EvaluatedRow:
+    stems = stem_folder(path)
+    if not stems.clips:
+        raise UsageError(f"{path}: no clip is complete; {stems.left_out}")
+    name = folder_row(path)
+    return EvaluatedRow(
+        name,
+        [clip_of_files(clip, files, rate, length) for clip, files in stems.clips.items()],
+        {"what": "a folder of audio"},
+        {clip: f"no {', '.join(lacks)}" for clip, lacks in stems.incomplete.items()},
+        [f"{name}: {stems.left_out}"] if stems.left_out else [],
+    )
+
+
+def _row_of_arrays(arrays: Arrays, rate: int, length: int | None) -> EvaluatedRow:
+    if not is_rate(arrays.sample_rate):
+        raise UsageError(f"sample_rate must be a positive whole number of Hz (got {arrays.sample_rate!r})")
+    if not re.fullmatch(NAME, arrays.name) or arrays.name in CONTROLS:
+        raise UsageError(
+            f"'{arrays.name}' cannot name a row; use letters, digits, '.', '_' and '-', and no control's name"
+        )
+    if not arrays.clips:
+        raise UsageError("there is no clip to score")
+    clips = []
+    for clip, stems in arrays.clips.items():
+        if not isinstance(stems, Mapping) or set(stems) != set(STEMS):
+            given = ", ".join(map(str, stems)) if isinstance(stems, Mapping) else type(stems).__name__
+            raise UsageError(f"clip '{clip}': expected the stems {', '.join(STEMS)}, got {given or 'none'}")
+        waves = {stem: _wave(stems[stem], f"clip '{clip}', {stem}") for stem in STEMS}
+        clips.append(clip_of_arrays(str(clip), waves, int(arrays.sample_rate), rate, length))
+    return EvaluatedRow(arrays.name, clips, {"what": "arrays in memory"})
+
+
+def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
+    """Return a waveform of a user as float32 [samples], its channels averaged. Raises UsageError for a bad one."""
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or not array.size:
+        raise UsageError(f"{named}: expected an array [samples] or [samples, channels], got shape {list(array.shape)}")
+    if array.ndim == 2 and array.shape[1] > array.shape[0]:
+        raise UsageError(f"{named}: shape {list(array.shape)} has more channels than samples; transpose it")
+    if array.dtype == np.int16:
+        array = to_float(array)
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise UsageError(f"{named}: expected floating-point samples or int16, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise UsageError(f"{named}: contains NaN or infinite samples")
+    mono: NDArray[np.float32] = array.astype(np.float32)
+    return mono.mean(axis=1, dtype=np.float32) if mono.ndim == 2 else mono
+
+
+def _control_rows(suite: Suite, n: int) -> tuple[list[EvaluatedRow], list[str]]:
+    """Return the controls that give an evaluation a scale, with `n` clips each if the suite has so many held-out songs,
+    and a notice for each that has fewer or is missing."""
+    rows, notices = [], []
+    n_songs = len(suite.heldout())
+    for name, control in CONTROLS.items():
+        if "total" not in control.tasks:
+            continue
+        if n_songs < control.songs:
+            notices.append(f"suite '{suite.name}' has no held-out songs, so there is no control '{name}'")
+            continue
+        n_clips = min(n, n_songs) if control.songs else n
+        if n_clips < n:
+            notices.append(
+                f"the control '{name}' has {n_clips} clips instead of {n}, because suite '{suite.name}' has no more "
+                "held-out songs; with fewer clips FAD is higher"
+            )
+        generator = registry.make_model(control.model, suite=suite, options=control.options)
+        clips = [
+            clip_of_sample(generator, number, suite.stems, suite.sample_rate, suite.n_samples)
+            for number in range(n_clips)
+        ]
+        rows.append(EvaluatedRow(name, clips, generator.provenance))
+    return rows, notices
