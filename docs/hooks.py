@@ -153,7 +153,11 @@ def _option(option: Any) -> list[str]:
 def _in_markdown(text: str | None) -> str:
     """A help text, whose defaults are in the terminal's brackets and whose backslashes keep them from being markup."""
     paragraphs = re.sub(r"\s*\n\s*", " ", (text or "").strip()).replace("\\[", "[")
-    return re.sub(r"\s*\[default: (.*?)\]", r" Default: `\1`.", paragraphs)
+
+    def default(words: re.Match[str]) -> str:
+        return f" Default: {words[1]}." if " " in words[1] else f" Default: `{words[1]}`."
+
+    return re.sub(r"\s*\[default: (.*?)\]", default, paragraphs)
 
 
 # The configuration.
