@@ -1,4 +1,4 @@
-# Four commands: `make run`, `make test`, `make lint` and `make docs`. Each sets up what it needs.
+# The four targets for users are `make run`, `make test`, `make lint` and `make docs`. Each installs what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 DOCS ?= public-docs
@@ -30,8 +30,8 @@ setup: .venv/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
 	@touch $@
 
-# Two passes of pip, because madmom's setup.py imports Cython and NumPy and declares neither:
-# they must be there before it builds, and the build must see them (no isolation).
+# pip runs twice, because madmom's setup.py imports Cython and NumPy without declaring them:
+# they must be installed before madmom is built, and the build must see them (no isolation).
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mtbench needs Python 3.11 or newer: make PYTHON=python3.12 " + "$(MAKECMDGOALS)")'
 	$(PYTHON) -m venv .venv

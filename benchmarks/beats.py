@@ -1,17 +1,19 @@
-"""What beats cost: madmom, the published way and mtbench.beats, side by side on the same files in one run.
+"""Measure the cost of beat tracking with mtbench.beats, with madmom and in the published way, on the same files.
 
-    python benchmarks/beats.py            # a table, benchmarks/results/beats.md and docs/beats-cost.png
+    python benchmarks/beats.py            # prints tables; writes benchmarks/results/beats.md and docs/beats-cost.png
 
-- ours: mtbench.beats, networks once per stem, then a decode per setting.
+- ours: mtbench.beats, with networks once per stem and one decode per setting.
 - madmom: its own file reading (ffmpeg), networks once per stem, its HMM classes per setting and bar length. (Its DBN
-  processor does not run on today's NumPy; it is these classes and the same two decodes.)
-- published: as the metric scripts of the papers do, everything again for each of three metrics and each setting.
-  Measured on a few stems and multiplied.
+  processor, which does not run on current NumPy, consists of these classes and the same two decodes.)
+- published: like the metric scripts of the papers, which repeat everything for each of three metrics and each setting.
+  Measured on a few stems.
 
-It needs ffmpeg. Without Numba it measures the NumPy form of mtbench.beats, and says so first.
+The metrics are inner-track rhythmic stability (IRS), cross-track beat synchronization (CBS) and cross-track beat
+dispersion (CBD). The benchmark needs ffmpeg. Without Numba it measures the NumPy version of mtbench.beats, and states
+this first.
 
-CPU seconds count all of a process's threads and its children (ffmpeg); one thread per process. Settings are read in
-the published time base, fps 100, 150, 200 x transition lambda 100, 50.
+CPU seconds include all threads of a process and its children (ffmpeg); each process uses one thread. Settings are in
+the published time base: fps 100, 150, 200 x transition lambda 100, 50.
 """
 
 import argparse
@@ -39,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 SETTINGS = [(100, 100), (150, 100), (200, 100), (100, 50), (150, 50), (200, 50)]
-METRICS = 3  # IRS, CBS and CBD, a script each
+METRICS = 3  # IRS, CBS and CBD, with one script each
 LENGTHS = (10, 30, 60, 120, 300, 600)  # s
 
 
@@ -115,7 +117,7 @@ def published(file, settings):
 
 
 def run(way, files, settings, jobs):
-    """({stage: [wall, CPU] s summed over the files}, wall s of all, beats of all), in processes that are warm."""
+    """Return ({stage: [wall, CPU] s summed over the files}, total wall s, beats per file), in warmed-up processes."""
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         for ready in [pool.submit(_warm_up, way, files[0]) for _ in range(jobs)]:
             ready.result()
@@ -132,7 +134,7 @@ def run(way, files, settings, jobs):
 def _warm_up(way, file):
     way_of_one = madmom if way is published else way
     way_of_one(file, SETTINGS)
-    time.sleep(0.5)  # so that each process takes one of these
+    time.sleep(0.5)  # so that each process gets one of these calls
 
 
 def write_stems(folder, count):
@@ -148,7 +150,7 @@ def write_stems(folder, count):
 
 
 def first_call(folder, file):
-    """Wall seconds of a process that tracks one file: with nothing compiled, then from the cache."""
+    """Return wall seconds of two calls in a process that tracks one file: without and with a cache of compiled code."""
     code = (
         f"import time; t = time.perf_counter(); from mtbench.beats import track; track({str(file)!r}); "
         f"a = time.perf_counter(); track({str(file)!r}); print(a - t, time.perf_counter() - a)"
@@ -164,7 +166,7 @@ def first_call(folder, file):
 
 
 def cost_of_length(folder, seconds):
-    """(CPU s for the activations, for a decode at 100 and for six decodes; growth of the memory in MB)."""
+    """Return [CPU s of the activations, of a decode at fps 100 and of six decodes, growth of the memory in MB]."""
     from mtbench.suites import band
 
     songs = [band.song(seed).stems["drums"] for seed in band.seeds("heldout")[:4]]
@@ -180,7 +182,7 @@ def _cost_of_file(file):
 
     short, rate = soundfile.read(file, frames=16000, dtype="int16")
     for setting in SETTINGS:
-        beats.track(short, *setting, "published", sample_rate=rate)  # compiled, loaded
+        beats.track(short, *setting, "published", sample_rate=rate)  # warm-up: compile and load everything
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     stages = Stages()
     (activations,) = beats.activations([beats.read_44100(file)], 44100)
@@ -215,11 +217,11 @@ def draw(lengths, costs, counts, seconds, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stems", type=int, default=12, help="of 10.24 s, 16 kHz, from the suite band")
-    parser.add_argument("--published-stems", type=int, default=1, help="of these, tracked the published way")
+    parser.add_argument("--stems", type=int, default=12, help="number of stems (10.24 s, 16 kHz, suite band)")
+    parser.add_argument("--published-stems", type=int, default=1, help="how many of them to track in the published way")
     options = parser.parse_args()
     if shutil.which("ffmpeg") is None:
-        sys.exit("benchmarks/beats.py needs ffmpeg, through which madmom reads files: apt-get install ffmpeg")
+        sys.exit("benchmarks/beats.py needs ffmpeg, with which madmom reads files: apt-get install ffmpeg")
     from mtbench import beats as engine
     from mtbench.beats import compiled
 
@@ -233,27 +235,27 @@ def main():
         folder = Path(name)
         files = write_stems(folder, options.stems)
         few = files[: options.published_stems]
-        say("# What beats cost")
+        say("# Cost of beat tracking")
         say()
         if engine.is_compiled():
-            say("Measured: the form of mtbench.beats that Numba compiles.")
+            say("Measured: mtbench.beats compiled by Numba.")
         else:
             say(
-                "**Not compiled**: this measures the NumPy form of mtbench.beats, which is many times slower. "
-                f"Numba says {compiled.reason}"
+                "**Not compiled**: this measures the NumPy version of mtbench.beats, which is many times slower. "
+                f"Message from Numba: {compiled.reason}"
             )
         say()
         say(
             f"`python benchmarks/beats.py --stems {options.stems} --published-stems {options.published_stems}`: "
             f"{len(files)} stems of 10.24 s, 16 kHz, 16 bits. {platform.machine()}, {os.cpu_count()} cores, load "
             f"{os.getloadavg()[0]:.1f} at the start, Python {platform.python_version()}, NumPy {np.__version__}. "
-            "Milliseconds a stem; CPU time is of all threads and of ffmpeg."
+            "Times are in milliseconds per stem; CPU time includes all threads and ffmpeg."
         )
         say()
         cold, warm = first_call(folder, files[0])
         say(
-            f"First call in a new process, wall: {cold[0]:.1f} s with everything to compile, {warm[0]:.1f} s from the "
-            f"cache (imports among it); the second call {1000 * warm[1]:.0f} ms."
+            f"Wall time of the first call in a new process, including imports: {cold[0]:.1f} s if everything must be "
+            f"compiled, {warm[0]:.1f} s with cached code. The second call takes {1000 * warm[1]:.0f} ms."
         )
         say()
 
@@ -278,19 +280,19 @@ def main():
                     )
         say()
         same = sum(a == b for ours_, theirs in zip(beats[ours, 6], beats[madmom, 6]) for a, b in zip(ours_, theirs))
-        say(f"Beats of ours and madmom's: {same} of {6 * len(files)} (stem, setting) pairs the same.")
+        say(f"Our beats equal madmom's for {same} of {6 * len(files)} pairs of stem and setting.")
         say()
         mine = cpu[ours, 6, 1]
         say(
-            f"For six settings in one process ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU than madmom "
-            f"with its activations reused, and {cpu[published, 6, 1] / mine:.0f} times less than the published way "
-            f"(measured on {len(few)} stem(s), taken for all)."
+            f"For six settings in one process, ours takes {cpu[madmom, 6, 1] / mine:.1f} times less CPU time than "
+            f"madmom with reused activations, and {cpu[published, 6, 1] / mine:.0f} times less than the published way "
+            f"(measured on {len(few)} stem(s))."
         )
         say()
 
         say(
-            "| length (s) | activations, CPU s | a decode (fps 100), CPU s | six decodes, CPU s "
-            "| memory grows by (MB) |"
+            "| length (s) | activations, CPU s | one decode (fps 100), CPU s | six decodes, CPU s "
+            "| memory growth (MB) |"
         )
         say("|---|---|---|---|---|")
         costs = [cost_of_length(folder, seconds) for seconds in LENGTHS]

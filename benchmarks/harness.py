@@ -1,12 +1,12 @@
-"""What each adapter takes for a second of music, and what the harness adds to it.
+"""Measure how long each adapter takes per second of music, and the overhead of the harness.
 
     python benchmarks/harness.py                              # the embedded checkpoints, 16 samples each
     python benchmarks/harness.py --models synctrack --n 32
 
-One process makes the samples as `mtbench run` does (generate, convert, write) and clocks, within that, what the
-generator does, and within that the calls of its networks and vocoder; between the two lies its sampler: noise and
-arithmetic. The rest is the harness's: conversion to the canonical form, WAVs. The real-time factor is seconds of work
-per second of a sample's four stems.
+One process generates samples as `mtbench run` does (generate, convert, write). It measures the total time, the time
+spent in the generator, and the time spent in the generator's networks and vocoder. The difference between the last two
+is the sampler (noise and arithmetic); the rest of the total is the harness (conversion to the canonical form, writing
+WAV files). The real-time factor is the computing time per second of a sample, which has four stems.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from mtbench.runner.plan import Assignment, Batch, Row
 
 
 class Clock:
-    """Seconds spent in the functions that it wraps."""
+    """Counts the seconds spent in the wrapped functions."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -59,8 +59,8 @@ def stage(title, total):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="synctrack,msg-ld,mt-musicldm,msdm")
-    parser.add_argument("--n", type=int, default=16)
+    parser.add_argument("--models", default="synctrack,msg-ld,mt-musicldm,msdm", help="models, separated by commas")
+    parser.add_argument("--n", type=int, default=16, help="number of samples per model")
     options = parser.parse_args()
     suite = open_suite("band")
     seconds = suite.n_samples / suite.sample_rate
@@ -68,7 +68,7 @@ def main():
         f"{options.n} samples of {seconds:g} s, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f} at "
         "the start\n"
     )
-    print("| model | seconds a sample | real-time factor | networks | sampler | harness | harness adds |")
+    print("| model | seconds per sample | real-time factor | networks | sampler | harness | overhead of the harness |")
     print("|---|---|---|---|---|---|---|")
     for name in options.models.split(","):
         generator, networks, whole = registry.make_model(name, suite=suite, device="cpu"), Clock(), Clock()

@@ -1,9 +1,9 @@
-"""The structure of a checkout in numbers and as a picture: which modules import which, cycles, long functions.
+"""Show the structure of a checkout in numbers and as a plot: imports between modules, cycles, long functions.
 
     python benchmarks/imports.py . --out docs/imports.svg
     python benchmarks/imports.py ../an-older-checkout . --out both.svg
 
-Imports inside functions count as well: they are where cycles hide. Imports that only type checkers follow do not.
+Imports inside functions are included, since they can hide cycles. Imports for type checking only are excluded.
 """
 
 import argparse
@@ -19,7 +19,7 @@ LONG = 60  # lines
 
 
 def modules_of(checkout: Path) -> dict[str, Path]:
-    """{module: file} of the package mtbench."""
+    """Return {module: file} of the package mtbench."""
     modules = {}
     for file in sorted((checkout / "mtbench").rglob("*.py")):
         name = ".".join(file.relative_to(checkout).with_suffix("").parts)
@@ -28,7 +28,7 @@ def modules_of(checkout: Path) -> dict[str, Path]:
 
 
 def import_graph(checkout: Path) -> nx.DiGraph:
-    """An edge from each module to each module of mtbench that it imports, anywhere in it."""
+    """Return a graph with an edge from each module to each module of mtbench that it imports, anywhere in its code."""
     modules = modules_of(checkout)
     graph = nx.DiGraph()
     graph.add_nodes_from(modules)
@@ -57,12 +57,12 @@ def targets_of(node: ast.Import | ast.ImportFrom) -> list[str]:
 
 
 def cycles_of(graph: nx.DiGraph) -> list[list[str]]:
-    """Groups of modules that import each other; a package and its own modules are one room and do not count."""
+    """Return groups of modules that import each other, unless all belong to the same package or file below mtbench."""
     return [sorted(group) for group in nx.strongly_connected_components(graph) if len({room(m) for m in group}) > 1]
 
 
 def long_functions(checkout: Path) -> list[tuple[int, str]]:
-    """(lines, file:name) of every function of more than LONG lines in mtbench/ and adapters/."""
+    """Return (lines, file:name) of every function with more than LONG lines in mtbench/ and adapters/."""
     lengths = []
     for folder in ("mtbench", "adapters"):
         for file in sorted((checkout / folder).rglob("*.py")):
@@ -74,14 +74,14 @@ def long_functions(checkout: Path) -> list[tuple[int, str]]:
 
 
 def room(module: str) -> str:
-    """The package or file right below mtbench that a module belongs to."""
+    """Return the package or file directly below mtbench that a module belongs to."""
     return [*module.split("."), "mtbench"][1]
 
 
 def draw(axes: Axes, graph: nx.DiGraph, title: str) -> None:
-    """Packages and files in layers, the ones that import at the top; those of a cycle are joined in red.
+    """Draw packages and files in layers, importing ones above imported ones; imports within cycles are red.
 
-    An import that follows from a chain of others is left out.
+    Imports implied by a chain of other imports are omitted.
     """
     rooms = nx.DiGraph()
     rooms.add_nodes_from({room(module) for module in graph})
@@ -120,15 +120,15 @@ def join(axes: Axes, start: tuple[float, float], end: tuple[float, float], **sty
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkout", nargs="+", type=Path, help="folders that hold mtbench/")
-    parser.add_argument("--out", type=Path, help="where to draw the picture")
+    parser.add_argument("checkout", nargs="+", type=Path, help="folders that contain mtbench/")
+    parser.add_argument("--out", type=Path, help="write the plot to this file")
     arguments = parser.parse_args()
     figure, grid = plt.subplots(1, len(arguments.checkout), figsize=(8 * len(arguments.checkout), 8), squeeze=False)
     for axes, checkout in zip(grid[0], arguments.checkout):
         graph = import_graph(checkout)
         cycles, long = cycles_of(graph), long_functions(checkout)
         print(f"{checkout}: {len(graph)} modules, {graph.number_of_edges()} imports, {len(cycles)} cycles, "
-              f"{len(long)} functions of more than {LONG} lines")  # fmt: skip
+              f"{len(long)} functions with more than {LONG} lines")  # fmt: skip
         for cycle in cycles:
             print(f"  cycle: {', '.join(cycle)}")
         for lines, name in long:

@@ -1,11 +1,13 @@
-"""How often the intervals of `mtbench.stats` hold the truth, and how often two equal models are called different.
+"""Measure how often the intervals of `mtbench.stats` contain the true value, and the rate of false alarms.
 
-    python benchmarks/intervals.py                       # the tables of docs/explanation/statistics.md; 4 min of a core
+    python benchmarks/intervals.py                   # 4 minutes on one core; the tables of docs/explanation/statistics.md
     python benchmarks/intervals.py --repetitions 200
 
-Rhythm: a population of clips is made from beats and scored by `mtbench.metrics`. A run draws n of them, so the truth is
-the population's own score. FAD: a clip's frames share a random shift, so that they are as alike as those of a piece of
-music; the truth is the mean FAD of many runs of n clips against the same reference.
+A false alarm is a significant difference between two equal models. Rhythm metrics are inner-track rhythmic stability
+(IRS), cross-track beat synchronization (CBS) and cross-track beat dispersion (CBD): a population of clips is created
+from beats and scored by `mtbench.metrics`. A run draws n of them, so the true value is the score of the population.
+Fréchet audio distance (FAD): the frames of a clip share a random shift, so that they are as similar as those of a piece
+of music; the true value is the mean FAD of many runs of n clips against the same reference.
 """
 
 import argparse
@@ -17,11 +19,11 @@ from mtbench import stats
 from mtbench.metrics import cbd, cbs, fad, irs
 
 CLIPS = (16, 32, 64)
-POPULATION, FRAMES, REFERENCE = 4000, 10, 64  # clips; frames a clip; clips of the reference
+POPULATION, FRAMES, REFERENCE = 4000, 10, 64  # clips; frames per clip; clips of the reference
 
 
 def beats(random, jitter):
-    """20 intervals of 0.5 s and as much jitter, in s."""
+    """Return beats in s, at 20 intervals of 0.5 s with normally distributed jitter of this standard deviation."""
     return 1 + np.concatenate([[0], np.cumsum(np.maximum(0.5 + jitter * random.standard_normal(20), 0.05))])
 
 
@@ -30,19 +32,19 @@ def irs_of(random, jitters):
 
 
 def octave_errors(random):
-    """One clip in five loses a beat now and then."""
+    """Return jitters that are ten times as large in every fifth clip on average, as if the tracker lost beats."""
     return np.where(random.random(POPULATION) < 0.2, 0.1, 0.01) * random.gamma(4, 0.25, POPULATION)
 
 
 def irs_of_stems(random):
-    """Four stems [clips, 4] of one clip's steadiness, some better than others; a stem in ten has no beats."""
+    """Return IRS of four stems [clips, 4] that depend on the clip's jitter; one stem in ten has no beats."""
     jitters = random.exponential(0.03, POPULATION)
     stems = np.column_stack([irs_of(random, factor * jitters) for factor in (0.5, 1, 1, 2)])
     return np.where(random.random(stems.shape) < 0.1, np.nan, stems)
 
 
 def cbs_of(random, least, most):
-    """Each of four stems beats in each of 60 windows with a probability that is the clip's own."""
+    """Return CBS of clips in which each of four stems has a beat in each of 60 windows with a clip-specific chance."""
     scores = []
     for chance in random.uniform(least, most, POPULATION):
         tracks = [(np.flatnonzero(random.random(60) < chance) + 0.5) * 0.15 for _ in range(4)]
@@ -51,7 +53,7 @@ def cbs_of(random, least, most):
 
 
 def cbd_of(random, statistic):
-    """Two stems, of which one is late in the second half of a clip: by little in most clips, by much in a few."""
+    """Return CBD of two stems, one of which is late in the second half: slightly in most clips, strongly in a few."""
     scores = []
     for late in 0.25 * random.beta(0.8, 3, POPULATION):
         steady = 0.5 * np.arange(20) + 1
@@ -61,12 +63,12 @@ def cbd_of(random, statistic):
 
 def rhythm_cases(random):
     return {
-        "IRS, jitter differs a little": irs_of(random, random.gamma(8, 0.005, POPULATION)),
-        "IRS, jitter differs much (exponential)": irs_of(random, random.exponential(0.03, POPULATION)),
+        "IRS, similar jitter": irs_of(random, random.gamma(8, 0.005, POPULATION)),
+        "IRS, very different jitter (exponential)": irs_of(random, random.exponential(0.03, POPULATION)),
         "IRS, octave errors in a fifth": irs_of(random, octave_errors(random)),
         "IRS over 4 stems, a tenth silent": irs_of_stems(random),
-        "CBS, from poor to middling": cbs_of(random, 0.1, 0.6),
-        "CBS, from middling to perfect": cbs_of(random, 0.5, 1.0),
+        "CBS, poor to medium": cbs_of(random, 0.1, 0.6),
+        "CBS, medium to perfect": cbs_of(random, 0.5, 1.0),
         "CBD mean": cbd_of(random, "mean"),
         "CBD std": cbd_of(random, "std"),
         "CBD median": cbd_of(random, "median"),
@@ -74,7 +76,7 @@ def rhythm_cases(random):
 
 
 def clips_of(random, n, dimension, shift, scale, uneven):
-    """float64 [n, FRAMES, dimension]; half of the variance is the clip's. uneven: clips differ in their spread."""
+    """Return float64 [n, FRAMES, dimension]; half of the variance is per clip. uneven: clips differ in their spread."""
     sizes = scale / np.sqrt(1 + np.arange(dimension))
     spread = np.exp(uneven * random.standard_normal((2, n, 1, 1)))
     of_clip = spread[0] * random.standard_normal((n, 1, dimension))
@@ -83,7 +85,7 @@ def clips_of(random, n, dimension, shift, scale, uneven):
 
 
 FAD_CASES = {
-    "as the reference": (0.0, 1.0, 0.0),
+    "same as the reference": (0.0, 1.0, 0.0),
     "near": (1.0, 1.0, 0.0),
     "far": (3.0, 1.3, 0.0),
     "near, uneven clips": (1.0, 1.0, 0.5),
@@ -92,7 +94,7 @@ FAD_CASES = {
 
 
 def percentile(random, clips, reference, replicates=200):
-    """The plain percentile bootstrap of FAD, for comparison."""
+    """Return the interval of the plain percentile bootstrap of FAD, for comparison."""
     drawn = [
         fad(np.concatenate(clips[random.integers(len(clips), size=len(clips))]), reference) for _ in range(replicates)
     ]
@@ -100,7 +102,7 @@ def percentile(random, clips, reference, replicates=200):
 
 
 def fad_coverage(random, n, dimension, case, repetitions, make=None):
-    """The share of `repetitions` runs whose interval holds the expected FAD; `make`: another interval than ours."""
+    """Return the share of runs whose interval contains the expected FAD; `make`: compute another interval than ours."""
     draw = partial(clips_of, random, n, dimension, *FAD_CASES[case])
     reference = np.concatenate(clips_of(random, REFERENCE, dimension, 0, 1, FAD_CASES[case][2]))
     truth = np.mean([fad(np.concatenate(draw()), reference) for _ in range(1000 if dimension < 128 else 400)])
@@ -110,7 +112,7 @@ def fad_coverage(random, n, dimension, case, repetitions, make=None):
 
 
 def coverage(random, population, n, repetitions):
-    """(ours, percentile bootstrap's) shares of runs whose interval holds the population's score."""
+    """Return the shares of runs whose interval (ours, percentile bootstrap) contains the population's score."""
     truth, hits = stats.bootstrap(population).value, np.zeros(2)
     for _ in range(repetitions):
         resampled = stats.bootstrap(population[random.integers(len(population), size=n)])
@@ -121,7 +123,7 @@ def coverage(random, population, n, repetitions):
 
 
 def false_alarms(random, population, n, repetitions):
-    """The shares of pairs of equal models called different at p < 0.05: unpaired; paired, both following the clip."""
+    """Return the shares of false alarms at p < 0.05: unpaired, and paired with both models depending on the clip."""
     alarms = np.zeros(2)
     for _ in range(repetitions):
         a, b, given = (population[random.integers(len(population), size=n)] for _ in range(3))
@@ -144,7 +146,7 @@ def fad_false_alarms(random, n, case, repetitions, dimension=32):
 
 
 def show(head, *rows):
-    """A markdown table; numbers are shares, shown in percent."""
+    """Print a markdown table; numbers are shares, printed in percent."""
     for row in (head, ["---"] * len(head), *rows):
         print(
             "| " + " | ".join(cell if isinstance(cell, str) else f"{100 * cell:.1f}" for cell in row) + " |", flush=True
@@ -154,8 +156,8 @@ def show(head, *rows):
 
 def rhythm(cases, repetitions):
     print(
-        f"Coverage of the 95% intervals in percent, {repetitions} repetitions; in brackets the percentile "
-        "bootstrap's.\n"
+        f"Coverage of the 95% intervals in percent, {repetitions} repetitions; in brackets, that of the percentile "
+        "bootstrap.\n"
     )
     rows = []
     for name, population in cases.items():
@@ -176,8 +178,8 @@ def distances(repetitions):
         (128, 32, repetitions // 4),
     ]
     print(
-        f"FAD, {repetitions} repetitions (dimension 128: {repetitions // 4}); columns: dimension, clips of {FRAMES} "
-        f"frames; last, the percentile bootstrap's for dimension 32, n = 32, {repetitions // 5} repetitions.\n"
+        f"FAD, {repetitions} repetitions (dimension 128: {repetitions // 4}). Columns: dimension, n clips of {FRAMES} "
+        f"frames; last column: percentile bootstrap, dimension 32, n = 32, {repetitions // 5} repetitions.\n"
     )
     rows = []
     for case in FAD_CASES:
@@ -188,7 +190,7 @@ def distances(repetitions):
 
 
 def alarms(cases, repetitions):
-    print(f"Equal models called different at p < 0.05 in percent, {repetitions} repetitions, n = 32.\n")
+    print(f"False alarms (equal models, p < 0.05) in percent, {repetitions} repetitions, n = 32.\n")
     rows = [
         [name, *false_alarms(np.random.default_rng(4), population, 32, repetitions)]
         for name, population in cases.items()
@@ -202,9 +204,9 @@ def alarms(cases, repetitions):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=1000)
+    parser.add_argument("--repetitions", type=int, default=1000, help="number of simulated runs")
     repetitions = parser.parse_args().repetitions
-    if repetitions < 10:  # some tables take a tenth of them
+    if repetitions < 10:  # some tables use a tenth of them
         parser.error("--repetitions must be at least 10")
     cases = rhythm_cases(np.random.default_rng(0))
     rhythm(cases, repetitions)

@@ -1,11 +1,11 @@
-"""Does sampling give back four songs that a SyncTrack was trained on alone?
+"""Measure whether sampling reproduces the four songs that a SyncTrack was trained on.
 
     python -m synctrack.train configs/overfit-synctrack-band.yaml     # about 25 minutes on one busy core
     python benchmarks/overfit.py
 
-Each sample is compared, as log-mel spectrograms of all four stems, with the training song nearest to it: the mean
-absolute difference. It is read beside what VAE and vocoder alone lose on these songs (no sample can be nearer) and
-beside the distance of songs that the model never saw to the nearest of the four.
+Each sample is compared with the nearest training song by the mean absolute difference of the log-mel spectrograms of
+all four stems. For comparison, the benchmark prints the loss of VAE and vocoder alone on these songs (no sample can be
+nearer), and the distance of songs unknown to the model to the nearest of the four.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ SAMPLES = 32
 
 
 def mels(songs):
-    """float32 [songs, S, T, F]"""
+    """Return log-mels, float32 [songs, S, T, F]."""
     return torch.stack([log_mel(torch.from_numpy(np.stack([song.stems[stem] for stem in STEMS]))) for song in songs])
 
 
@@ -35,23 +35,23 @@ def mels(songs):
 def main():
     config = read_config(ROOT / "configs" / "overfit-synctrack-band.yaml", LatentTraining)
     suite, vae = open_suite("band"), load_vae(config.vae)
-    learnt = mels([song for song, _ in zip(training_songs(config), range(4))])
+    training = mels([song for song, _ in zip(training_songs(config), range(4))])
     unseen = mels([song for song, _ in zip(suite.heldout(), range(SAMPLES))])
     generator = make(weights=str(config.out), device="cpu", suite=suite)
-    again = torch.stack([log_mel(griffin_lim(vae.decode(vae.encode(song[:, None])[0])[:, 0])) for song in learnt])
+    again = torch.stack([log_mel(griffin_lim(vae.decode(vae.encode(song[:, None])[0])[:, 0])) for song in training])
     sample_mels = mels(generator.generate(SAMPLES, STEMS))
 
     def nearest(songs):
-        distances = (songs[:, None] - learnt).abs().mean(dim=(2, 3, 4))
+        distances = (songs[:, None] - training).abs().mean(dim=(2, 3, 4))
         return distances.min(dim=1)
 
     samples, others = nearest(sample_mels), nearest(unseen)
-    own = (again - learnt).abs().mean(dim=(1, 2, 3))
+    own = (again - training).abs().mean(dim=(1, 2, 3))
     print(f"{SAMPLES} samples, mean |log-mel difference| to the nearest of four training songs:")
     print(f"  samples        {samples.values.mean():.3f} (worst {samples.values.max():.3f})")
     print(f"  VAE, vocoder   {own.mean():.3f}")
     print(f"  unseen songs   {others.values.mean():.3f} (nearest {others.values.min():.3f})")
-    print("samples nearest to each of the four:", torch.bincount(samples.indices, minlength=4).tolist())
+    print("number of samples nearest to each song:", torch.bincount(samples.indices, minlength=4).tolist())
 
 
 if __name__ == "__main__":

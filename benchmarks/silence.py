@@ -1,10 +1,10 @@
-"""Do the models on latents leave stems silent, and how well do they know the means that decide it?
+"""Measure how often the latent models leave stems silent, and how well they predict the means of stems.
 
-    python benchmarks/silence.py          # embedded checkpoints; about five minutes of one core
+    python benchmarks/silence.py          # the embedded checkpoints; about five minutes on one core
 
-It prints the share of stems with an RMS below 0.001, of samples and of held-out songs. Then, for each network, the
-mean of the error of its noise over time and mel, of songs with noise added: a stem's means tell one that plays from a
-silent one.
+It prints the share of stems with an RMS below 0.001 in samples and in held-out songs. Then it prints, for each network,
+the error of the predicted noise averaged over time and mel, for songs with added noise. These means distinguish a stem
+that plays from a silent one.
 """
 
 import argparse
@@ -25,14 +25,17 @@ STEPS = (550, 650, 750, 850, 950)
 
 
 def share_of_silent_stems(samples):
-    """float [S]"""
+    """Return the share of silent stems, float [S]."""
     levels = [[np.sqrt(np.square(sample.stems[stem]).mean()) for stem in STEMS] for sample in samples]
     return (np.array(levels) < SILENT).mean(axis=0)
 
 
 @torch.inference_mode()
 def error_of_means(model, latents, t):
-    """Mean square of `latents` [N, S, C, T, F] at step t, in that of the noise's means (1: nothing known of them)."""
+    """Return the mean squared error of the noise's means for `latents` [N, S, C, T, F] at step t.
+
+    It is relative to the mean square of these means; 1 means that the network knows nothing about them.
+    """
     draw = torch.Generator().manual_seed(t)
     noise, steps = torch.randn(latents.shape, generator=draw), torch.full((len(latents),), t)
     noisy = noise_schedule().add_noise(latents, noise, steps)
@@ -42,7 +45,7 @@ def error_of_means(model, latents, t):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=32)
+    parser.add_argument("--n", type=int, default=32, help="number of samples and songs")
     n = parser.parse_args().n
     torch.set_num_threads(1)
     suite = open_suite("band")

@@ -1,14 +1,14 @@
-"""What a forward of SyncTrack and a sample cost, beside a plain run of the same network in the same process.
+"""Measure the cost of a SyncTrack forward pass and of a sample, compared with a plain run of the same network.
 
-    python benchmarks/synctrack_speed.py                     # the published size; a table and benchmarks/results/
-    python benchmarks/synctrack_speed.py --size band         # the embedded checkpoint's
+    python benchmarks/synctrack_speed.py                     # the published size; also writes benchmarks/results/
+    python benchmarks/synctrack_speed.py --size band         # the size of the embedded checkpoint
 
-- plain: float32, eager, attention written out (softmax(q k^T) v), as the published code computes it.
-- ours: the same weights through mtbench's adapter. What it adds is switched on one after the other, and each row says
-  how far its output is from the plain one (relative L2), so nothing is traded silently.
-- the peak is measured: a product of two float32 (and bfloat16) matrices of 2048 x 2048 on the same device.
+- plain: float32, eager, unfused attention (softmax(q k^T) v), as in the published code.
+- ours: the same weights in mtbench's adapter. Its optimisations are enabled one after the other, and each row shows the
+  difference of its output from the plain one (relative L2), so any loss of accuracy is visible.
+- the peak is measured as the product of two 2048 x 2048 matrices in float32 (and bfloat16) on the same device.
 
-FLOPs are counted by torch.utils.flop_counter over one forward; times are the best of --repeats.
+FLOPs are counted by torch.utils.flop_counter in one forward pass; times are the best of --repeats.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def plain():
 
 
 def best(function, repeats, device):
-    """(least wall seconds, result) of some calls after a first."""
+    """Return (minimum wall seconds, result) of `repeats` calls, after a warm-up call."""
     result, least = function(), math.inf
     for _ in range(repeats):
         _wait(device)
@@ -92,7 +92,7 @@ def forget_memory(device):
 
 
 def memory(device):
-    """The most that this process held since forget_memory, GB: on a GPU its tensors, on a CPU all of it."""
+    """Return the peak memory in GB since forget_memory: of tensors on a GPU, of the complete process on a CPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -119,12 +119,12 @@ def main():
     config = SyncTrackConfig(**({} if options.size == "published" else BAND))
     torch.manual_seed(0)
     network = SyncTrackUNet(config).eval().to(device)
-    for parameter in network.parameters():  # a new network ends in zeros
+    for parameter in network.parameters():  # the last layers of a new network are zero
         if not parameter.any():
             parameter.normal_(0, 0.02)
     shape = (4, 8, config.latent_t, config.latent_f)
     x, t = torch.randn(1, *shape, device=device), torch.tensor([500], device=device)
-    with plain(), FlopCounterMode(display=False) as counter:  # fused attention on a CPU is not counted
+    with plain(), FlopCounterMode(display=False) as counter:  # the counter ignores fused attention on a CPU
         network(x, t)
     flops = counter.get_total_flops()
     float32, bfloat16 = peak(torch.float32, device), peak(torch.bfloat16, device)
@@ -132,21 +132,22 @@ def main():
         torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
     )
 
-    say(f"# What SyncTrack costs, {options.size} size")
+    say(f"# Cost of SyncTrack, {options.size} size")
     say()
     say(
         f"`python benchmarks/synctrack_speed.py --size {options.size} --repeats {options.repeats}`: {where}, load "
         f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}, "
-        f"{sum(p.numel() for p in network.parameters()):,} parameters. A forward of one sample of {SECONDS} s is "
-        f"{flops / 1e9:.1f} GFLOP. Measured peaks: float32 {float32 / 1e9:.0f}, bfloat16 {bfloat16 / 1e9:.0f} GFLOP/s."
+        f"{sum(p.numel() for p in network.parameters()):,} parameters. A forward pass of one sample of {SECONDS} s "
+        f"takes {flops / 1e9:.1f} GFLOP. Measured peaks: float32 {float32 / 1e9:.0f}, bfloat16 {bfloat16 / 1e9:.0f} "
+        "GFLOP/s."
     )
     say()
-    say("| one forward, batch 1 | seconds | times plain | share of its peak | relative L2 to plain |")
+    say("| one forward pass, batch 1 | seconds | speedup | share of its peak | relative L2 to plain |")
     say("|---|---|---|---|---|")
     with plain():
         plain_seconds, reference = best(lambda: network(x, t), options.repeats, device)
     say(
-        f"| plain: float32, attention written out | {plain_seconds:.3f} | 1.00 "
+        f"| plain: float32, unfused attention | {plain_seconds:.3f} | 1.00 "
         f"| {flops / plain_seconds / float32:.0%} | 0 |"
     )
 
@@ -163,13 +164,13 @@ def main():
     row("and channels last (as shipped)", lambda: network(x, t), float32)
     row("and bfloat16 (changes samples: an option)", lambda: network(x, t), bfloat16, "bfloat16")
     if device == "cuda":
-        row("TF32 in place of bfloat16 (an option)", lambda: network(x, t), float32, "tf32")
+        row("TF32 instead of bfloat16 (an option)", lambda: network(x, t), float32, "tf32")
         compiled = torch.compile(network)
         row("compiled, TF32 (two options)", lambda: compiled(x, t), float32, "tf32")
         row("compiled, bfloat16 (two options)", lambda: compiled(x, t), bfloat16, "bfloat16")
 
     say()
-    say("| growth, as shipped | seconds a forward | per 10.24 s of a sample | memory, GB |")
+    say("| scaling, as shipped | seconds per forward pass | per 10.24 s of a sample | memory, GB |")
     say("|---|---|---|---|")
     for batch, length in ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4)):
         forget_memory(device)
@@ -190,7 +191,7 @@ def main():
 
 
 def training(say, network, shape, device):
-    """Steps as the training command makes them: forward, backward, AdamW, average; in float32 and bfloat16 mixed."""
+    """Measure steps like those of the training command: forward, backward, AdamW, averaging; float32 and bfloat16."""
     with torch.enable_grad():
         ema, optimizer = copy.deepcopy(network), torch.optim.AdamW(network.parameters())
 
@@ -207,7 +208,7 @@ def training(say, network, shape, device):
             average(ema, network, 0.999)
 
         say()
-        say("| a training step, batch 1 | seconds | memory, GB |")
+        say("| one training step, batch 1 | seconds | memory, GB |")
         say("|---|---|---|")
         for precision in ("bfloat16 mixed", "float32"):
             forget_memory(device)
@@ -216,12 +217,12 @@ def training(say, network, shape, device):
 
 
 def first_stage(say, device, repeats, flops, plain_seconds):
-    """From latents to waves: VAE decoder and HiFi-GAN, the four stems of a sample one by one and together."""
+    """Measure decoding of latents to waves: VAE and HiFi-GAN, for four stems one by one and together."""
     vae, vocoder = VAE().eval().to(device), HiFiGAN(weight_norm=False).eval().to(device)
     latents = torch.randn(4, 8, 256, 16, device=device)
     decode_each = lambda: torch.cat([vae.decode(z[None]) for z in latents])  # noqa: E731
     say()
-    say("| from latents to waves, four stems | seconds | times plain | relative L2 to plain |")
+    say("| from latents to waves, four stems | seconds | speedup | relative L2 to plain |")
     say("|---|---|---|---|")
     total = STEPS * plain_seconds
     plain_decode, mels = best(decode_each, repeats, device)
@@ -243,8 +244,8 @@ def first_stage(say, device, repeats, flops, plain_seconds):
     total += plain_decode + plain_vocode
     say()
     say(
-        f"A sample of {STEPS} DDIM steps the plain way: {total:.0f} s for {SECONDS} s of four stems, real-time factor "
-        f"{total / SECONDS:.1f}."
+        f"Without these optimisations, a sample with {STEPS} DDIM steps takes {total:.0f} s for {SECONDS} s of four "
+        f"stems, a real-time factor of {total / SECONDS:.1f}."
     )
 
 

@@ -1,1 +1,1 @@
-"""Configs that a user would run, which travel inside the wheel as ``mtbench.configs``."""
+"""Configs for users, shipped in the wheel as ``mtbench.configs``."""

@@ -1,1 +1,1 @@
-"""The site's templates, which travel inside the wheel as ``mtbench.leaderboard``."""
+"""The templates of the site, packaged in the wheel as ``mtbench.leaderboard``."""

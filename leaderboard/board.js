@@ -1,19 +1,19 @@
-// The board: settings in place, sorting, filters; what is shown stands in the address, so that a view can be linked.
-// Data comes from data/board-*.js, which a page opened from disk may load, one file per table and set of given stems; texts
-// from it only ever become text nodes.
+// The board: settings, sorting and filters. The current view is kept in the page's address, so it can be linked.
+// The data are in data/board-*.js, one file per table and set of given stems: a page opened from disk may load scripts but
+// not fetch files. Texts from these files only ever become text nodes.
 "use strict";
 {
   const SETTINGS = ["given", "timebase", "fps", "transition_lambda", "window", "fad"];
   const LABELS = { run: "Run", given: "Given stems", timebase: "Timebase", fps: "Frames/s", transition_lambda: "Transition lambda",
-    window: "CBS window in s", fad: "FAD embedding, reference" };
+    window: "CBS window (s)", fad: "FAD embedding, reference" };
   const KINDS = ["measured", "embedded", "control", "reported"];
   const MISSING = "–";
   const sections = [...document.querySelectorAll(".board")];
   const boards = new Map();
   const state = new URLSearchParams(location.hash.slice(1));
 
-  // A board as it comes, and what is looked up in it: scores by row, column and setting; the columns that a setting matters
-  // to; the given stems whose scores are here.
+  // Adds the lookups to a board from its data file. byKey: scores by row, column and setting; uses: the columns that depend on
+  // each setting; loaded: the sets of given stems whose scores are loaded.
   window.mtbenchBoard = (board) => {
     Object.assign(board, { byKey: new Map(), uses: new Map(SETTINGS.map((name) => [name, new Set()])), loaded: new Set() });
     boards.set(board.slug, board);
@@ -34,7 +34,7 @@
 
   const key = (row, column, settings) => [row, column, ...settings].join();
 
-  // Scores beside some given stems: lists, whose positions the board's `fields` name.
+  // Adds the scores for a set of given stems. Each score is a list; the board's `fields` name its positions.
   function add(board, given, scores) {
     for (const list of scores) {
       const score = Object.fromEntries(board.fields.map((name, i) => [name, list[i]]));
@@ -46,18 +46,18 @@
 
   const load = (section, file, then) => document.body.append(element("script", { src: `data/board-${file}.js`, onload: then, onerror: () => {
     section.querySelector(".view").hidden = false;
-    section.querySelector(".setting").textContent = `It cannot be shown: data/board-${file}.js cannot be loaded. The table is as it was.`;
+    section.querySelector(".setting").textContent = `data/board-${file}.js cannot be loaded. The table was not changed.`;
   } }));
 
   const valuesOf = (board, name) => name === "run" ? board.runs : board.settings[name];
 
-  // A value of a setting as an option of its control.
+  // The text of a setting's value in its control.
   const option = (board, name, index) => {
     const value = valuesOf(board, name)[index];
     return name === "timebase" ? board.words.timebase[index] : name === "given" && value === "" ? "nothing" : String(value);
   };
 
-  // The index chosen for each setting: that in the address, or the standard one.
+  // The index chosen for each setting: the one in the address, or the standard one.
   function chosen(board) {
     return Object.fromEntries(["run", ...SETTINGS].map((name) => {
       const wanted = valuesOf(board, name).findIndex((value) => String(value) === state.get(name));
@@ -65,7 +65,7 @@
     }));
   }
 
-  const hasValue = (line, c) => (line.scores.get(c)?.value ?? null) !== null; // a score may be counted, but not defined
+  const hasValue = (line, c) => (line.scores.get(c)?.value ?? null) !== null; // a score may have counts but no value
   const competes = (line) => line.kind === "measured" || line.kind === "embedded";
 
   function view(board) {
@@ -76,29 +76,29 @@
     const rows = board.rows.map((line, row) => ({ ...line, row, scores: new Map(columns.map((c) => [c, score(row, c)])) }))
       .filter((line) => (line.run < 0 || at.run < 0 || line.run === at.run) && columns.some((c) => hasValue(line, c)));
     const order = sorted(board, columns, rows);
-    // All runs together have no ranks, and nothing bold: models of two runs were never compared.
+    // All runs together have no ranks and nothing in bold, because models from different runs were never compared.
     const ranked = at.run >= 0 || board.runs.length < 2;
     const scales = new Map(columns.map((c) => [c, scale(rows.filter(competes).map((line) => line.scores.get(c)))]));
-    // FAD falls as clips are added: where all runs stand together, those of other numbers of clips say theirs.
+    // FAD falls as clips are added, so with all runs together each FAD shows its number of clips if these differ.
     const counts = (c) => new Set(rows.map((line) => line.scores.get(c)?.n_scored).filter((count) => count != null));
     const counted = new Set(at.run >= 0 ? [] : columns.filter((c) => board.columns[c].biased && counts(c).size > 1));
     return { at, selected, columns, rows, ranked, scales, counted, ...order };
   }
 
-  // Sorts the rows; returns the column they are sorted by (-1: by name) and the direction.
+  // Sorts the rows. Returns the column they are sorted by (-1: by name) and the direction.
   function sorted(board, columns, rows) {
     const asked = board.columns.findIndex((column) => column.title === state.get("sort"));
-    const own = columns.includes(asked); // a column that this view lacks orders nothing
+    const own = columns.includes(asked); // a column that is not in this view is ignored
     const first = columns.find((c) => board.columns[c].direction && rows.some((line) => line.run >= 0 && hasValue(line, c))) ?? -1;
     const lead = state.get("sort") === "model" ? -1 : own ? asked : first;
     const natural = lead < 0 || board.columns[lead].direction <= 0 ? "asc" : "desc";
-    // A direction is of the column that it was asked for: another one, in a view without that, is in its own.
+    // The chosen direction applies only to the column it was chosen for; any other column has its natural direction.
     const direction = own || state.get("sort") === "model" ? state.get("dir") ?? natural : natural;
     const sign = direction === "asc" ? 1 : -1;
     rows.sort((a, b) => {
       const names = a.model < b.model ? -1 : a.model > b.model ? 1 : a.row - b.row;
       if (lead < 0) return sign * names;
-      // Papers take over each other's numbers: reported ones are in order only where somebody asks.
+      // Papers repeat each other's numbers, so reported scores are sorted only if a reader asks for it.
       if (!own && a.kind === "reported" && b.kind === "reported") return names;
       if (!hasValue(a, lead) || !hasValue(b, lead)) return hasValue(b, lead) - hasValue(a, lead) || names;
       return sign * (a.scores.get(lead).value - b.scores.get(lead).value) || names;
@@ -106,7 +106,7 @@
     return { lead, direction };
   }
 
-  // The ends of a column's axis: those of its competitors' values and intervals, and a little room.
+  // The ends of a column's axis: the range of its competitors' values and intervals plus a margin.
   function scale(scores) {
     const numbers = scores.filter(Boolean).flatMap(({ value, low, high }) => [value, low, high]).filter((number) => number !== null);
     const [low, high] = numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
@@ -138,7 +138,7 @@
     return td;
   }
 
-  // Of the column sorted by, or else the first that has counts.
+  // The clips scored, for the column sorted by or else the first column that has counts.
   function coverage(shown, line) {
     const score = [shown.lead, ...shown.columns].map((c) => line.scores.get(c)).find((score) => score && score.n !== null);
     return score ? `${score.n_scored}/${score.n}` : MISSING;
@@ -234,7 +234,7 @@
     section.querySelector(".tools").replaceChildren(element("details", { open }, element("summary", {}, "Settings and filters"), element("div", { class: "fields" }, ...fields)));
   }
 
-  // The setting in words, the rows that pass the filters.
+  // Applies the filters and shows the setting in words, with the number of rows left.
   function settle(section, board, shown) {
     const at = shown.at, words = [];
     if (board.settings.given.length > 1) words.push(`given ${option(board, "given", at.given)}`);
@@ -245,7 +245,7 @@
     const rhythm = shown.columns.filter((c) => board.uses.get("timebase").has(c));
     const missing = rhythm.length && !shown.rows.some((line) => rhythm.some((c) => line.scores.get(c)));
     const passed = filter(section);
-    if (!board.loaded.has(at.given)) return; // the table is still of other scores
+    if (!board.loaded.has(at.given)) return; // the table still shows other scores
     section.querySelector(".setting").textContent = words.join(" · ") + passed + (missing ? " · no rhythm scores at this setting" : "");
   }
 
@@ -293,7 +293,7 @@
     sections.forEach((section, i) => {
       section.setAttribute("role", "tabpanel");
       section.setAttribute("aria-labelledby", `tab-${i}`);
-      section.querySelector("h2").className = "unseen"; // the tab says it
+      section.querySelector("h2").className = "unseen"; // the tab shows the same text
     });
   }
   if (sections.length) open(sections.find((section) => section.dataset.slug === state.get("table")) ?? sections[0]);

@@ -1,4 +1,4 @@
-// Stems in step: every stem is decoded into one clock's time and started at one instant; the mixture is their sum.
+// Plays the stems in step: all are started at the same instant of one audio clock, and the mixture is their sum.
 "use strict";
 {
   const player = document.querySelector(".player");
@@ -6,7 +6,7 @@
   const play = player.querySelector(".play"), seek = player.querySelector(".seek");
   const now = player.querySelector(".now"), status = player.querySelector(".status");
   const length = Number(player.dataset.seconds);
-  const packed = new Map(); // base64 of FLAC, by name
+  const packed = new Map(); // {name: FLAC in base64}
   let context = null, buffers = null, gains = [], sources = [], startedAt = 0, offset = 0, playing = false, loading = false;
 
   window.mtbenchAudio = (name, text) => packed.set(name, text);
@@ -94,7 +94,7 @@
       await context.resume();
       start();
     } catch (error) {
-      status.textContent = `It cannot be played: ${error.message}`;
+      status.textContent = `Cannot play: ${error.message}`;
     } finally {
       loading = false;
     }

@@ -134,7 +134,9 @@ def evaluate_sources(
     """Evaluate with the settings `grid` (of a Grid). naming: how errors name a value."""
     settings = configs.validated(configs.Grid, grid, naming)
     if embeddings and not reference:
-        raise UsageError(f"{naming(['embeddings'])} is for FAD, which needs a reference ({naming(['reference'])})")
+        raise UsageError(
+            f"{naming(['embeddings'])} needs {naming(['reference'])}: it is for the distance (FAD) to a reference"
+        )
     folder = Path(out) if out else None
     return _result(
         runner.evaluate(sources, reference, settings, embeddings or ["log-mel-stats"], folder, stage, device)

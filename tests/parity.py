@@ -1,6 +1,6 @@
-"""Comparison with the published code: made-up weights, seeded inputs, and what that code gave for them.
+"""Comparison with the published code: synthetic weights, seeded inputs, and the outputs of that code.
 
-tests/data/README.md says with which releases the arrays in tests/data/parity were made, and how.
+tests/data/README.md describes how the arrays in tests/data/parity were created, and with which releases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 DATA = Path(__file__).parent / "data" / "parity"
-# A U-Net that is quick to make and to run.
+# A U-Net that is quick to create and to run.
 SMALL = {
     "model_channels": 32,
     "channel_mult": (1, 2),
@@ -30,13 +30,13 @@ TOLERANCE = 2e-5  # relative L2, float32 on a CPU
 
 
 def recipe_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The value of a parameter, made from its name and shape alone: the goldens need no weights beside them."""
+    """Compute the value of a parameter from its name and shape alone, so that no weights need to be stored."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     r = torch.randn(tuple(shape), generator=generator)
     leaf = name.rsplit(".", 1)[-1]
     if leaf == "weight_g":
         return 1.0 + 0.1 * r.abs()
-    if leaf == "weights":  # MSDM's learned frequencies, and below its layer norms
+    if leaf == "weights":  # MSDM's learned frequencies; `g` is the gain of its layer norms
         return r
     if leaf == "g":
         return 1.0 + 0.1 * r
@@ -46,7 +46,7 @@ def recipe_tensor(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def fill(module: nn.Module) -> nn.Module:
-    """Give a module the recipe's weights and put it in evaluation mode."""
+    """Fill a module with the recipe's weights and put it in evaluation mode."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name != "switcher":
@@ -74,7 +74,7 @@ def relative_l2(actual, expected) -> float:
 
 
 def assert_golden(arrays: dict[str, np.ndarray], key: str, actual: Tensor, tolerance: float = TOLERANCE) -> None:
-    """Compare with the array `key`, stored whole or thinned as `key__flatN` (every N-th element)."""
+    """Compare with the array `key`, stored in full or as `key__flatN` (every N-th element)."""
     actual = actual.detach().numpy()
     if key in arrays:
         expected = arrays[key]
@@ -85,7 +85,7 @@ def assert_golden(arrays: dict[str, np.ndarray], key: str, actual: Tensor, toler
 
 
 def assert_names_and_shapes(module: nn.Module, name: str) -> None:
-    """The state dict has exactly the manifest's names, shapes and dtypes."""
+    """Assert that the state dict has exactly the names, shapes and dtypes of the manifest."""
     expected = {n: (tuple(shape), dtype) for n, shape, dtype in manifest(name)["state_dict"]}
     actual = {n: (tuple(v.shape), str(v.dtype).removeprefix("torch.")) for n, v in module.state_dict().items()}
     assert actual == expected

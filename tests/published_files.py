@@ -20,23 +20,26 @@ TINY_VOCODER = HiFiGANConfig(**manifest("hifigan_tiny")["config"])
 
 
 def lightning_state(unet: str, vae: VAE, vocoder: HiFiGAN) -> dict[str, Tensor]:
-    """The state dict of a Lightning file: the averaged weights of the U-Net of manifest `unet` are the recipe's, its
-    raw ones NaN. Names and order are those of the manifest; what is not inference's is zero."""
+    """Return the state dict of a Lightning file.
+
+    The averaged weights of the U-Net in manifest `unet` are the recipe's; its raw weights are NaN. Names and order are
+    the manifest's. Tensors that inference does not use are zero.
+    """
     shapes = {name: tuple(shape) for name, shape, _ in manifest(unet)["state_dict"]}
-    held = {f"model.diffusion_model.{name}": torch.full((), torch.nan).expand(shape) for name, shape in shapes.items()}
-    held["model_ema.decay"] = torch.tensor(0.9999)
-    held["model_ema.num_updates"] = torch.tensor(38249, dtype=torch.int32)
+    state = {f"model.diffusion_model.{name}": torch.full((), torch.nan).expand(shape) for name, shape in shapes.items()}
+    state["model_ema.decay"] = torch.tensor(0.9999)
+    state["model_ema.num_updates"] = torch.tensor(38249, dtype=torch.int32)
     for name, shape in shapes.items():
         if name == "switcher":  # stored, not averaged
-            held["model.diffusion_model.switcher"] = torch.eye(4).flip(1)
+            state["model.diffusion_model.switcher"] = torch.eye(4).flip(1)
         else:
-            held["model_ema.diffusion_model" + name.replace(".", "")] = recipe_tensor(name, shape)
-    held |= {f"first_stage_model.{name}": value for name, value in vae.state_dict().items()}
-    held |= {f"first_stage_model.vocoder.{name}": value for name, value in vocoder.folded().state_dict().items()}
+            state["model_ema.diffusion_model" + name.replace(".", "")] = recipe_tensor(name, shape)
+    state |= {f"first_stage_model.{name}": value for name, value in vae.state_dict().items()}
+    state |= {f"first_stage_model.vocoder.{name}": value for name, value in vocoder.folded().state_dict().items()}
     for name, shape, dtype in manifest("synctrack_lightning")["state_dict"]:
         if name.startswith("first_stage_model.loss.") or "." not in name:
-            held[name] = torch.zeros((), dtype=getattr(torch, dtype)).expand(shape)
-    return held | {"scale_factor": torch.tensor(SCALE_FACTOR), "betas": noise_schedule().betas}
+            state[name] = torch.zeros((), dtype=getattr(torch, dtype)).expand(shape)
+    return state | {"scale_factor": torch.tensor(SCALE_FACTOR), "betas": noise_schedule().betas}
 
 
 def tiny(unet: str) -> dict[str, Tensor]:
@@ -44,20 +47,20 @@ def tiny(unet: str) -> dict[str, Tensor]:
 
 
 def write_lightning(path: Path, state: dict[str, Tensor]) -> Path:
-    """A file as Lightning saves one, with objects in it whose classes nobody has here."""
+    """Write a file as Lightning does, containing objects whose classes are not installed here."""
     with (
         _class("pytorch_lightning.utilities.parsing", "AttributeDict", dict) as attributes,
         _class("src.utilities.monitor", "Monitor", object) as monitor,
     ):
-        watching = monitor()
-        watching.best = {"loss": 0.5}
+        callback = monitor()
+        callback.best = {"loss": 0.5}
         torch.save(
             {
                 "epoch": 20,
                 "global_step": 38249,
                 "pytorch-lightning_version": "1.9.5",
                 "state_dict": state,
-                "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.5), "watching": watching}},
+                "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.5), "callback": callback}},
                 "hparams_type": attributes,
                 "hyper_parameters": attributes(lr=1e-4, nested=Namespace(a=[1], b=(2, "c"))),
             },
@@ -68,18 +71,18 @@ def write_lightning(path: Path, state: dict[str, Tensor]) -> Path:
 
 @contextmanager
 def _class(module: str, name: str, base: type):
-    """A class that can be pickled here and that is gone afterwards."""
-    made = type(name, (base,), {"__module__": module})
+    """Create a temporary class that can be pickled and is removed afterwards."""
+    temporary = type(name, (base,), {"__module__": module})
     parts = [module.rsplit(".", depth)[0] for depth in range(module.count("."), -1, -1)]
-    before = {part: sys.modules.get(part) for part in parts}
-    for part in parts:
-        sys.modules[part] = ModuleType(part)
-    setattr(sys.modules[module], name, made)
+    before = {parent: sys.modules.get(parent) for parent in parts}
+    for parent in parts:
+        sys.modules[parent] = ModuleType(parent)
+    setattr(sys.modules[module], name, temporary)
     try:
-        yield made
+        yield temporary
     finally:
-        for part, was in before.items():
-            if was is None:
-                del sys.modules[part]
+        for parent, previous in before.items():
+            if previous is None:
+                del sys.modules[parent]
             else:
-                sys.modules[part] = was
+                sys.modules[parent] = previous

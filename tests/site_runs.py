@@ -1,4 +1,4 @@
-"""Little runs for the tests of the site: numbers of our own, a few stems of clicks, nothing generated or tracked."""
+"""Small runs for the tests of the site, with made-up numbers and stems of clicks; nothing is generated or tracked."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -25,7 +25,7 @@ from mtbench.settings import STANDARD
 
 SETTINGS = ((100, "real"), (150, "real"), (150, "published"))  # fps and timebase
 WINDOWS = (0.05, 0.15)
-# Of each model its FAD; the other scores of our runs follow from it.
+# {model: its FAD}; the other scores of the runs are derived from it.
 MODELS = {"alpha": 2.0, "beta": 4.0, "gamma": 5.0, "heldout": 1.0, "noise": 90.0}
 SAMPLES = 4
 
@@ -41,10 +41,11 @@ def make_run(
     provenance: dict | None = None,
     seconds: float = 2.0,
 ) -> Path:
-    """A run folder. alpha beats beta and gamma by more than chance; between those two it could be chance.
+    """Write a run folder in which alpha is significantly better than beta and gamma, which are tied.
 
-    IRS of a model is FAD / 100 s, in the published timebase 2/3 of that; CBS is 1 / (1 + FAD) + the window;
-    CBD mean FAD / 100. Sample i has the score times (1 + i / 10), the last has no CBS.
+    With the Fréchet audio distance (FAD) of a model, its inner-track rhythmic stability (IRS) is FAD / 100 s, or 2/3 of
+    that in the published timebase; its cross-track beat synchronization (CBS) is 1 / (1 + FAD) + window; its mean
+    cross-track beat dispersion (CBD) is FAD / 100. Sample i has the score times (1 + i / 10); the last one has no CBS.
     """
     models, run = models or MODELS, RunFolder(folder)
     shared = {"task": task, "given": given, "suite": suite, "version": "1", "reference": "", "embedding": ""}
@@ -78,7 +79,7 @@ def make_run(
 
 
 def _scores_of(level: float) -> Iterator[dict]:
-    """The scores of a model with this FAD: metric, track, value and what else is not empty of its key."""
+    """Yield the scores of a model with this FAD: metric, track, value and the other non-empty columns of the key."""
     for track in ("mixture", *STEMS):
         reference = {"reference": "reference:64:abcdef01", "embedding": "log-mel-stats@1"}
         yield {"metric": "fad", "track": track, "value": level, **reference}
@@ -104,7 +105,7 @@ def _value_of_sample(row: dict, i: int) -> float:
 
 
 def _beats() -> pd.DataFrame:
-    """Beats of every sample and stem at 0.1 s and every 0.5 s after it, below 2 s; the first begins a bar."""
+    """Return beats of every sample and stem: from 0.1 s every 0.5 s, below 2 s; the first one begins a bar."""
     rows = [
         (f"{i:05d}", stem, fps, 100.0, timebase, time * (100 / 150 if timebase == "published" else 1), 1 + beat % 4)
         for i in range(SAMPLES)
@@ -116,7 +117,7 @@ def _beats() -> pd.DataFrame:
 
 
 def _write_audio(folder: Path, number: int, seconds: float) -> None:
-    """The stems of a model's samples: clicks, at a pitch of their own."""
+    """Write the stems of a model's samples: clicks with a different pitch for each stem."""
     for i in range(SAMPLES):
         for pitch, stem in enumerate(STEMS):
             file = folder / stem / f"{i:05d}.wav"
@@ -180,12 +181,15 @@ GRID = {
     "transition_lambda": [10.0, 50.0, 100.0],
     "window": [0.05, 0.07, 0.1, 0.15, 0.2],
     "timebase": ["real", "published"],
-}  # of configs/band.yaml
+}  # the grid of configs/band.yaml
 
 
 def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]], n: int) -> Path:
-    """A run folder as large as they come: every score of an arrangement of `subsets` (the stems made) under GRID, or of
-    total generation where there are none; random values, nothing compared. Of samples the scores at one setting."""
+    """Write a run folder of the largest size: every score under GRID, with random values and no comparisons.
+
+    subsets: the sets of generated stems of an arrangement; total generation if empty. The scores of samples are at one
+    setting.
+    """
     random, run = np.random.default_rng(0), RunFolder(folder)
     task = "arrangement" if subsets else "total"
     keys = []

@@ -1,4 +1,4 @@
-"""adapterkit: what a model is asked and given, and the options that it samples with."""
+"""adapterkit: checks of the requested stems, of the given clips and of the sampling options."""
 
 import numpy as np
 import pytest
@@ -28,24 +28,25 @@ def clip(*stems: str) -> StemSet:
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"batch_size": "8"}, "batch_size must be at least 1, got '8'"),
         ({"precision": "int8"}, "precision must be one of float32, tf32, bfloat16, got 'int8'"),
-        ({"guidance_scale": -1}, "guidance_scale must be a number from 0 on, got -1"),
+        ({"guidance_scale": -1}, "guidance_scale must be a finite number of at least 0, got -1"),
     ],
 )
-def test_options_that_cannot_be_are_refused_once_and_by_name(options, message):
+def test_invalid_options_are_named(options, message):
     with pytest.raises(UsageError, match=f"model 'duo': {message}"):
         SamplingOptions.of("duo", even_steps, **options)
 
 
-def test_defaults_take_the_place_of_options_that_are_open():
+def test_defaults_replace_options_that_are_none():
     options = SamplingOptions.of("duo", even_steps, steps=4, compile=True)
     assert options.or_else(steps=200, batch_size=16) == SamplingOptions(steps=4, batch_size=16, compile=True)
 
 
-def test_what_a_model_of_two_stems_is_asked_and_given():
+def test_requested_and_given_stems_are_checked():
     assert task_of(clip("mixture")) == "separation" and task_of(clip("bass")) == "arrangement"
     DUO.check_asked(["drums"], [clip("bass")], 1)
     DUO.check_given(clip("bass"), 0, "arrangement", 100, ["drums"])
     with pytest.raises(UsageError, match="unknown stem 'guitar'.*Known: bass, drums"):
         DUO.check_asked(["guitar"], None, 1)
-    with pytest.raises(UsageError, match=r"given\[0\] \('song'\) holds 'piano'; model 'duo' can be given bass, drums$"):
+    message = r"given\[0\] \('song'\) contains 'piano', but model 'duo' accepts bass, drums$"
+    with pytest.raises(UsageError, match=message):
         DUO.check_given(clip("piano"), 0, "arrangement", 100, ["drums"])

@@ -1,4 +1,4 @@
-"""The arrangement task, and a folder of audio as a model: what is given, what is made, what is measured."""
+"""The arrangement task, and a folder of audio as a model: given stems, generated stems, and metrics."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ LETTERS = {"B": "bass", "D": "drums", "G": "guitar", "P": "piano"}
 
 
 class Fake:
-    """Clicks at 90 BPM in every stem asked for; it notes what it is asked and given."""
+    """Generates clicks at 90 BPM in every requested stem, and records the requests and the given clips."""
 
     name, sample_rate, stems, provenance = "fake", 16000, STEMS, {"what": "clicks"}
     tasks = frozenset({"total", "arrangement"})
@@ -67,7 +67,7 @@ def run(fake, suite_folder, out, monkeypatch, **asked):
 
 @pytest.fixture(scope="module")
 def arranged(suite_folder, tmp_path_factory):
-    """A run of bass alone, of bass and piano, and of all four stems: (fake, result, titles of its stages)."""
+    """A run that generates bass, bass and piano, and all four stems: (fake, result, titles of its stages)."""
     fake, progress.shown = Fake(), []
     with pytest.MonkeyPatch.context() as patch:
         result = run(
@@ -77,10 +77,10 @@ def arranged(suite_folder, tmp_path_factory):
 
 
 def rows(result, **where):
-    held = result.scores
+    table = result.scores
     for column, wanted in where.items():
-        held = held[held[column] == wanted]
-    return held
+        table = table[table[column] == wanted]
+    return table
 
 
 GIVEN_OF_B, GIVEN_OF_BP = "drums+guitar+piano", "drums+guitar"
@@ -88,11 +88,11 @@ GIVEN_OF_B, GIVEN_OF_BP = "drums+guitar+piano", "drums+guitar"
 
 def test_every_subset_has_its_rows(arranged):
     _, result, _ = arranged
-    found = {(row.task, row.given): set() for row in result.scores.itertuples()}
+    models = {(row.task, row.given): set() for row in result.scores.itertuples()}
     for row in result.scores.itertuples():
-        found[row.task, row.given].add(row.model)
+        models[row.task, row.given].add(row.model)
     four = {"fake", "heldout", "shuffled", "noise"}
-    assert found == {
+    assert models == {
         ("arrangement", GIVEN_OF_B): four,
         ("arrangement", GIVEN_OF_BP): four,
         ("total", ""): four - {"shuffled"},
@@ -101,14 +101,14 @@ def test_every_subset_has_its_rows(arranged):
     assert set(result.provenances) == four
 
 
-def test_what_is_measured_on_which_track(arranged):
+def test_tracks_of_each_metric(arranged):
     _, result, _ = arranged
-    for given, made in ((GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])):
-        held = {"model": "fake", "given": given, "task": "arrangement"}
-        assert rows(result, metric="fad", **held)["track"].tolist() == ["mixture", "generated", *made]
-        assert set(rows(result, metric="irs", **held)["track"]) == {*made, "all"}
-        assert set(rows(result, metric="live", **held)["track"]) == {*STEMS, "all"}
-        assert rows(result, metric="cbs", **held)["track"].tolist() == ["all"]
+    for given, generated in ((GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])):
+        where = {"model": "fake", "given": given, "task": "arrangement"}
+        assert rows(result, metric="fad", **where)["track"].tolist() == ["mixture", "generated", *generated]
+        assert set(rows(result, metric="irs", **where)["track"]) == {*generated, "all"}
+        assert set(rows(result, metric="live", **where)["track"]) == {*STEMS, "all"}
+        assert rows(result, metric="cbs", **where)["track"].tolist() == ["all"]
     assert rows(result, metric="fad", model="fake", task="total")["track"].tolist() == ["mixture", *STEMS]
 
 
@@ -143,14 +143,14 @@ def test_the_given_stems_are_the_recordings_bit_for_bit(arranged, suite_folder):
 
 
 def frames(songs, stems):
-    """The embedding of the clipped sum of some stems, by hand."""
+    """Compute independently the embedding of the clipped sum of some stems."""
     network = embedding("log-mel-stats")
     sums = [np.clip(np.sum([song[stem] for stem in stems], axis=0, dtype=np.float32), -1, 1) for song in songs]
     return np.concatenate([network(audio.resample(wave, 16000, network.sample_rate)) for wave in sums])
 
 
 @pytest.mark.parametrize("given, made", [(GIVEN_OF_B, ["bass"]), (GIVEN_OF_BP, ["bass", "piano"])])
-def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
+def test_fad_equals_that_of_the_arrays(arranged, suite_folder, given, made):
     _, result, _ = arranged
     suite = open_suite(f"folder:{suite_folder}")
     reference, heldout = ([song.stems for song in songs] for songs in (suite.reference(), suite.heldout()))
@@ -166,8 +166,8 @@ def test_fad_is_that_of_the_arrays(arranged, suite_folder, given, made):
             assert value == pytest.approx(fad(frames(songs, stems), frames(reference, stems)), rel=1e-6, abs=1e-6)
 
 
-def test_the_controls_bound_what_is_synchronous(arranged):
-    # The stems of a song click together, song i at 0.1 + 0.01 i s; noise has no beats in common with them.
+def test_the_controls_bound_the_synchronization_metrics(arranged):
+    # The stems of a song click together, in song i at 0.1 + 0.01 i s; noise has no beats in common with them.
     _, result, _ = arranged
 
     def value(model, metric):
@@ -175,7 +175,7 @@ def test_the_controls_bound_what_is_synchronous(arranged):
 
     assert value("heldout", "cbd_mean") == pytest.approx(0.0, abs=1e-3)
     assert value("shuffled", "cbd_mean") > value("heldout", "cbd_mean")
-    assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM beside 120
+    assert value("fake", "cbs") < value("heldout", "cbs")  # 90 BPM together with 120 BPM
     total = rows(result, model="heldout", task="total", metric="cbs")["value"].item()
     assert value("heldout", "cbs") == total
 
@@ -191,9 +191,8 @@ def test_progress_and_tables_name_subset_and_model(arranged):
     assert folder.read_record()["config"]["subsets"] == ["B", "PB", "BDGP"]
 
 
-def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_folder, tmp_path, monkeypatch):
-    # A network that mixes the samples of a batch fills it up with the samples that follow, and looks at what they are
-    # given.
+def test_given_stems_do_not_depend_on_the_number_of_samples(suite_folder, tmp_path, monkeypatch):
+    # A network that mixes the samples of a batch fills it up with further samples, and uses their given stems.
     class Mixes(Fake):
         def generate(self, n, stems, *, given=None, seed=0, start=0):
             self.given = [given[i] for i in range(len(given))]
@@ -201,19 +200,19 @@ def test_what_is_given_does_not_depend_on_how_many_samples_are_asked_for(suite_f
 
     monkeypatch.setattr(runner, "analyse_batch", stops)
     monkeypatch.setattr(runner, "analyse_reference", lambda *_: None)
-    songs, found = open_suite(f"folder:{suite_folder}").heldout(), {}
+    songs, given_of = open_suite(f"folder:{suite_folder}").heldout(), {}
     for n in (1, 3, 4):
         fake = Mixes()
         with pytest.raises(RuntimeError, match="far enough"):
             run(fake, suite_folder, tmp_path / str(n), monkeypatch, n=n, subsets=["BP"])
         assert len(list((tmp_path / str(n) / "audio/songs/bass").iterdir())) == n
-        found[n] = fake.given
-    for given in found.values():
-        assert [(one.id, list(one.stems), one.sample_rate) for one in given] == [
+        given_of[n] = fake.given
+    for given in given_of.values():
+        assert [(clip.id, list(clip.stems), clip.sample_rate) for clip in given] == [
             (f"{i:05d}", ["drums", "guitar"], 16000) for i in range(4)
         ]
-        for one, song in zip(given, songs):
-            for stem, wave in one.stems.items():
+        for clip, song in zip(given, songs):
+            for stem, wave in clip.stems.items():
                 np.testing.assert_array_equal(wave, song.stems[stem])
 
 
@@ -231,7 +230,7 @@ def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkey
     np.testing.assert_array_equal(soundfile.read(damaged, dtype="int16")[0], audio.to_pcm16(recording))
 
 
-def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_path, monkeypatch):
+def test_a_run_does_not_resume_with_other_songs(suite_folder, tmp_path, monkeypatch):
     suite = shutil.copytree(suite_folder, tmp_path / "suite")
     with pytest.raises(KeyboardInterrupt):
         run(Fake(fail_at=(("bass",), 0)), suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
@@ -244,14 +243,14 @@ def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_p
     assert again.asked == []
 
 
-def test_given_stems_are_copied_where_files_cannot_have_two_names(suite_folder, tmp_path, monkeypatch):
+def test_given_stems_are_copied_if_hard_links_are_impossible(suite_folder, tmp_path, monkeypatch):
     def refuses(*_):
         raise OSError
 
     monkeypatch.setattr(Path, "hardlink_to", refuses)
     monkeypatch.setattr(runner, "analyse_reference", stops)
     (tmp_path / "song.wav").write_bytes(b"a song")
-    for _ in range(2):  # in place of what is there, too
+    for _ in range(2):  # the second time, an existing file is replaced
         link_or_copy(tmp_path / "song.wav", tmp_path / "below/given.wav")
         assert (tmp_path / "below/given.wav").read_bytes() == b"a song"
 
@@ -282,14 +281,12 @@ def stops(*_):
         (
             Fake(),
             {"subsets": ["BX"]},
-            r"subset 'BX': give stems to generate by their initials \(B, D, G, P\) or by name, as in bass\+drums",
+            r"subset 'BX': name the stems to generate by their initials \(B, D, G, P\) or in full, as in bass\+drums",
         ),
         (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
     ],
 )
-def test_what_cannot_be_arranged_is_named_before_anything_is_made(
-    fake, asked, said, suite_folder, tmp_path, monkeypatch
-):
+def test_impossible_arrangements_are_refused_before_generating(fake, asked, said, suite_folder, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=said):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, **asked)
     assert fake.asked == [] and not (tmp_path / "run").exists()
@@ -300,14 +297,14 @@ def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path
         run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
 
 
-def test_a_model_of_one_stem_takes_the_subset_it_can_make(suite_folder, tmp_path, monkeypatch):
+def test_a_model_of_one_stem_generates_the_subset_of_that_stem(suite_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "analyse_reference", stops)
     fake = Fake(stems=("bass",), tasks={"arrangement"})
     with pytest.raises(RuntimeError, match="far enough"):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, subsets=["bass"])
 
 
-def test_no_subsets_are_those_of_the_papers_tables():
+def test_default_subsets_are_those_of_the_papers_tables():
     table_3 = ["B", "D", "G", "P", "BD", "BG", "BP", "DG", "DP", "GP", "BDG", "BDP", "BGP", "DGP"]
     assert generated_stems((), STEMS) == [tuple(LETTERS[letter] for letter in subset) for subset in [*table_3, "BDGP"]]
     assert generated_stems((), ("drums", "vocals")) == [("drums",), ("vocals",), ("drums", "vocals")]
@@ -326,8 +323,8 @@ def test_subsets_are_letters_or_names(subsets, made):
 
 
 @pytest.mark.parametrize("subset", ["", "BB", "bp", "bass+flute", "bass+bass", ()])
-def test_what_is_no_subset_is_named(subset):
-    with pytest.raises(UsageError, match="give stems to generate by their initials"):
+def test_invalid_subsets_are_named(subset):
+    with pytest.raises(UsageError, match="name the stems to generate by their initials"):
         generated_stems([subset], STEMS)
 
 
@@ -343,7 +340,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
     asked = {"task": "total", "models": [f"folder:{mine}"], "n": 2}
     result = run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
     beside = runner.evaluate(
-        write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0),
+        [write_clips(tmp_path / "two/mine", ["b", "a"], rate=44100, seconds=9.0)],
         f"folder:{suite_folder}",
         config.Grid(**ONE_SETTING),
         ["log-mel-stats"],
@@ -360,7 +357,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
     provenance = result.provenances["mine"]
     assert (provenance["clips"], provenance["incomplete"]) == (2, 1) and len(provenance["content_sha256"]) == 64
     assert "mine: 8 shorter stems were zero-padded" in result.notices
-    run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # goes on
+    run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # resumes
     soundfile.write(mine / "bass" / "a.wav", np.zeros(9 * 44100), 44100)
     with pytest.raises(UsageError, match="its provenance differs"):
         run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
@@ -388,13 +385,13 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
         (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
         ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
-        (["folder:{mine}", "folder:{mine}/../mine"], "'mine' stands twice; give one of them a label"),
-        (["folder:{mine}/../my stems"], "'my stems', the name of the folder of .* cannot name a row; give it a label"),
+        (["folder:{mine}", "folder:{mine}/../mine"], "'mine' is used twice; set a label for one of them"),
+        (["folder:{mine}/../my stems"], "the folder of .* is called 'my stems', which cannot name a row; set a label"),
         (["heldouts"], "Did you mean 'heldout'"),
-        (["shuffled"], "'shuffled' is one of the task arrangement"),
+        (["shuffled"], "the control 'shuffled' exists only in the task arrangement"),
     ],
 )
-def test_a_folder_that_is_no_model_is_named(models, said, suite_folder, tmp_path, monkeypatch):
+def test_invalid_folder_models_are_named(models, said, suite_folder, tmp_path, monkeypatch):
     mine = write_clips(tmp_path / "mine", ["a", "b"], seconds=1.0)
     models = [
         {key: text.format(mine=mine) for key, text in model.items()}
@@ -428,6 +425,6 @@ def test_a_config_survives_its_own_record():
         config.validate({"task": "arrangement", "models": [{"name": "synctrack", "label": "shuffled"}]}, "test")
 
 
-def test_the_bundled_config_is_every_subset():
+def test_the_bundled_config_has_every_subset():
     asked = config.load(Path("arrangement-band.yaml"), {})
     assert generated_stems(asked.subsets, STEMS) == generated_stems((), STEMS)

@@ -1,6 +1,6 @@
-"""The site in a real browser: headless Chromium, driven by Playwright; axe checks accessibility.
+"""Test the site in headless Chromium, driven by Playwright; axe checks accessibility.
 
-They skip where Playwright, axe or Chromium is missing: ``pip install --group browser`` and Debian's package chromium.
+Tests are skipped without Playwright, axe or Chromium: ``pip install --group browser``, ``apt-get install chromium``.
 """
 
 import shutil
@@ -24,17 +24,17 @@ PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """A site of four boards: runs with audio on band and on longer clips, one on Slakh2100 beside reported numbers,
-    and reported numbers alone."""
+    """A site of four boards: two runs with audio, on band and with longer clips; a run on Slakh2100 together with
+    reported numbers; and reported numbers only."""
     root = tmp_path_factory.mktemp("browser")
     make_run(root / "in" / "demo")
-    # So long that no test reaches its end by waiting, however slow the machine.
+    # Long enough that no test reaches the end by waiting, even on a slow machine.
     make_run(root / "in" / "long", {"long": 2.0}, suite="long", seconds=120.0)
     make_run(root / "in" / "slakh", {"synctrack": 2.0, "heldout": 1.0}, audio=False, suite="slakh2100/test")
     for name in ("published.csv", "releases.yaml"):
         shutil.copy(RESULTS / name, root / "in" / name)
     site.write([root / "in"], root / "site")
-    # A site of its own inside: one model on clips of two lengths, each run with a page of its settings.
+    # A second site in a subfolder: one model on clips of two lengths, with a sensitivity page per run.
     for name, suite, level in (("short", "band", 2.0), ("half", "band/30s", 3.0)):
         make_run(root / "lengths" / name, {"alpha": level, "heldout": 1.0}, audio=False, suite=suite)
     site.write([root / "lengths"], root / "site" / "lengths")
@@ -44,7 +44,7 @@ def built(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        # No sandbox, for containers that run as root; a made-up sound card that plays in real time.
+        # No sandbox, for containers that run as root. Headless Chromium simulates a sound card that plays in real time.
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=180_000)
         yield launched
         launched.close()
@@ -52,17 +52,17 @@ def browser():
 
 @pytest.fixture
 def visit(browser, built):
-    """visit(page, ...) opens a page of the site; at the end nothing may have gone wrong or been asked for elsewhere."""
+    """visit(page, ...) opens a page of the site; fails at the end after any error or any request outside the site."""
     contexts, wrong = [], []
 
     def ask(path: str, viewport=DESK, **options):
         context = browser.new_context(viewport=viewport, **options)
-        context.set_default_timeout(120_000)  # a busy machine is no failure
+        context.set_default_timeout(120_000)  # a busy machine is not a failure
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        # A request that is under way when the page is left is aborted, which is no fault of the page.
+        # Leaving a page aborts its pending requests, which is not an error of the page.
         page.on(
             "requestfailed",
             lambda request: None if request.failure == "net::ERR_ABORTED" else wrong.append(request.url),
@@ -105,12 +105,12 @@ def column(page, title: str) -> list[str]:
     return page.locator(f".board:visible tbody.measured tr :nth-child({place + 1}) .value").all_inner_texts()
 
 
-# In the dark the colours alone are others.
+# The dark scheme differs only in its colours.
 @pytest.mark.parametrize("scheme, rules", [("light", {}), ("dark", {"runOnly": ["color-contrast"]})])
 def test_no_page_has_an_accessibility_violation_or_an_error(built, visit, scheme, rules):
     for path in one_of_each(built):
         page = visit(path, color_scheme=scheme)
-        # Its preload would fetch the style sheet, which a page from disk may not.
+        # axe's preload would fetch the style sheet, which a page opened from disk may not do.
         report = axe.Axe().run(page, options={"preload": False, **rules})
         assert report.violations_count == 0, f"{path}\n{report.generate_report()}"
 
@@ -151,8 +151,8 @@ def test_the_first_view_shows_values_intervals_and_their_axis(visit):
     assert row.locator(".value").all_inner_texts() == ["2.000", "0.0200", "0.483", "0.020", "1.00"]
     fad = row.locator("td").nth(1)
     assert fad.locator("small").inner_text() == "1.800 to 2.200" and fad.get_attribute("class") == "best"
-    assert row.locator(".coverage").inner_text() == "4/4"  # of the FAD that rows are in order of; CBS has 3
-    # The axis is the competitors': from alpha's 1.8 to gamma's 5.5 and 6% more on each side; noise stands at its edge.
+    assert row.locator(".coverage").inner_text() == "4/4"  # for FAD, by which rows are sorted; CBS has 3
+    # The axis spans the competitors, from alpha's 1.8 to gamma's 5.5, plus 6% on each side; noise is at its edge.
     low, high = 1.8 - 0.06 * 3.7, 5.5 + 0.06 * 3.7
     dots = page.locator(".board:visible tbody.measured tr td:nth-child(3) .whisker b")
     places = dots.evaluate_all("dots => dots.map(dot => parseFloat(dot.style.left))")
@@ -175,9 +175,9 @@ def test_without_a_script_there_are_plain_tables(built, browser):
     plain.context.close()
 
 
-def test_settings_switch_in_place_and_stand_in_the_address(visit):
+def test_settings_switch_in_place_and_are_kept_in_the_address(visit):
     page = visit("index.html")
-    assert column(page, "IRS")[1] == "0.0200"  # of alpha: FAD 2, IRS 2/100 s
+    assert column(page, "IRS")[1] == "0.0200"  # alpha: FAD 2, IRS 2/100 s
     page.get_by_role("button", name="published timebase").click()
     assert "no rhythm scores" in page.locator(".setting:visible").inner_text()  # 100 fps is not in this run's grid
     page.get_by_label("Frames/s").select_option("150")
@@ -199,7 +199,7 @@ def test_settings_switch_in_place_and_stand_in_the_address(visit):
     ]
 
 
-def test_scores_beside_other_given_stems_are_loaded_when_asked_for(visit):
+def test_scores_for_other_given_stems_are_loaded_on_demand(visit):
     def shown() -> list[str]:
         return page.locator(".board:visible tbody.reported tr[data-model=synctrack] .value").all_inner_texts()
 
@@ -220,9 +220,9 @@ def test_scores_beside_other_given_stems_are_loaded_when_asked_for(visit):
     assert "0.526" in shown() and page.get_by_label("Given stems").input_value() == "drums"
 
 
-def test_scores_that_cannot_be_loaded_are_said(browser, built, tmp_path):
+def test_scores_that_cannot_be_loaded_are_reported(browser, built, tmp_path):
     shutil.copytree(built, tmp_path / "site")
-    (tmp_path / "site" / "data" / "board-arrangement-slakh2100-test" / "2.js").unlink()  # beside the guitar
+    (tmp_path / "site" / "data" / "board-arrangement-slakh2100-test" / "2.js").unlink()  # given guitar
     (tmp_path / "site" / "data" / "board-total-band.js").unlink()
     page = browser.new_page()
     page.set_default_timeout(120_000)
@@ -233,8 +233,10 @@ def test_scores_that_cannot_be_loaded_are_said(browser, built, tmp_path):
     page.get_by_label("Given stems").select_option("guitar")
     message = page.locator(".setting:visible", has_text="cannot be loaded")
     message.wait_for()
-    assert "data/board-arrangement-slakh2100-test/2.js" in message.inner_text() and "as it was" in message.inner_text()
-    page.get_by_label("Find a model").fill("sync")  # filters what stands there, and does not call it what it is not
+    assert (
+        "data/board-arrangement-slakh2100-test/2.js" in message.inner_text() and "not changed" in message.inner_text()
+    )
+    page.get_by_label("Find a model").fill("sync")  # filters the old table and does not claim that it has new scores
     assert message.count() == 1 and models(page, "reported") == [row for row in rows if "sync" in row] != []
     page.get_by_label("Given stems").select_option("drums")
     page.locator(".setting:visible", has_text="given drums ").wait_for()
@@ -243,7 +245,7 @@ def test_scores_that_cannot_be_loaded_are_said(browser, built, tmp_path):
     page.close()
 
 
-def test_fads_of_other_numbers_of_clips_say_them(browser, tmp_path):
+def test_fads_show_differing_numbers_of_clips(browser, tmp_path):
     def smalls(model: str) -> list[str]:
         row = page.locator(f"tbody.measured tr[data-model={model}]")
         return row.first.locator("td").nth(1).locator("small").all_inner_texts()
@@ -258,20 +260,20 @@ def test_fads_of_other_numbers_of_clips_say_them(browser, tmp_path):
     page.set_default_timeout(120_000)
     page.goto(f"{(tmp_path / 'site').as_uri()}/index.html#table=total-band&run=*")
     assert smalls("one-m") == ["1.800 to 2.200", "n = 4"] and smalls("two-m") == ["1.800 to 2.200", "n = 7"]
-    assert page.locator("td:visible", has_text="n = ").count() == 2  # FAD alone is biased by n
+    assert page.locator("td:visible", has_text="n = ").count() == 2  # only FAD is biased by n
     page.get_by_label("Run").select_option("one")
     assert smalls("one-m") == ["1.800 to 2.200"]
     page.get_by_role("tab", name="Total generation · band/30s", exact=True).click()
     page.locator("tr[data-model=four-m]:visible").wait_for()
     page.locator(".board:visible").get_by_label("Run").select_option("*")
-    assert smalls("three-m") == smalls("four-m") == ["1.800 to 2.200"]  # the same n: nothing to say
+    assert smalls("three-m") == smalls("four-m") == ["1.800 to 2.200"]  # equal n is not shown
     page.close()
 
 
-def test_clip_lengths_are_read_with_their_headers(visit):
+def test_tables_by_clip_length_have_headers(visit):
     page = visit("lengths/sensitivity.html#by-length")
     table = page.get_by_role("region", name="By clip length, band, real seconds").get_by_role("table")
-    assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["Clip", "CBS\nhigher better"]
+    assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["Clip", "CBS\nhigher is better"]
     assert [text.split("\n")[0] for text in table.locator("th[scope=row]").all_inner_texts()] == [
         "10.24 s",
         "30.72 s",
@@ -299,7 +301,7 @@ def test_filters(visit):
     assert models(page) == ["gamma"]
 
 
-def test_reported_numbers_stand_below_and_are_hidden_as_a_kind(visit):
+def test_reported_numbers_are_listed_last_and_can_be_hidden(visit):
     page = visit("index.html#table=total-slakh2100-test&timebase=published&fps=150")
     assert models(page) == ["heldout", "synctrack"]
     reported = page.locator("tbody.reported tr[data-model]:visible")
@@ -308,7 +310,7 @@ def test_reported_numbers_stand_below_and_are_hidden_as_a_kind(visit):
     assert reported.count() == 0 and page.locator(".divider:visible").count() == 0
     page.goto(page.url.replace("published", "real").replace("hide=reported", ""))
     page.reload()
-    # Against the run's own embedding, in real seconds, a paper has nothing to say.
+    # Papers have no scores in real seconds or under the run's embedding.
     assert page.locator("tbody.reported tr[data-model]").count() == 0
 
 
@@ -331,7 +333,7 @@ def test_a_definition_is_one_click_away(visit):
 
 
 def test_a_thousand_rows(browser, tmp_path):
-    # Reported ones: they need no run, and no page of their own.
+    # Reported rows, because they need neither a run nor a model page.
     table = pd.read_csv(RESULTS / "published.csv", dtype=str, keep_default_na=False)
     score = table[(table["table"] == "1") & (table["model"] == "synctrack") & (table["metric"] == "fad")]
     assert len(score) == 1
@@ -343,7 +345,7 @@ def test_a_thousand_rows(browser, tmp_path):
     page = browser.new_page()
     page.set_default_timeout(120_000)
     page.goto(f"{(tmp_path / 'site').as_uri()}/index.html#table=total-slakh2100-test")
-    assert models(page, "reported") == [f"m{i:03d}" for i in range(1000)]  # by name, until somebody asks for an order
+    assert models(page, "reported") == [f"m{i:03d}" for i in range(1000)]  # by name until the reader sorts them
     page.get_by_role("button", name="FAD mixture", exact=True).click()
     assert models(page, "reported") == [f"m{i:03d}" for i in reversed(range(1000))]
     page.get_by_label("Find a model").fill("m12")
@@ -351,7 +353,7 @@ def test_a_thousand_rows(browser, tmp_path):
     page.close()
 
 
-# Notes when every source starts, and keeps the gains, in the order of the stems.
+# Records the start of every source and the gain nodes, in the order of the stems.
 WATCH = """
 window.starts = []; window.gains = [];
 const start = AudioBufferSourceNode.prototype.start;
@@ -375,7 +377,7 @@ def player(visit):
 
 
 def levels(page, wanted: list[int]) -> None:
-    """Waits until the stems' gains are about `wanted`."""
+    """Wait until the stems' gains are close to `wanted`."""
     page.wait_for_function(
         "wanted => gains.length === 4 && gains.every((gain, i) => Math.abs(gain.gain.value - wanted[i]) < 0.05)",
         arg=wanted,
@@ -387,8 +389,8 @@ def test_stems_play_in_step_with_mute_and_solo(player):
     page.get_by_role("button", name="Play", exact=True).click()
     page.wait_for_function("document.querySelector('.now').textContent > '0:00.2'")
     starts = page.evaluate("starts")
-    assert len(starts) == 4 and len({tuple(start[:2]) for start in starts}) == 1  # one instant, one offset
-    assert [start[2] for start in starts] == pytest.approx([120.0] * 4, abs=0.001)  # whole stems
+    assert len(starts) == 4 and len({tuple(start[:2]) for start in starts}) == 1  # same instant, same offset
+    assert [start[2] for start in starts] == pytest.approx([120.0] * 4, abs=0.001)  # complete stems
     levels(page, [1, 1, 1, 1])
     page.get_by_role("button", name="Solo drums").click()
     levels(page, [0, 1, 0, 0])
@@ -421,7 +423,7 @@ def test_the_player_by_keyboard(player):
     assert page.locator(".now").inner_text() == "2:00.0"
 
 
-def test_a_click_on_a_picture_goes_there(player):
+def test_a_click_on_a_picture_seeks(player):
     page = player
     picture = page.locator(".lane[data-stem=bass] .picture")
     box = picture.bounding_box()
@@ -432,8 +434,8 @@ def test_a_click_on_a_picture_goes_there(player):
     assert page.evaluate("starts[0][1]") == pytest.approx(60.0, abs=0.2)
 
 
-def test_beats_lie_where_they_were_tracked(player):
-    # Beats at 0.1 + k/2 s below 2 s; the first begins a bar.
+def test_beats_are_drawn_where_they_were_tracked(player):
+    # Beats at 0.1 + k/2 s, below 2 s; the first one begins a bar.
     line = player.locator(".lane[data-stem=bass] .beat.down").get_attribute("d")
     assert (
         line.startswith("M0.100 0v1")

@@ -80,7 +80,7 @@ def baseline_of(*rows, clips=None, **more):
 def finished(scores, samples=None, models=None, **record):
     """A finished run as its folder gives it."""
     record = {"config": CONFIG.model_dump(mode="json"), "models": models or {}} | record
-    return FinishedRun(Path("run"), record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None)
+    return FinishedRun(record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None, Path("run"))
 
 
 def compared(baseline_rows, run_rows):

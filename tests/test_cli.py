@@ -26,33 +26,41 @@ ONE_SETTING = ["--fps", "100", "--timebase", "real", "--window", "0.15"]
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["run"], "--models synctrack,msg-ld, or --config FILE"),
+        (["run"], "name what to run: --models synctrack,msg-ld, or --config FILE"),
+        (["run", "synctrack", "msdm"], "Models are named with --models: mtbench run --models synctrack,msdm"),
+        (["run", "--models", "noise", "--limit", "4"], "No such option: --limit. Did you mean '-n'?"),
+        (["run", "--models", "noise", "--n", "4"], "No such option: --n. Did you mean '-n'?"),
         (["run", "--models", "sinctrack"], "unknown model 'sinctrack'. Did you mean 'synctrack'"),
         (["run", "--models", "noise,,heldout"], "--models: 'noise,,heldout' is not a comma-separated list"),
         (["run", "--models", "noise", "--suite", "bant"], "unknown suite 'bant'. Did you mean 'band'"),
         (["run", "--models", "noise", "--embedding", "vgish"], "unknown embedding 'vgish'. Did you mean 'vggish'"),
-        (["run", "--models", "noise", "--timebase", "unreal"], "timebase"),
-        (["run", "--models", "noise", "--fps", "fast"], "grid.fps.0"),
-        (["run", "--models", "noise", "-n", "0"], "options: n"),
-        (["run", "--models", "noise", "--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["run", "--models", "noise", "--timebase", "unreal"], "--timebase must be 'real' or 'published'"),
+        (["run", "--models", "noise", "--fps", "fast"], "--fps must be a whole number (got 'fast')"),
+        (["run", "--models", "noise", "-n", "0"], "-n must be at least 1 (got 0)"),
+        (["run", "--models", "noise", "--device", "gpu"], "device 'gpu' cannot be used here; available: cpu"),
         (
             ["run", "--models", "noise", "--transition-lambda", "inf"],
-            "grid.transition_lambda.0: Input should be a finite",
+            "--transition-lambda must be finite (got 'inf')",
         ),
         (
             ["eval", "absent/folder", "--transition-lambda", "nan"],
-            "options: transition_lambda.0: Input should be a finite",
+            "--transition-lambda must be finite (got 'nan')",
         ),
         (["beats", "absent.wav", "--transition-lambda", "inf"], "transition_lambda must be finite"),
         (["beats", "absent.wav", "--transition-lambda", "nan"], "transition_lambda must be finite"),
         (["beats", "absent.wav", "--fps", "inf"], "fps must be from"),
-        (["run", "--models", "noise", "-n", "1000000000000"], "options: n"),
+        (["run", "--models", "noise", "-n", "1000000000000"], "-n must be at most 100000 (got 1000000000000)"),
         (["run", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
         (["run", "--modles", "noise"], "--models"),
         (["rnu"], "run"),
-        (["eval", "absent/folder", "--embedding", "vggish"], "needs a --reference"),
+        (["eval", "absent/folder", "--embedding", "vggish"], "--embedding needs --reference"),
         (["eval", "absent/folder"], "absent/folder: no such folder"),
         (["check", "absent.json", "runs/x"], "baseline absent.json: cannot be read"),
+        (["eval", "absent/folder", "--format", "yaml"], "unknown --format 'yaml'"),
+        (["eval", "absent/folder", "--device", "abacus"], "device 'abacus' cannot be used here; available: cpu"),
+        (["show", "absent-run"], "absent-run: no scores.csv there"),
+        (["compare", "absent-run", "another"], "absent-run: no scores.csv there"),
+        (["plot", "absent-run", "--out", "fig.bmp"], "--out fig.bmp: the file name must end in .pdf, .svg or .png"),
         (["site", "absent-run"], "absent-run: no scores.csv there"),
     ],
 )
@@ -64,7 +72,7 @@ def test_misuse_exits_with_2_and_names_it(arguments, said, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []  # nothing was begun
 
 
-@pytest.mark.parametrize("command", ["run", "eval", "check", "site", "models", "suites", "doctor"])
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
 def test_every_command_shows_an_example(command):
     code, output = mtbench(command, "--help")
     assert code == 0 and f"Example: mtbench {command}" in output
@@ -106,15 +114,27 @@ def finished(suite_folder, tmp_path_factory):
 def test_run_prints_the_papers_tables(finished):
     out, output = finished
     for words in (
-        "FAD (embedding log-mel-stats",
-        "mixture ↓",
-        "IRS in s (real seconds, 100 fps, lambda 100",
-        "published timebase, 150 fps, lambda 100",
+        "Summary (suite folder:",
+        "FAD with log-mel-stats; rhythm in real seconds, 100 fps, lambda 100, window 0.15 s)",
+        "FAD mixture ↓",
+        "IRS (s) ↓",
         "CBS ↑",
-        "Sensitivity of CBD mean",
         "site/index.html",
+        f"every table: mtbench show {out} --full",
     ):
         assert words in output
+    assert output.count("heldout │") == 1  # one table, one row per model
+    code, full = mtbench("show", out, "--full")
+    assert code == 0
+    for words in (
+        "FAD (embedding log-mel-stats",
+        "IRS in s (real seconds, 100 fps, lambda 100",
+        "published timebase, 150 fps, lambda 100",
+        "Sensitivity of CBD mean",
+        "at 100 fps the published timebase gives the same scores",
+    ):
+        assert words in full
+    assert "real 100 / 100" in full and "published 150 / 100" in full and "published 100 / 100" not in full
     assert sorted(path.name for path in out.iterdir()) == sorted(
         ["run.yaml", "samples.csv", "scores.csv", "comparisons.csv", "failures.csv", "audio", "beats", "site"]
     )
@@ -242,7 +262,7 @@ def test_eval_prints_and_keeps(tmp_path):
     code, output = mtbench(
         "eval", folder, "--out", tmp_path / "run", "--fps", "100", "--timebase", "real", "--window", "0.15"
     )
-    assert code == 0 and "IRS in s" in output and "mine" in output
+    assert code == 0 and "IRS (s) ↓" in output and "mine" in output
     assert set(pd.read_csv(tmp_path / "run" / "scores.csv")["n"]) == {2}
 
 

@@ -1,4 +1,4 @@
-"""Fetching weights from a local server that cuts, ignores ranges, changes its file, or has another one."""
+"""Fetch weights from a local server that drops connections, ignores ranges, or changes or replaces its file."""
 
 import hashlib
 import re
@@ -15,8 +15,8 @@ from mtbench.errors import MtbenchError, UsageError
 from musicldm import fetch as module
 
 FILE = bytes(range(256)) * 4000  # 1,024,000 bytes
-CUT = 300_000
-AT_ONCE = (0, 0)  # attempts without a pause
+CUT = 300_000  # bytes sent before the connection is dropped
+AT_ONCE = (0, 0)  # two retries without a pause
 
 
 def digest(content: bytes) -> str:
@@ -25,9 +25,12 @@ def digest(content: bytes) -> str:
 
 @contextmanager
 def serving(**behaviour):
-    """A server of one file. content, etag, modified: of the file; cuts: after how many bytes each of the first answers
-    ends; ranges: whether it knows them; status: it answers with this error. It counts the bytes `sent`, and `asked`
-    holds the requests' headers."""
+    """Run a server with a single file.
+
+    content, etag, modified: properties of the file. cuts: numbers of bytes after which the first responses end.
+    ranges: whether range requests are supported. status: if not 200, every response is this error. The server counts
+    the bytes it has `sent`, and `asked` lists the headers of all requests.
+    """
     usual = {"content": FILE, "etag": '"one"', "modified": None, "cuts": [], "ranges": True, "status": 200}
     server = SimpleNamespace(**usual | behaviour, asked=[], sent=0)
 
@@ -81,50 +84,51 @@ def names(path) -> set[str]:
     return {file.name for file in path.parent.iterdir()}
 
 
-def test_a_whole_file(path):
-    told = []
+def test_a_complete_file(path):
+    reports = []
     with serving() as server:
-        found = fetch(server.url, path, advance=lambda done, total: told.append((done, total)))
-        assert found == digest(FILE) and path.read_bytes() == FILE
-        assert told[0] == (0, len(FILE)) and told[-1] == (len(FILE), len(FILE))
+        sha256 = fetch(server.url, path, advance=lambda received, total: reports.append((received, total)))
+        assert sha256 == digest(FILE) and path.read_bytes() == FILE
+        assert reports[0] == (0, len(FILE)) and reports[-1] == (len(FILE), len(FILE))
         assert names(path) == {"weights.ckpt", "weights.ckpt.sha256"}
         assert (path.parent / "weights.ckpt.sha256").read_text() == f"{digest(FILE)}  weights.ckpt\n"
-        assert fetch(server.url, path) == found and len(server.asked) == 1  # it is there: nothing is asked for
+        assert fetch(server.url, path) == sha256 and len(server.asked) == 1  # the file exists: no further request
 
 
-def test_a_cut_connection_goes_on_where_it_was(path):
+def test_a_dropped_connection_is_resumed(path):
     with serving(cuts=[CUT, CUT]) as server:
         fetch(server.url, path, pauses=AT_ONCE)
         assert path.read_bytes() == FILE
         assert [headers.get("Range") for headers in server.asked] == [None, f"bytes={CUT}-", f"bytes={2 * CUT}-"]
         assert server.asked[1]["If-Range"] == '"one"'
-        assert server.sent == len(FILE)  # no byte twice
+        assert server.sent == len(FILE)  # no byte is sent twice
 
 
-def test_what_came_is_kept_for_the_next_command(path):
+def test_received_bytes_are_kept_for_the_next_command(path):
     with serving(cuts=[CUT]) as server:
-        with pytest.raises(MtbenchError, match=f"ended after {CUT} of {len(FILE)} bytes.*goes on after the {CUT} "):
+        message = f"ended after {CUT} of {len(FILE)} bytes.*same command again to resume after the {CUT} bytes"
+        with pytest.raises(MtbenchError, match=message):
             fetch(server.url, path, pauses=())
         assert not path.exists() and (path.parent / "weights.ckpt.part").stat().st_size == CUT
         fetch(server.url, path, pauses=())
         assert path.read_bytes() == FILE and server.asked[1]["Range"] == f"bytes={CUT}-" and server.sent == len(FILE)
 
 
-def test_attempts_that_bring_nothing_come_to_an_end(path):
+def test_retries_that_receive_nothing_are_limited(path):
     with serving(cuts=[CUT] + [0] * 9) as server:
         with pytest.raises(MtbenchError, match="ended after 300000"):
             fetch(server.url, path, pauses=AT_ONCE)
         assert len(server.asked) == 1 + len(AT_ONCE)
 
 
-def test_a_date_serves_where_there_is_no_strong_etag(path):
+def test_the_date_is_used_without_a_strong_etag(path):
     date = "Wed, 21 Oct 2015 07:28:00 GMT"
     with serving(cuts=[CUT], etag='W/"weak"', modified=date) as server:
         fetch(server.url, path, pauses=AT_ONCE)
         assert path.read_bytes() == FILE and server.asked[1]["If-Range"] == date and server.sent == len(FILE)
 
 
-def test_without_either_it_begins_again(path):
+def test_without_etag_and_date_the_download_starts_over(path):
     with serving(cuts=[CUT], etag=None) as server:
         fetch(server.url, path, pauses=AT_ONCE)
         assert path.read_bytes() == FILE and server.asked[1]["Range"] is None
@@ -136,7 +140,7 @@ def test_a_server_that_ignores_ranges(path):
         assert path.read_bytes() == FILE and server.sent == CUT + len(FILE)
 
 
-def test_a_file_that_changed_meanwhile_begins_again(path):
+def test_the_download_starts_over_if_the_file_has_changed(path):
     with serving(cuts=[CUT]) as server:
         with pytest.raises(MtbenchError):
             fetch(server.url, path, pauses=())
@@ -145,7 +149,7 @@ def test_a_file_that_changed_meanwhile_begins_again(path):
         assert path.read_bytes() == FILE[::-1] and server.asked[1]["If-Range"] == '"one"'
 
 
-def test_a_part_that_is_already_whole(path):
+def test_a_partial_file_that_is_already_complete(path):
     path.parent.mkdir()
     (path.parent / "weights.ckpt.part").write_bytes(FILE)
     (path.parent / "weights.ckpt.part.etag").write_text('"one"')
@@ -154,37 +158,38 @@ def test_a_part_that_is_already_whole(path):
         assert server.sent == 0 and names(path) == {"weights.ckpt", "weights.ckpt.sha256"}
 
 
-def test_another_checksum_than_pinned(path):
+def test_a_checksum_other_than_the_pinned_one(path):
     with serving() as server:
-        with pytest.raises(UsageError, match=f"{digest(FILE)}, not {'0' * 64} .pinned.; it was not kept"):
+        with pytest.raises(UsageError, match=f"{digest(FILE)}, expected {'0' * 64} .pinned.; it was deleted"):
             fetch(server.url, path, pinned="0" * 64)
         assert names(path) == set()
         assert fetch(server.url, path, pinned=digest(FILE)) == digest(FILE)
 
 
-def test_another_checksum_than_the_first_time(path):
+def test_a_checksum_other_than_the_recorded_one(path):
     with serving() as server:
         fetch(server.url, path)
         path.unlink()
         server.content = FILE[1:]
-        with pytest.raises(UsageError, match=f"{digest(FILE[1:])}, not {digest(FILE)} .noted in .*weights.ckpt.sha256"):
+        message = f"{digest(FILE[1:])}, expected {digest(FILE)} .recorded in .*weights.ckpt.sha256"
+        with pytest.raises(UsageError, match=message):
             fetch(server.url, path)
         assert names(path) == {"weights.ckpt.sha256"}
 
 
-def test_a_file_that_was_changed_here_is_noticed(path):
+def test_a_local_change_is_detected(path):
     with serving() as server:
         fetch(server.url, path)
         assert checked_sha256(path) == digest(FILE)
         path.write_bytes(b"other")
-        message = f"weights.ckpt has the SHA-256 {digest(b'other')}, not {digest(FILE)}.*delete it"
-        for look in (lambda: fetch(server.url, path), lambda: checked_sha256(path)):
+        message = f"weights.ckpt has SHA-256 {digest(b'other')}, expected {digest(FILE)}.*Delete the file"
+        for check in (lambda: fetch(server.url, path), lambda: checked_sha256(path)):
             with pytest.raises(UsageError, match=message):
-                look()
+                check()
 
 
 @pytest.mark.parametrize("status, requests, message", [(404, 1, "404 Not Found"), (503, 3, "503 Service Unavailable")])
-def test_what_the_server_refuses(path, status, requests, message):
+def test_errors_of_the_server(path, status, requests, message):
     with serving(status=status) as server:
         with pytest.raises(MtbenchError, match=f"weights.ckpt.download=1: {message}"):
             fetch(server.url, path, pauses=AT_ONCE)
@@ -198,18 +203,18 @@ def test_no_server(path):
         fetch(server.url, path, pauses=AT_ONCE)
 
 
-def test_ctrl_c_leaves_a_part_to_go_on_from(path):
-    def stop(done, total):
-        if done >= CUT:
+def test_ctrl_c_leaves_a_partial_file_to_resume_from(path):
+    def stop(received, total):
+        if received >= CUT:
             raise KeyboardInterrupt
 
     with serving() as server:
         with pytest.raises(KeyboardInterrupt):
             fetch(server.url, path, advance=stop)
         assert names(path) == {"weights.ckpt.part", "weights.ckpt.part.etag"}
-        have = (path.parent / "weights.ckpt.part").stat().st_size
+        received = (path.parent / "weights.ckpt.part").stat().st_size
         fetch(server.url, path)
-        assert path.read_bytes() == FILE and server.asked[1]["Range"] == f"bytes={have}-"
+        assert path.read_bytes() == FILE and server.asked[1]["Range"] == f"bytes={received}-"
 
 
 def test_the_command(path, monkeypatch, capsys):
@@ -219,22 +224,25 @@ def test_the_command(path, monkeypatch, capsys):
         module.main(["musicldm", "--sha256", f"vae-ckpt.ckpt={'A' * 64}"])
         assert digest(FILE) in capsys.readouterr().err and path.read_bytes() == FILE
         path.write_bytes(b"other")
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_:
             module.main(["musicldm"])
-    assert left.value.code == 2 and "delete it and fetch it again" in capsys.readouterr().err
+    assert exit_.value.code == 2 and "Delete the file and fetch it again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "pin, message",
-    [("vae.ckpt=" + "0" * 64, "'vae.ckpt' is none of the files"), ("vae-ckpt.ckpt=12", "64 hexadecimal digits")],
+    [
+        ("vae.ckpt=" + "0" * 64, "'vae.ckpt' is not one of the files to fetch: synctrack"),
+        ("vae-ckpt.ckpt=12", "64 hexadecimal digits"),
+    ],
 )
 def test_bad_pins_are_named(pin, message, capsys):
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_:
         module.main(["synctrack", "--sha256", pin])
-    assert left.value.code == 2 and message in capsys.readouterr().err
+    assert exit_.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_where_the_files_are(monkeypatch, tmp_path):
+def test_paths_and_urls_of_the_files(monkeypatch, tmp_path):
     monkeypatch.setenv("MTBENCH_WEIGHTS", str(tmp_path))
     files = module.files_of("synctrack")
     names = ["synctrack_slakh2100_pretrained.ckpt", "vae-ckpt.ckpt", "hifigan-ckpt.ckpt"]

@@ -1,4 +1,4 @@
-"""MSDM: the published names, shapes and numbers, its samplers, its loss, and its promises as a generator."""
+"""MSDM: published names, shapes and numbers, samplers, loss, and the Generator interface."""
 
 from dataclasses import asdict, fields
 from functools import partial
@@ -47,13 +47,13 @@ def no_grad():
 
 
 def twice(network: MSDMUNet) -> nn.ModuleDict:
-    """The network under both of its published names."""
+    """Return the network under both of its published names."""
     return nn.ModuleDict({"unet": network, "diffusion": nn.ModuleDict({"net": network})})
 
 
 def of_manifest(name: str) -> MSDMConfig:
-    held = manifest(name)["config"]
-    return MSDMConfig(**{field.name: held[field.name] for field in fields(MSDMConfig) if field.name in held})
+    config = manifest(name)["config"]
+    return MSDMConfig(**{field.name: config[field.name] for field in fields(MSDMConfig) if field.name in config})
 
 
 def filled(config: MSDMConfig) -> MSDMUNet:
@@ -75,10 +75,10 @@ def test_names_and_shapes(name, parameters):
 
 
 def test_defaults_are_the_published_size():
-    held = manifest("msdm")["config"]
+    config = manifest("msdm")["config"]
     assert MSDMConfig() == of_manifest("msdm") and MSDMConfig().downsampling == 8192
-    assert held["diffusion_sigma_data"] == SIGMA_DATA and held["diffusion_dynamic_threshold"] == 0.0
-    same = {
+    assert config["diffusion_sigma_data"] == SIGMA_DATA and config["diffusion_dynamic_threshold"] == 0.0
+    fixed = {  # values that MSDMConfig does not have as fields
         "patch_blocks": 1,
         "kernel_multiplier_downsample": 2,
         "use_nearest_upsample": False,
@@ -86,7 +86,7 @@ def test_defaults_are_the_published_size():
         "use_attention_bottleneck": True,
         "use_context_time": True,
     }
-    assert {name: held[name] for name in same} == same  # what is not of the config
+    assert {name: config[name] for name in fixed} == fixed
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_sample_does_not_depend_on_its_batch():
         assert relative_l2(together[i : i + 1], network(x[i : i + 1], c_noise[i : i + 1])) < 2e-6
 
 
-def test_stems_are_channels_with_weights_of_their_own():
+def test_each_stem_has_separate_weights():
     network, x, c_noise, order = small(), seeded(1, 1, 4, 64), torch.tensor([0.0]), [2, 0, 3, 1]
     assert relative_l2(network(x[:, order], c_noise), network(x, c_noise)[:, order]) > 1e-2
 
@@ -155,7 +155,7 @@ def test_autocast_stays_close_to_float32():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_blocks": (1,)}, r"an entry a level.*num_blocks=\[1\] with 2 factors"),
+        ({"num_blocks": (1,)}, r"one entry per level.*num_blocks=\[1\] with 2 factors"),
         ({"multipliers": (1, 1)}, "multipliers one more"),
         ({"factors": (4, 0)}, "factors must be at least 1"),
         ({"attention_heads": 0}, "attention_heads must be at least 1"),
@@ -178,7 +178,7 @@ def test_forward_refuses(shape, levels):
 
 
 def toy(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """The denoiser that the golden samples were made with: of normal data about mu, clamped."""
+    """The denoiser used to create the golden samples: for normally distributed data with mean mu, clamped."""
     mu = 0.1 * seeded(6900, 1, 4, 512)
     return ((0.04 * x + sigma**2 * mu) / (0.04 + sigma**2)).clamp(-1, 1)
 
@@ -210,7 +210,7 @@ def test_generation_golden():
     draw = stream(6212)
 
     def own_alone() -> torch.Tensor:
-        draw()  # the first of each step is for stems that are not there
+        draw()  # the first draw of each step is for given stems, of which there are none
         return draw()
 
     assert_golden(arrays, "out", last(euler(toy, seeded(6211, 2, 4, 512), sigmas, own_alone)))
@@ -218,7 +218,7 @@ def test_generation_golden():
 
 def test_inpainting_golden():
     source, mask = 0.3 * seeded(6221, 2, 4, 512), torch.tensor([0.0, 1.0, 0.0, 0.0])[None, :, None]
-    made = last(
+    result = last(
         euler(
             toy,
             seeded(6211, 2, 4, 512),
@@ -230,45 +230,45 @@ def test_inpainting_golden():
             resamples=2,
         )
     )
-    assert_golden(golden("msdm_inpaint_n10"), "out", made)
-    assert torch.equal(made[:, 1], source[:, 1])
+    assert_golden(golden("msdm_inpaint_n10"), "out", result)
+    assert torch.equal(result[:, 1], source[:, 1])
 
 
 def test_separation_golden():
     mixture = 0.3 * seeded(6231, 2, 1, 512)
-    made = last(separate(toy, seeded(6211, 2, 4, 512), karras_schedule(150), stream(6232), mixture))
-    assert_golden(golden("msdm_separate_dirac_n150"), "out", made)
-    assert relative_l2(made.sum(dim=1, keepdim=True), mixture) < 1e-6
+    result = last(separate(toy, seeded(6211, 2, 4, 512), karras_schedule(150), stream(6232), mixture))
+    assert_golden(golden("msdm_separate_dirac_n150"), "out", result)
+    assert relative_l2(result.sum(dim=1, keepdim=True), mixture) < 1e-6
 
 
 def of_normal_data(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """The best denoiser of normal data of standard deviation 0.2."""
+    """The optimal denoiser for normally distributed data of standard deviation 0.2."""
     return 0.04 / (0.04 + sigma**2) * x
 
 
 def test_without_churn_euler_follows_the_known_solution():
-    # Of normal data of standard deviation s: x(0) = x(sigma) s / sqrt(s^2 + sigma^2).
+    # For normally distributed data of standard deviation s, x(0) = x(sigma) s / sqrt(s^2 + sigma^2).
     shape = (1, 4, 64)
-    made = last(euler(of_normal_data, seeded(1, *shape), karras_schedule(1000), stream(0, shape), s_churn=0.0))
-    assert relative_l2(made, 20 * seeded(1, *shape) * 0.2 / (0.04 + 20**2) ** 0.5) < 0.02
+    result = last(euler(of_normal_data, seeded(1, *shape), karras_schedule(1000), stream(0, shape), s_churn=0.0))
+    assert relative_l2(result, 20 * seeded(1, *shape) * 0.2 / (0.04 + 20**2) ** 0.5) < 0.02
 
 
 def test_with_churn_euler_samples_the_known_distribution():
     shape = (1, 4, 10_000)
-    made = last(euler(of_normal_data, seeded(1, *shape), karras_schedule(400), stream(0, shape)))
-    assert float(made.std()) == pytest.approx(0.2, rel=0.03)
+    result = last(euler(of_normal_data, seeded(1, *shape), karras_schedule(400), stream(0, shape)))
+    assert float(result.std()) == pytest.approx(0.2, rel=0.03)
 
 
 @pytest.mark.parametrize("steps, off", [(150, 0.01), (LEAST_STEPS, 0.1)])
-def test_a_separation_that_knows_the_stems_returns_them(steps, off):
+def test_separation_with_a_perfect_denoiser_returns_the_stems(steps, off):
     stems, shape, sigmas = 0.3 * seeded(1, 2, 4, 64), (2, 4, 64), karras_schedule(steps, sigma_max=1.0)
     mixture = stems.sum(dim=1, keepdim=True)
-    made = last(separate(lambda x, sigma: stems, seeded(2, *shape), sigmas, stream(3, shape), mixture))
-    assert relative_l2(made, stems) < off
+    result = last(separate(lambda x, sigma: stems, seeded(2, *shape), sigmas, stream(3, shape), mixture))
+    assert relative_l2(result, stems) < off
 
 
-def test_what_is_known_needs_a_mask():
-    with pytest.raises(ValueError, match="belong together"):
+def test_known_waves_need_a_mask():
+    with pytest.raises(ValueError, match="must be passed together"):
         next(euler(toy, seeded(1, 2, 4, 512), karras_schedule(3), stream(0), known=torch.zeros(2, 4, 512)))
 
 
@@ -278,7 +278,7 @@ def suite_of(seconds: float = 0.1, rate: int = 16000):
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """A checkpoint as mtbench's training writes it, of a network of a few channels."""
+    """A checkpoint in the format of mtbench's training, of a network with a few channels."""
     path = tmp_path_factory.mktemp("own") / "own.pt"
     with torch.no_grad():
         network = small()
@@ -293,7 +293,7 @@ def own(tmp_path_factory):
     return path
 
 
-def made_of(path, suite=None, steps: int = 4, **options) -> Generator:
+def generator_of(path, suite=None, steps: int = 4, **options) -> Generator:
     return registry.make_model(
         "msdm", suite=suite or suite_of(), weights=str(path), options={"steps": steps, **options}
     )
@@ -305,19 +305,19 @@ def song(i: int, *stems: str, samples: int = 1600, rate: int = 16000) -> StemSet
     return StemSet(f"song-{i}", {stem: waves[stem] for stem in stems}, rate)
 
 
-def test_it_is_a_generator_that_says_where_it_comes_from(own):
-    made = registry.make_model("msdm", suite=suite_of(), weights=str(own))
-    assert isinstance(made, Generator) and made.name == "msdm" and made.sample_rate == 22050
-    assert made.stems == STEMS and made.tasks == {"total", "arrangement", "separation"}
-    assert made.provenance["trained_on"] == "synthetic songs" and len(made.provenance["weights_sha256"]) == 64
-    assert made.provenance["training_steps"] == 3 and made.provenance["parameters"] == sum(
+def test_it_is_a_generator_with_provenance(own):
+    generator = registry.make_model("msdm", suite=suite_of(), weights=str(own))
+    assert isinstance(generator, Generator) and generator.name == "msdm" and generator.sample_rate == 22050
+    assert generator.stems == STEMS and generator.tasks == {"total", "arrangement", "separation"}
+    assert generator.provenance["trained_on"] == "synthetic songs" and len(generator.provenance["weights_sha256"]) == 64
+    assert generator.provenance["training_steps"] == 3 and generator.provenance["parameters"] == sum(
         p.numel() for p in small().parameters()
     )
-    assert "total 100 steps, arrangement 100 steps, separation 150 steps" in made.provenance["sampler"]
+    assert "total 100 steps, arrangement 100 steps, separation 150 steps" in generator.provenance["sampler"]
 
 
 def test_samples_have_the_suites_duration(own):
-    (sample,) = made_of(own).generate(1, ["drums", "bass"], seed=1, start=5)
+    (sample,) = generator_of(own).generate(1, ["drums", "bass"], seed=1, start=5)
     assert sample.id == "00005" and list(sample.stems) == ["drums", "bass"] and sample.sample_rate == 22050
     for wave in sample.stems.values():
         assert wave.dtype == np.float32 and wave.shape == (2205,) and 0 < np.abs(wave).max() <= 1.0
@@ -331,42 +331,44 @@ def test_samples_have_the_suites_duration(own):
         (0.05, 44100, 2048, None),
     ],
 )
-def test_the_network_makes_whole_numbers_of_what_it_shortens(own, seconds, rate, samples, note):
-    made, seen = made_of(own, suite_of(seconds, rate)), []
-    hook = made._network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
-    (sample,) = made.generate(1, ["bass"])
+def test_the_networks_length_is_a_multiple_of_its_downsampling(own, seconds, rate, samples, note):
+    generator, seen = generator_of(own, suite_of(seconds, rate)), []
+    hook = generator._network.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
+    (sample,) = generator.generate(1, ["bass"])
     hook.remove()
     assert seen == 4 * [(1, 4, samples)] and len(sample.stems["bass"]) == -(-round(seconds * 22050 * 10) // 10)
-    assert made.provenance.get("duration") == note
+    assert generator.provenance.get("duration") == note
 
 
-def test_sample_i_depends_on_seed_and_i_alone(own):
-    four = list(made_of(own, batch_size=3).generate(4, STEMS, seed=7))
-    (alone,) = made_of(own).generate(1, STEMS, seed=7, start=2)
-    (other,) = made_of(own).generate(1, STEMS, seed=8, start=2)
+def test_sample_i_depends_only_on_seed_and_i(own):
+    four = list(generator_of(own, batch_size=3).generate(4, STEMS, seed=7))
+    (alone,) = generator_of(own).generate(1, STEMS, seed=7, start=2)
+    (other,) = generator_of(own).generate(1, STEMS, seed=8, start=2)
     for stem in STEMS:
         assert relative_l2(four[2].stems[stem], alone.stems[stem]) < 1e-3
         assert relative_l2(other.stems[stem], alone.stems[stem]) > 0.1
         assert relative_l2(four[1].stems[stem], alone.stems[stem]) > 0.1
 
 
-def test_a_sample_is_what_the_released_sampler_makes_of_its_noise(own):
-    made = made_of(own, steps=6)
-    (sample,) = made.generate(1, STEMS, seed=3, start=4)
+def test_a_sample_is_the_output_of_the_released_sampler(own):
+    generator = generator_of(own, steps=6)
+    (sample,) = generator.generate(1, STEMS, seed=3, start=4)
     noise = noise_per_sample(3, [4], (4, 2208))
-    x = last(euler(lambda x, sigma: denoised(made._network, x, sigma.expand(1)), noise(), karras_schedule(6), noise))
+    x = last(
+        euler(lambda x, sigma: denoised(generator._network, x, sigma.expand(1)), noise(), karras_schedule(6), noise)
+    )
     for row, stem in enumerate(STEMS):
         assert relative_l2(sample.stems[stem], x[0, row, :2205].clamp(-1, 1)) < 1e-6
 
 
 def test_generation_is_lazy(own):
-    assert next(made_of(own).generate(10**9, ["drums"])).id == "00000"
+    assert next(generator_of(own).generate(10**9, ["drums"])).id == "00000"
 
 
 @pytest.mark.parametrize("kept", [kept for size in (1, 2, 3) for kept in combinations(STEMS, size)])
 def test_every_subset_can_be_given(own, kept):
-    made = made_of(own)
-    (sample,) = made.generate(1, STEMS, given=[song(0, *kept)])
+    generator = generator_of(own)
+    (sample,) = generator.generate(1, STEMS, given=[song(0, *kept)])
     assert list(sample.stems) == list(STEMS) and sample.sample_rate == 16000
     for stem in STEMS:
         if stem in kept:
@@ -375,22 +377,22 @@ def test_every_subset_can_be_given(own, kept):
             assert sample.stems[stem].shape == (1600,) and sample.stems[stem].dtype == np.float32
 
 
-def test_what_is_made_follows_what_is_given(own):
-    made, kept = made_of(own), ("bass", "drums")
-    one, two = (next(made.generate(1, ["piano"], given=[song(i, *kept)])).stems["piano"] for i in (0, 1))
-    assert relative_l2(two, one) > 1e-3
+def test_generated_stems_depend_on_the_given_ones(own):
+    generator, kept = generator_of(own), ("bass", "drums")
+    first, second = (next(generator.generate(1, ["piano"], given=[song(i, *kept)])).stems["piano"] for i in (0, 1))
+    assert relative_l2(second, first) > 1e-3
 
 
-def test_the_network_is_given_the_stems_with_the_steps_noise(own):
-    # With the noise of the network's first input taken off, what is given is left, and beyond its end nothing is.
-    made, seen = made_of(own, steps=2), []
+def test_the_network_input_contains_the_given_stems_with_noise(own):
+    # Without its noise, the network's first input is the given stem, up to the end of that stem.
+    generator, seen = generator_of(own, steps=2), []
     given = song(5, "guitar", samples=2205, rate=22050)
-    hook = made._network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    list(made.generate(1, ["bass"], given=[given], seed=9))
+    hook = generator._network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    list(generator.generate(1, ["bass"], given=[given], seed=9))
     hook.remove()
     draw = noise_per_sample(9, [0], (4, 2208))
     first, known, churn = draw(), draw(), draw()
-    raised = 20.0 * (1 + 2**0.5 - 1)  # s_churn 10 in 2 steps is more than the most
+    raised = 20.0 * (1 + 2**0.5 - 1)  # s_churn 10 in 2 steps exceeds the maximum of sqrt(2) - 1
     x = seen[0] * (raised**2 + 0.04) ** 0.5 - (raised**2 - 20.0**2) ** 0.5 * churn
     np.testing.assert_allclose((x - 20 * known)[0, 2, :2205], given.stems["guitar"], atol=1e-4)
     np.testing.assert_allclose(x[0, 2, 2205:], 20 * first[0, 2, 2205:], atol=1e-4)
@@ -399,74 +401,74 @@ def test_the_network_is_given_the_stems_with_the_steps_noise(own):
 
 def test_an_arranged_sample_is_the_same_in_any_batch(own):
     songs = [song(i, *STEMS[: 1 + i % 3]) for i in range(6)]
-    looked = []
+    loaded = []
 
     def load(i: int) -> StemSet:
-        looked.append(i)
+        loaded.append(i)
         return songs[i]
 
-    samples = list(made_of(own, batch_size=2).generate(3, STEMS, given=Songs(range(6), load), seed=1, start=3))
-    (alone,) = made_of(own).generate(1, STEMS, given=songs, seed=1, start=4)
-    assert [sample.id for sample in samples] == ["00003", "00004", "00005"] and set(looked) == {3, 4, 5}
+    samples = list(generator_of(own, batch_size=2).generate(3, STEMS, given=Songs(range(6), load), seed=1, start=3))
+    (alone,) = generator_of(own).generate(1, STEMS, given=songs, seed=1, start=4)
+    assert [sample.id for sample in samples] == ["00003", "00004", "00005"] and set(loaded) == {3, 4, 5}
     for stem in STEMS:
         assert relative_l2(samples[1].stems[stem], alone.stems[stem]) < 1e-3
 
 
 def test_separated_stems_sum_up_to_the_mixture(own):
     songs = [song(i, "mixture") for i in range(3)]
-    samples = list(made_of(own, steps=LEAST_STEPS).generate(2, STEMS, given=songs, start=1))
+    samples = list(generator_of(own, steps=LEAST_STEPS).generate(2, STEMS, given=songs, start=1))
     for i, sample in enumerate(samples, 1):
         assert list(sample.stems) == list(STEMS) and sample.sample_rate == 22050
         waves = np.stack(list(sample.stems.values()))
-        inside = np.abs(waves).max(axis=0) < 1.0  # the rest is clipped
+        inside = np.abs(waves).max(axis=0) < 1.0  # other samples are clipped
         assert inside.mean() > 0.2
         mixture = audio.resample(songs[i].stems["mixture"], 16000, 22050)
         np.testing.assert_allclose(waves.sum(axis=0)[inside], mixture[inside], atol=1e-5)
-    (alone,) = made_of(own, steps=LEAST_STEPS).generate(1, ["piano"], given=songs, start=2)
+    (alone,) = generator_of(own, steps=LEAST_STEPS).generate(1, ["piano"], given=songs, start=2)
     assert list(alone.stems) == ["piano"] and relative_l2(alone.stems["piano"], samples[1].stems["piano"]) < 1e-3
 
 
 def test_a_separation_that_diverges_is_refused(own):
-    assert made_of(own, steps=20).tasks == {"total", "arrangement"}
-    with pytest.raises(UsageError, match="separation in 20 steps diverges; it takes 52 or more"):
-        next(made_of(own, steps=20).generate(1, STEMS, given=[song(0, "mixture")]))
+    assert generator_of(own, steps=20).tasks == {"total", "arrangement"}
+    with pytest.raises(UsageError, match="separation with 20 steps diverges; use steps of at least 52"):
+        next(generator_of(own, steps=20).generate(1, STEMS, given=[song(0, "mixture")]))
 
 
 @pytest.mark.parametrize(
     "given, message",
     [
-        ([song(0, "bass")], "given holds 1 samples, sample 1 was asked for"),
-        ([None, StemSet("x", {}, 16000)], "holds no stem"),
-        ([None, song(1, *STEMS)], "nothing is left to make"),
-        ([None, song(1, "bass", "mixture")], "holds 'bass'; model 'msdm' can be given"),
+        ([song(0, "bass")], "given has only 1 samples, but sample 1 was requested"),
+        ([None, StemSet("x", {}, 16000)], "has no stems"),
+        ([None, song(1, *STEMS)], "there is nothing left to generate"),
+        ([None, song(1, "bass", "mixture")], "contains 'bass', but model 'msdm' accepts"),
         (
             [None, StemSet("x", {"vocals": np.zeros(1600, np.float32)}, 16000)],
-            "holds 'vocals'; model 'msdm' can be given",
+            "contains 'vocals', but model 'msdm' accepts",
         ),
-        ([None, song(1, "bass", samples=1599)], r"its bass has the shape \[1599\], not \[1600\]"),
-        ([None, song(1, "bass", samples=1600, rate=44100)], r"its bass has the shape \[1600\], not \[4410\]"),
+        ([None, song(1, "bass", samples=1599)], r": bass has shape \[1599\], expected \[1600\]"),
+        ([None, song(1, "bass", samples=1600, rate=44100)], r": bass has shape \[1600\], expected \[4410\]"),
         (
             [None, StemSet("x", {"mixture": np.full(1600, np.nan, np.float32)}, 16000)],
-            "its mixture has samples outside",
+            ": mixture has samples outside",
         ),
-        ([None, song(1, "bass"), song(2, "mixture")], r"given\[2\] .*a call is given mixtures to separate or stems"),
+        ([None, song(1, "bass"), song(2, "mixture")], r"given\[2\] .*all clips of a call must be mixtures to separate"),
     ],
 )
-def test_what_cannot_be_kept_is_named(own, given, message):
+def test_invalid_given_stems_are_named(own, given, message):
     with pytest.raises(UsageError, match=message):
-        list(made_of(own, steps=LEAST_STEPS).generate(max(len(given) - 1, 1), STEMS, given=given, start=1))
+        list(generator_of(own, steps=LEAST_STEPS).generate(max(len(given) - 1, 1), STEMS, given=given, start=1))
 
 
-def test_a_strange_stem_is_named(own):
+def test_an_unknown_stem_is_named(own):
     with pytest.raises(UsageError, match="unknown stem 'drum'. Did you mean 'drums'"):
-        list(made_of(own).generate(1, ["drum"]))
+        list(generator_of(own).generate(1, ["drum"]))
 
 
-def test_steps_are_told(own):
-    made, told = made_of(own, batch_size=2), []
-    made.on_step = lambda done, steps: told.append((done, steps))
-    list(made.generate(3, STEMS))
-    assert told == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
+def test_steps_are_reported(own):
+    generator, reports = generator_of(own, batch_size=2), []
+    generator.on_step = lambda step, steps: reports.append((step, steps))
+    list(generator.generate(3, STEMS))
+    assert reports == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.mark.parametrize(
@@ -482,24 +484,24 @@ def test_bad_options_are_refused(own, options, message):
         registry.make_model("msdm", suite=suite_of(), weights=str(own), options=options)
 
 
-def test_the_embedded_checkpoint_says_where_it_comes_from_and_samples():
-    made = registry.make_model("msdm", suite=suite_of(), options={"steps": 2})
-    assert made.provenance["trained_on"] == "synthetic songs" and made.provenance["training_steps"] > 1000
-    (sample,) = made.generate(1, STEMS, seed=3)
+def test_the_embedded_checkpoint_has_provenance_and_samples():
+    generator = registry.make_model("msdm", suite=suite_of(), options={"steps": 2})
+    assert generator.provenance["trained_on"] == "synthetic songs" and generator.provenance["training_steps"] > 1000
+    (sample,) = generator.generate(1, STEMS, seed=3)
     assert sample.sample_rate == 22050 and all(np.isfinite(wave).all() for wave in sample.stems.values())
 
 
-def test_weights_that_are_not_here(tmp_path):
-    with pytest.raises(UsageError, match="go by no name: unpack.*glorious-star-335.*drive.google.com"):
+def test_missing_and_wrong_weights_are_named(tmp_path):
+    with pytest.raises(UsageError, match="'published' is not available: extract.*glorious-star-335.*drive.google.com"):
         registry.make_model("msdm", suite=suite_of(), weights="published")
-    with pytest.raises(UsageError, match="no checkpoint.*absent.pt"):
-        made_of(tmp_path / "absent.pt")
+    with pytest.raises(UsageError, match="absent.pt: no such checkpoint"):
+        generator_of(tmp_path / "absent.pt")
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
-    with pytest.raises(UsageError, match="other.pt is neither a checkpoint that mtbench trained nor a published one"):
-        made_of(tmp_path / "other.pt")
+    with pytest.raises(UsageError, match="other.pt is neither a checkpoint trained by mtbench nor a published one"):
+        generator_of(tmp_path / "other.pt")
     torch.save({"config": {"model_channels": 8}, "state_dict": {}, "metadata": {}}, tmp_path / "other.pt")
-    with pytest.raises(UsageError, match="other.pt is no checkpoint of model 'msdm'"):
-        made_of(tmp_path / "other.pt")
+    with pytest.raises(UsageError, match="other.pt is not a checkpoint of model 'msdm'"):
+        generator_of(tmp_path / "other.pt")
 
 
 def lightning_state() -> dict[str, torch.Tensor]:
@@ -513,11 +515,11 @@ def small_is_published(monkeypatch):
 
 def test_a_published_file(small_is_published, tmp_path, own):
     path = write_lightning(tmp_path / "epoch=729-valid_loss=0.014.ckpt", lightning_state())
-    made = registry.make_model("msdm", suite=suite_of(), weights=str(path))
-    assert made.provenance["trained_on"] == "Slakh2100" and made.provenance["form"] == "published"
-    assert "total 150 steps, arrangement 256 steps, separation 150 steps" in made.provenance["sampler"]
-    (sample,), (same,) = (model.generate(1, STEMS) for model in (made_of(path), made_of(own)))
-    assert relative_l2(sample.stems["bass"], same.stems["bass"]) < 0.1  # the other one is in float16
+    generator = registry.make_model("msdm", suite=suite_of(), weights=str(path))
+    assert generator.provenance["trained_on"] == "Slakh2100" and generator.provenance["form"] == "published"
+    assert "total 150 steps, arrangement 256 steps, separation 150 steps" in generator.provenance["sampler"]
+    (sample,), (same,) = (model.generate(1, STEMS) for model in (generator_of(path), generator_of(own)))
+    assert relative_l2(sample.stems["bass"], same.stems["bass"]) < 0.1  # the other checkpoint is in float16
 
 
 def broken(change) -> dict[str, torch.Tensor]:
@@ -531,11 +533,11 @@ def broken(change) -> dict[str, torch.Tensor]:
     [
         (
             lambda state: state.pop("model.diffusion.net.to_mapping.0.bias"),
-            "the names below model.diffusion.net. are not",
+            "the tensors under model.diffusion.net. and model.unet. differ in their names or shapes",
         ),
         (
             lambda state: state.update({"model.diffusion.net.to_mapping.0.bias": torch.zeros(3)}),
-            "or not of their shapes",
+            "the tensors under model.diffusion.net. and model.unet. differ in their names or shapes",
         ),
         (lambda state: state.update({"model.more": torch.zeros(3)}), r"1 unexpected \(model.more\)"),
         (
@@ -544,26 +546,26 @@ def broken(change) -> dict[str, torch.Tensor]:
         ),
     ],
 )
-def test_a_published_file_must_hold_just_what_is_expected(small_is_published, tmp_path, change, message):
+def test_unexpected_content_of_a_published_file_is_named(small_is_published, tmp_path, change, message):
     path = write_lightning(tmp_path / "broken.ckpt", broken(change))
-    with pytest.raises(UsageError, match=f"broken.ckpt does not hold the expected weights: .*{message}"):
-        made_of(path)
+    with pytest.raises(UsageError, match=f"broken.ckpt does not contain the expected weights: .*{message}"):
+        generator_of(path)
 
 
 def test_a_published_file_of_another_size_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="missing.*of another shape"):
-        made_of(write_lightning(tmp_path / "small.ckpt", lightning_state()))
+    with pytest.raises(UsageError, match="missing.*of the wrong shape"):
+        generator_of(write_lightning(tmp_path / "small.ckpt", lightning_state()))
 
 
 @pytest.fixture
 def waves(tmp_path) -> Shards:
-    """Three songs of four stems; the sample t of stem s of song i is 1000 i + 100 s + t."""
+    """Three songs of four stems; sample t of stem s of song i is 1000 i + 100 s + t."""
     songs, stems, times = np.ogrid[:3, :4, :50]
     np.save(tmp_path / "000000.npy", (1000 * songs + 100 * stems + times).astype(np.int16))
     return Shards(tmp_path, 3)
 
 
-def test_stretches_are_cut_at_one_place_from_all_stems(waves):
+def test_crops_are_aligned_across_stems(waves):
     cut = 32768 * stretches(waves, torch.tensor([2, 0]), 30, torch.Generator().manual_seed(1))
     assert cut.shape == (2, 4, 30)
     for row, i in enumerate((2, 0)):
@@ -578,8 +580,8 @@ def test_short_songs_end_in_silence(waves):
     assert torch.equal(cut[0, :, 50:], torch.zeros(4, 14)) and float(cut[0, 3, 49]) == 1349
 
 
-def test_the_loss_is_one_where_the_network_is_off_by_one(tmp_path):
-    # Of songs that are a constant 0.25 the right answer is known; an error of one is one whatever the noise.
+def test_the_loss_is_one_if_the_network_is_off_by_one(tmp_path):
+    # For songs with a constant 0.25 the right output is known; an error of 1 gives a loss of 1 at any noise level.
     np.save(tmp_path / "000000.npy", np.full((2, 4, 64), 8192, np.int16))
     loss, songs, sigmas = denoising_loss(Shards(tmp_path, 2), 64), torch.tensor([0, 1] * 200), []
 
@@ -616,12 +618,12 @@ def test_training_ends_in_a_checkpoint_that_generates(tmp_path, waves):
         learning_rate=1e-3,
         precision="32-true",
     )
-    made_before = tmp_path / f"waves-22050-{data_key(config)}"
-    made_before.mkdir()
-    (tmp_path / "000000.npy").rename(made_before / "000000.npy")
+    existing = tmp_path / f"waves-22050-{data_key(config)}"
+    existing.mkdir()
+    (tmp_path / "000000.npy").rename(existing / "000000.npy")
     with torch.enable_grad():
         train(config)
-    (sample,) = made_of(tmp_path / "toy.pt").generate(1, STEMS)
+    (sample,) = generator_of(tmp_path / "toy.pt").generate(1, STEMS)
     assert sample.stems["piano"].shape == (2205,) and np.isfinite(sample.stems["piano"]).all()
     with pytest.raises(UsageError, match="toy: network: .*'channel'"):
         train(config.model_copy(update={"network": {"channel": 8}}))

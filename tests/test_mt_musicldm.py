@@ -1,4 +1,4 @@
-"""MT-MusicLDM as a generator: published files by key, CLAP conditioning, and the archives its checkpoints come in."""
+"""MT-MusicLDM as a generator: published files load by key, CLAP conditioning, and archives of its checkpoints."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from parity import recipe_tensor, relative_l2
 from published_files import TINY_VAE, TINY_VOCODER, tiny, write_lightning
 
 SHORT = SimpleNamespace(name="short", sample_rate=16000, n_samples=10240, stems=STEMS)
-made_of = partial(make_mt_musicldm, device="cpu", suite=SHORT, steps=2)
+generator_of = partial(make_mt_musicldm, device="cpu", suite=SHORT, steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def unconditional(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
-    """A file with the weights of the published conditional layout at width 32, and a CLAP that is one number."""
+    """A file in the published conditional layout at width 32, with a CLAP that consists of a single number."""
     with torch.device("meta"):
         shapes = {
             name: value.shape
@@ -58,7 +58,7 @@ def conditional(tmp_path_factory):
 
 
 class FakeCLAP:
-    """Embeds a text as its length and audio as its loudness, in all 512 numbers."""
+    """Embeds a text as its length and audio as its peak, repeated 512 times."""
 
     def __init__(self, path, state):
         self.scale = float(state["logit_scale_a"])
@@ -71,75 +71,78 @@ class FakeCLAP:
 
 
 def test_the_unconditional_file_loads_by_key(unconditional):
-    made = made_of(weights=str(unconditional))
-    assert made.name == "mt-musicldm" and made.tasks == {"total", "arrangement"}
-    assert made.provenance["trained_on"] == "Slakh2100" and made.provenance["parameters"] == 19_099_940
-    assert made.provenance["vocoder"] == "HiFi-GAN" and "guidance_scale" not in made.provenance
-    (sample,) = made.generate(1, STEMS, seed=3)
+    generator = generator_of(weights=str(unconditional))
+    assert generator.name == "mt-musicldm" and generator.tasks == {"total", "arrangement"}
+    assert generator.provenance["trained_on"] == "Slakh2100" and generator.provenance["parameters"] == 19_099_940
+    assert generator.provenance["vocoder"] == "HiFi-GAN" and "guidance_scale" not in generator.provenance
+    (sample,) = generator.generate(1, STEMS, seed=3)
     (same,) = make(weights=str(unconditional), device="cpu", suite=SHORT, steps=2).generate(1, STEMS, seed=3)
     assert all(np.array_equal(sample.stems[stem], same.stems[stem]) for stem in STEMS)  # MSG-LD without a mixture
     mixture = StemSet("x", {"mixture": np.zeros(10240, np.float32)}, 16000)
-    with pytest.raises(UsageError, match="holds 'mixture'; model 'mt-musicldm' can be given bass, drums"):
-        list(made.generate(1, STEMS, given=[mixture]))
+    with pytest.raises(UsageError, match="contains 'mixture', but model 'mt-musicldm' accepts bass, drums"):
+        list(generator.generate(1, STEMS, given=[mixture]))
 
 
 def test_a_prompt_conditions_all_samples(conditional, monkeypatch):
     monkeypatch.setattr(clap, "CLAP", FakeCLAP)
-    made = made_of(weights=str(conditional), prompt="soft music", guidance_scale=3.0)
-    assert made.provenance["conditioned_on"] == {"prompt": "soft music"} and made.provenance["guidance_scale"] == 3.0
+    generator = generator_of(weights=str(conditional), prompt="soft music", guidance_scale=3.0)
+    assert (
+        generator.provenance["conditioned_on"] == {"prompt": "soft music"}
+        and generator.provenance["guidance_scale"] == 3.0
+    )
     seen = []
-    hook = made._network.register_forward_pre_hook(
+    hook = generator._network.register_forward_pre_hook(
         lambda module, inputs, named: seen.append((inputs[0], named["embedding"])), with_kwargs=True
     )
-    together = made._latents(5, [0, 1])
+    together = generator._latents(5, [0, 1])
     hook.remove()
     assert len(seen) == 2
-    for x, embedding in seen:  # twice the batch: without the condition, and with it
+    for x, embedding in seen:  # a doubled batch: without and with the condition
         assert torch.equal(x[:2], x[2:]) and embedding.shape == (4, 512)
-        np.testing.assert_allclose(embedding[:, 0], [0, 0, 0.3, 0.3], rtol=1e-6)  # 10 letters at 3 / 100
-    assert relative_l2(together[1:], made._latents(5, [1])) < 1e-4
-    other = made_of(weights=str(conditional), prompt="energetic music", guidance_scale=3.0)
+        np.testing.assert_allclose(embedding[:, 0], [0, 0, 0.3, 0.3], rtol=1e-6)  # 10 characters, scaled by 3 / 100
+    assert relative_l2(together[1:], generator._latents(5, [1])) < 1e-4
+    other = generator_of(weights=str(conditional), prompt="energetic music", guidance_scale=3.0)
     assert relative_l2(other._latents(5, [1]), together[1:]) > 1e-3
 
 
 def test_audio_conditions_and_no_condition_is_the_empty_text(conditional, monkeypatch, tmp_path):
     monkeypatch.setattr(clap, "CLAP", FakeCLAP)
     soundfile.write(tmp_path / "song.wav", np.array([0.0, -0.5, 0.25]), 16000, subtype="FLOAT")
-    made = made_of(weights=str(conditional), audio=str(tmp_path / "song.wav"))
-    assert made.provenance["guidance_scale"] == 2.0
-    assert made.provenance["conditioned_on"] == {"audio_sha256": sha256(tmp_path / "song.wav")}
-    assert made._embeddings[:, 0].tolist() == [0.0, 0.5]
-    free = made_of(weights=str(conditional))
+    generator = generator_of(weights=str(conditional), audio=str(tmp_path / "song.wav"))
+    assert generator.provenance["guidance_scale"] == 2.0
+    assert generator.provenance["conditioned_on"] == {"audio_sha256": sha256(tmp_path / "song.wav")}
+    assert generator._embeddings[:, 0].tolist() == [0.0, 0.5]
+    free = generator_of(weights=str(conditional))
     assert free.provenance["conditioned_on"] == "nothing" and free.provenance["guidance_scale"] == 0.0
     assert not free._embeddings.any()
 
 
-def test_conditions_that_cannot_be_are_refused(unconditional, conditional, monkeypatch):
+def test_invalid_conditions_are_refused(unconditional, conditional, monkeypatch):
     with pytest.raises(UsageError, match="prompt and audio cannot both be given"):
-        made_of(weights=str(conditional), prompt="soft", audio="song.wav")
+        generator_of(weights=str(conditional), prompt="soft", audio="song.wav")
     with pytest.raises(UsageError, match="uncond.ckpt was trained without CLAP"):
-        made_of(weights=str(unconditional), prompt="soft")
-    with pytest.raises(UsageError, match="clap.ckpt was trained with CLAP: it is a checkpoint of model 'mt-musicldm'"):
+        generator_of(weights=str(unconditional), prompt="soft")
+    with pytest.raises(UsageError, match="clap.ckpt was trained with CLAP and is a checkpoint of model 'mt-musicldm'"):
         make(weights=str(conditional), device="cpu", suite=SHORT)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UsageError, match=r'needs the package transformers: pip install -e "\.\[clap\]"'):
-        made_of(weights=str(conditional), prompt="soft")
+    with pytest.raises(UsageError, match=r'package transformers\. Run in .* -c constraints\.txt -e "\.\[clap\]"'):
+        generator_of(weights=str(conditional), prompt="soft")
 
 
-def test_where_clap_lies(tmp_path):
+def test_where_clap_is_found(tmp_path):
     path = tmp_path / "mine.ckpt"
-    with pytest.raises(UsageError, match="mine.ckpt does not carry its CLAP.*python -m musicldm.fetch clap"):
+    with pytest.raises(UsageError, match="mine.ckpt does not contain CLAP weights.*python -m musicldm.fetch clap"):
         clap.weights_of(path, {"state_dict": {"film_emb.bias": torch.zeros(1)}})
     torch.save({"epoch": 1, "state_dict": {"module.logit_scale_a": torch.tensor(2.0)}}, tmp_path / "clap-ckpt.pt")
-    place, state, told = clap.weights_of(path, {"state_dict": {}})
-    assert place.name == "clap-ckpt.pt" and state == {"logit_scale_a": torch.tensor(2.0)}
-    assert told == {"clap_sha256": sha256(place)}
+    file, state, provenance = clap.weights_of(path, {"state_dict": {}})
+    assert file.name == "clap-ckpt.pt" and state == {"logit_scale_a": torch.tensor(2.0)}
+    assert provenance == {"clap_sha256": sha256(file)}
 
 
 def test_names_are_translated():
     qkv = torch.arange(6.0)[:, None]
     block = "audio_branch.layers.0.blocks.1."
-    made = clap.translated(
+    renamed = clap.translated(
         {
             f"{block}attn.qkv.weight": qkv,
             f"{block}norm1.bias": qkv,
@@ -157,7 +160,7 @@ def test_names_are_translated():
     )
     encoder = "audio_model.audio_encoder."
     block = f"{encoder}layers.0.blocks.1."
-    assert set(made) == {
+    assert set(renamed) == {
         f"{block}attention.self.query.weight",
         f"{block}attention.self.key.weight",
         f"{block}attention.self.value.weight",
@@ -170,12 +173,12 @@ def test_names_are_translated():
         f"{block}attention.output.dense.bias",
         f"{block}output.dense.bias",
     }
-    assert made[f"{block}attention.self.key.weight"].tolist() == [[2.0], [3.0]]
+    assert renamed[f"{block}attention.self.key.weight"].tolist() == [[2.0], [3.0]]
 
 
 @pytest.fixture
 def small_clap(monkeypatch):
-    """CLAP of a few channels, its weights those of transformers by their published names."""
+    """CLAP with a few channels: the model of transformers, and its weights under their published names."""
     transformers = pytest.importorskip("transformers")
     heads = {"num_attention_heads": [1, 2, 2, 2], "num_hidden_layers": 4}
     monkeypatch.setattr(
@@ -195,7 +198,7 @@ def small_clap(monkeypatch):
     )
     torch.manual_seed(0)
     model = transformers.ClapModel(transformers.ClapConfig(audio_config=clap.AUDIO, text_config=clap.TEXT))
-    held = {}
+    state = {}
     for name, value in model.state_dict().items():
         for ours, theirs in (
             ("audio_model.audio_encoder.", "audio_branch."),
@@ -215,91 +218,89 @@ def small_clap(monkeypatch):
                 ("output.dense.", "mlp.fc2."),
             ):
                 name = name.replace(ours, theirs)
-        held[name] = value
-    for name in [name for name in held if ".attn.query." in name]:
-        rows = [held.pop(name.replace("query", part)) for part in ("query", "key", "value")]
-        held[name.replace("query", "qkv")] = torch.cat(rows)
-    return model.eval(), held
+        state[name] = value
+    for name in [name for name in state if ".attn.query." in name]:
+        rows = [state.pop(name.replace("query", matrix)) for matrix in ("query", "key", "value")]
+        state[name.replace("query", "qkv")] = torch.cat(rows)
+    return model.eval(), state
 
 
 def test_clap_embeds_with_the_published_names(small_clap, tmp_path):
-    model, held = small_clap
-    made = clap.CLAP(tmp_path / "clap-ckpt.pt", held)
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in made._model.state_dict().items())
+    model, state = small_clap
+    embedder = clap.CLAP(tmp_path / "clap-ckpt.pt", state)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in embedder._model.state_dict().items())
     silence, tone = np.zeros(16000, np.float32), np.sin(np.arange(16000) / 5).astype(np.float32)
-    for embedding in (made.of_audio(tone, 16000), made.of_text("")):
+    for embedding in (embedder.of_audio(tone, 16000), embedder.of_text("")):
         assert embedding.shape == (512,) and float(embedding.norm()) == pytest.approx(1.0, abs=1e-5)
-    assert relative_l2(made.of_audio(tone, 16000), made.of_audio(silence, 16000)) > 1e-4
-    repeated = made.of_audio(np.tile(tone, 10), 16000)  # what is shorter than 10 s is repeated
-    assert relative_l2(made.of_audio(tone, 16000), repeated) < 1e-2
-    assert (
-        torch.equal(made.of_audio(np.append(np.tile(tone, 10), silence), 16000), repeated)
-        or relative_l2(made.of_audio(np.append(np.tile(tone, 10), silence), 16000), repeated) < 1e-2
-    )  # of more, the first 10 s
+    assert relative_l2(embedder.of_audio(tone, 16000), embedder.of_audio(silence, 16000)) > 1e-4
+    repeated = embedder.of_audio(np.tile(tone, 10), 16000)  # shorter audio is repeated up to 10 s
+    assert relative_l2(embedder.of_audio(tone, 16000), repeated) < 1e-2
+    longer = embedder.of_audio(np.append(np.tile(tone, 10), silence), 16000)  # only the first 10 s are used
+    assert torch.equal(longer, repeated) or relative_l2(longer, repeated) < 1e-2
 
 
 def test_a_prompt_needs_the_vocabulary(small_clap, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    _, held = small_clap
-    made, folder = clap.CLAP(tmp_path / "clap-ckpt.pt", held), tmp_path / "roberta-base"
+    _, state = small_clap
+    embedder, folder = clap.CLAP(tmp_path / "clap-ckpt.pt", state), tmp_path / "roberta-base"
     folder.mkdir()
-    with pytest.raises(UsageError, match=f"put vocab.json and merges.txt of .*roberta-base into {folder}"):
-        made.of_text("soft")
+    with pytest.raises(UsageError, match=f"put vocab.json and merges.txt from .*roberta-base into {folder}"):
+        embedder.of_text("soft")
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "s", "o", "f", "t", "so", "ft", "soft"]
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\ns o\nf t\nso ft\n")
-    assert torch.equal(made.of_text("soft"), made._of_tokens([0, 11, 2]))
-    assert relative_l2(made.of_text("soft"), made.of_text("")) > 1e-4
+    assert torch.equal(embedder.of_text("soft"), embedder._of_tokens([0, 11, 2]))
+    assert relative_l2(embedder.of_text("soft"), embedder.of_text("")) > 1e-4
 
 
-def test_another_clap_is_refused(small_clap, tmp_path):
-    _, held = small_clap
+def test_unexpected_clap_weights_are_refused(small_clap, tmp_path):
+    _, state = small_clap
     with pytest.raises(
-        UsageError, match=r"clap.pt does not hold the expected CLAP: 1 missing \['logit_scale_a'\], 1 un"
+        UsageError, match=r"clap.pt does not contain the expected CLAP weights: 1 missing \['logit_scale_a'\], 1 un"
     ):
-        clap.CLAP(tmp_path / "clap.pt", {name.replace("logit_scale_a", "other"): v for name, v in held.items()})
-    with pytest.raises(UsageError, match="clap.pt does not hold the expected CLAP: .*size mismatch"):
-        clap.CLAP(tmp_path / "clap.pt", held | {"text_branch.pooler.dense.bias": torch.zeros(3)})
+        clap.CLAP(tmp_path / "clap.pt", {name.replace("logit_scale_a", "other"): v for name, v in state.items()})
+    with pytest.raises(UsageError, match="clap.pt does not contain the expected CLAP weights: .*size mismatch"):
+        clap.CLAP(tmp_path / "clap.pt", state | {"text_branch.pooler.dense.bias": torch.zeros(3)})
 
 
 def test_checkpoints_of_mtbench(tmp_path):
-    held = torch.load(EMBEDDED, weights_only=True)
-    torch.save(held | {"mixture": False}, tmp_path / "mine.pt")
-    made = made_of(weights=str(tmp_path / "mine.pt"))
-    assert made.tasks == {"total", "arrangement"} and made.provenance["trained_on"] == "synthetic songs"
-    torch.save(held | {"mixture": True}, tmp_path / "mine.pt")
-    with pytest.raises(UsageError, match="mine.pt was trained with mixtures: it is a checkpoint of model 'msg-ld'"):
-        made_of(weights=str(tmp_path / "mine.pt"))
+    checkpoint = torch.load(EMBEDDED, weights_only=True)
+    torch.save(checkpoint | {"mixture": False}, tmp_path / "mine.pt")
+    generator = generator_of(weights=str(tmp_path / "mine.pt"))
+    assert generator.tasks == {"total", "arrangement"} and generator.provenance["trained_on"] == "synthetic songs"
+    torch.save(checkpoint | {"mixture": True}, tmp_path / "mine.pt")
+    with pytest.raises(UsageError, match="mine.pt was trained with mixtures and is a checkpoint of model 'msg-ld'"):
+        generator_of(weights=str(tmp_path / "mine.pt"))
 
 
 def test_wrong_files_are_named(unconditional, tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
-    with pytest.raises(UsageError, match="other.pt is neither a checkpoint that mtbench trained nor a published one"):
-        made_of(weights=str(tmp_path / "other.pt"))
+    with pytest.raises(UsageError, match="other.pt is neither a checkpoint trained by mtbench nor a published one"):
+        generator_of(weights=str(tmp_path / "other.pt"))
     state = load(unconditional)["state_dict"]
     del state["model_ema.diffusion_modelout2bias"]
     write_lightning(tmp_path / "cut.ckpt", state)
-    with pytest.raises(UsageError, match="cut.ckpt does not hold the expected weights: 1 missing .*out2bias"):
-        made_of(weights=str(tmp_path / "cut.ckpt"))
+    with pytest.raises(UsageError, match="cut.ckpt does not contain the expected weights: 1 missing .*out2bias"):
+        generator_of(weights=str(tmp_path / "cut.ckpt"))
 
 
 def archive(path, *members: tuple[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as tar:
         for name, content in members:
-            held = tarfile.TarInfo(name)
-            held.size = len(content)
-            tar.addfile(held, io.BytesIO(content))
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
 
 
-def test_published_weights_are_unpacked(tmp_path):
+def test_published_weights_are_extracted(tmp_path):
     folder = tmp_path / "weights" / "mt-musicldm"
     with pytest.raises(
-        UsageError, match=f"`python -m musicldm.fetch mt-musicldm`.*uncond_ch=192.*into {folder} and do"
+        UsageError, match=f"`python -m musicldm.fetch mt-musicldm`.*uncond_ch=192.*into {folder} and run that command"
     ):
-        made_of(weights="published")
+        generator_of(weights="published")
     with pytest.raises(UsageError, match="`python -m musicldm.fetch mt-musicldm-clap`"):
-        made_of(weights="published", prompt="soft music")
+        generator_of(weights="published", prompt="soft music")
     ((path, url),) = fetch.files_of("mt-musicldm").items()
     assert url == (
         "https://zenodo.org/records/13947715/files/"
@@ -312,22 +313,22 @@ def test_published_weights_are_unpacked(tmp_path):
         (f"run/checkpoints/{name}", b"weights"),
         ("run/checkpoints/last.ckpt", b"others"),
     )
-    fetch.main(["mt-musicldm", "--sha256", f"{path.name}={sha256(path)}"])  # put there by hand: only unpacked
+    fetch.main(["mt-musicldm", "--sha256", f"{path.name}={sha256(path)}"])  # already downloaded: only extracted
     assert fetch.trained_model("mt-musicldm") == folder / name and (folder / name).read_bytes() == b"weights"
     assert noted_sha256(folder / name) == sha256(folder / name)
     with pytest.raises(UsageError, match=f"{name} cannot be read as a checkpoint"):
-        made_of(weights="published")
+        generator_of(weights="published")
 
 
-def test_archives_that_cannot_be_unpacked(tmp_path):
+def test_bad_archives_are_named(tmp_path):
     path = tmp_path / "some.tar.gz"
     archive(path, ("a/other.ckpt", b"x"), ("a/log.txt", b"y"))
     with pytest.raises(
-        MtbenchError, match="some.tar.gz holds 0 files last.ckpt; its checkpoints are a/other.ckpt: unpack"
+        MtbenchError, match="some.tar.gz contains 0 files named last.ckpt, .*checkpoints: a/other.ckpt. Extract one"
     ):
         unpack(path, "last.ckpt")
     archive(path, ("last.ckpt", b"x" * 100_000))
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(MtbenchError, match="some.tar.gz is no whole archive"):
+    with pytest.raises(MtbenchError, match="some.tar.gz is not a complete tar archive"):
         unpack(path, "last.ckpt")
     assert not (tmp_path / "last.ckpt").exists()

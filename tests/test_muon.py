@@ -1,4 +1,4 @@
-"""Muon for convolutions: torch's own on the matrices that filters are, sharing memory, and what a training gives it."""
+"""Muon for convolutions: torch's Muon applied to filters as matrices that share memory, and its use in a training."""
 
 import copy
 
@@ -32,7 +32,7 @@ def config(tmp_path, **changes) -> TrainConfig:
     )
 
 
-def test_a_filter_bank_moves_as_torchs_matrix_does():
+def test_a_filter_bank_is_updated_like_a_matrix_in_torch():
     torch.manual_seed(0)
     bank = nn.Parameter(torch.randn(6, 4, 3, 3))
     matrix = nn.Parameter(bank.detach().flatten(1).clone())
@@ -46,9 +46,11 @@ def test_a_filter_bank_moves_as_torchs_matrix_does():
     torch.testing.assert_close(bank.detach().flatten(1), matrix.detach(), rtol=0, atol=0)
 
 
-def test_a_step_counts_all_directions_alike_whatever_the_gradients_size():
-    """An orthogonal 4 x 18 matrix has singular values of 1 and is scaled by 0.2 sqrt(18); Newton and Schulz's five
-    iterations leave them between 0.7 and 1.2."""
+def test_a_step_gives_all_directions_the_same_weight_for_any_gradient_size():
+    """An orthogonal 4 x 18 matrix has singular values of 1 and is scaled by 0.2 sqrt(18).
+
+    After five Newton-Schulz iterations, the singular values are between 0.7 and 1.2.
+    """
     torch.manual_seed(0)
     gradient = torch.randn(4, 2, 3, 3) * torch.tensor([1.0, 3.0, 10.0, 30.0]).view(4, 1, 1, 1)
     moves = []
@@ -62,14 +64,14 @@ def test_a_step_counts_all_directions_alike_whatever_the_gradients_size():
     torch.testing.assert_close(moves[0], moves[1], rtol=0.05, atol=0.02)
 
 
-def test_a_weight_without_a_gradient_stays():
+def test_a_weight_without_a_gradient_is_unchanged():
     weight = nn.Parameter(torch.ones(2, 3))
     Muon([weight], lr=1.0, weight_decay=0.5).step()
     assert torch.equal(weight.detach(), torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("weight", [torch.zeros(3), torch.zeros(4, 2, 3).transpose(0, 2)])
-def test_what_is_no_matrix_is_refused_by_its_shape(weight):
+def test_other_weights_are_refused(weight):
     with pytest.raises(ValueError, match="contiguous weights of two or more dimensions, got"):
         Muon([nn.Parameter(weight)], lr=1.0, weight_decay=0.0)
 
@@ -84,7 +86,7 @@ SIZES = {
     "latent_f": 4,
     "norm_groups": 8,
 }
-NETWORKS = {  # and weights of hidden layers, and others of two or more dimensions that are none
+NETWORKS = {  # name: (network, some weights of hidden layers, some weights with two or more dimensions of other layers)
     "synctrack": (
         lambda: SyncTrackUNet(SyncTrackConfig(**SIZES)),
         {"input_blocks.1.0.in_layers.2.weight", "middle_block.1.transformer_blocks.0.attn1.to_out.0.weight"},
@@ -132,7 +134,7 @@ NETWORKS = {  # and weights of hidden layers, and others of two or more dimensio
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path):
+def test_muon_trains_the_hidden_layers_and_adamw_the_rest(name, tmp_path):
     make, hidden, outer = NETWORKS[name]
     network = make()
     names = {parameter.data_ptr(): name for name, parameter in network.named_parameters() if parameter.requires_grad}
@@ -147,12 +149,12 @@ def test_a_training_gives_it_the_hidden_layers_and_adamw_the_rest(name, tmp_path
     assert len(alone.param_groups[0]["params"]) == len(names)
 
 
-def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
+def test_a_training_with_muon_learns_and_resumes_to_the_same_weights(tmp_path):
     torch.manual_seed(0)
     start = nn.Sequential(nn.Conv1d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv1d(8, 1, 3, padding=1))
 
     def loss(network, songs, generator):
-        """Songs are waves that the network is to delay by a sample."""
+        """Songs are waves that the network learns to delay by one sample."""
         x = torch.randn(len(songs), 1, 16, generator=generator)
         return (network(x) - x.roll(1, dims=2)).square().mean()
 
@@ -170,7 +172,7 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
             precision="32-true",
         )
         progress = train(Fabric(accelerator="cpu", devices=1, precision="32-true"), asked, network, loss, 10)
-        assert progress["step"] == 60 and progress["validation_loss"] < 0.5  # nothing learnt: 1
+        assert progress["step"] == 60 and progress["validation_loss"] < 0.5  # 1 without learning
         return network
 
     through = trained("a", loss)
@@ -181,8 +183,8 @@ def test_a_training_learns_with_it_and_goes_on_to_the_same_weights(tmp_path):
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
-def test_a_spike_is_clipped_in_all_weights_alike(tmp_path):
-    """One step among many whose gradients are a million times as large leaves the momentum what it would be."""
+def test_a_spike_is_clipped_in_all_weights(tmp_path):
+    """A single step with gradients a million times as large does not change the momentum, thanks to clipping."""
 
     def trained(spike: float) -> nn.Module:
         torch.manual_seed(0)

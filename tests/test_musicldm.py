@@ -1,4 +1,4 @@
-"""Mel front end, VAE, vocoders, schedule and DDIM: published numbers, and behaviour worked out by hand."""
+"""Mel front end, VAE, vocoders, schedule and DDIM: published numbers, and results computed by hand."""
 
 import math
 
@@ -32,8 +32,8 @@ def no_grad():
         yield
 
 
-def test_weights_are_those_that_the_published_code_was_given():
-    # First values of two tensors, as noted when the goldens were made.
+def test_the_recipe_still_creates_the_weights_of_the_goldens():
+    # The first values of two tensors, recorded when the goldens were created.
     weight = recipe_tensor("time_embed.0.weight", (512, 128))
     assert weight[0, :3].tolist() == pytest.approx([-0.0487411767, -0.0518648066, -0.0298722517], rel=1e-6)
     gain = recipe_tensor("input_blocks.1.0.in_layers.0.weight", (128,))
@@ -70,7 +70,7 @@ def test_log_mel_keeps_leading_axes_and_rows_are_independent():
 
 
 def test_log_mel_gain_is_an_offset():
-    # Magnitudes are linear, so a gain of 1/2 subtracts log 2 wherever the floor is far.
+    # Magnitudes are linear, so a gain of 1/2 subtracts log 2 from all values well above the floor.
     wave = 0.2 * seeded(2, 163_840).clamp(-4, 4)
     assert (log_mel(wave) - log_mel(wave / 2)).numpy() == pytest.approx(math.log(2), abs=1e-4)
 
@@ -216,7 +216,7 @@ def test_velocity_by_hand_and_back_to_the_noise():
     v = schedule.velocity(x0, e, t)
     torch.testing.assert_close(v, (-cos - 2 * sin)[:, None].expand(3, 2))
     torch.testing.assert_close(schedule.noise_of_velocity(schedule.add_noise(x0, e, t), v, t), e)
-    # Where there is nearly nothing but noise (a_999 is 0.0001), a wrong velocity hardly makes the noise wrong.
+    # When x is almost pure noise (a_999 is 0.0001), an error of the velocity has almost no effect on the noise.
     wrong = schedule.noise_of_velocity(schedule.add_noise(x0, e, t), v + 1, t) - e
     torch.testing.assert_close(wrong, cos[:, None].expand(3, 2))
 
@@ -248,20 +248,20 @@ def test_ddim_schedule_refuses_exactly_what_the_published_rule_cannot_index():
         ddim_schedule(0)
 
 
-def test_ddim_finds_x0_when_the_noise_is_known():
-    # With the true noise as the estimate, every step's x_0 is exact; eta = 0 then returns sqrt(a_0) x_0 + ... e.
+def test_ddim_returns_x0_if_the_noise_is_known():
+    # With the true noise as the estimate, x_0 is exact in every step; eta = 0 then returns sqrt(a_0) x_0 + ... e.
     x0, e = seeded(1, 2, 3, 4), seeded(2, 2, 3, 4)
     schedule, train = ddim_schedule(10, eta=0.0), noise_schedule()
     x = train.add_noise(x0, e, torch.full((2,), int(schedule.timesteps[-1])))
     visited = []
     walk = ddim(lambda x, t: visited.append(t.tolist()) or e, x, schedule, lambda: torch.zeros(2, 3, 4))
-    for x, estimate in walk:  # noqa: B007  the last x is looked at below
+    for x, estimate in walk:  # noqa: B007  the last x is used below
         assert relative_l2(estimate, x0) < 1e-4
     assert visited == [[t, t] for t in reversed(range(1, 1000, 100))]
     assert relative_l2(x, train.add_noise(x0, e, torch.zeros(2, dtype=torch.long))) < 1e-5
 
 
-def test_noise_of_a_sample_depends_on_the_seed_and_its_number_alone():
+def test_noise_of_a_sample_depends_only_on_the_seed_and_its_number():
     together, alone = noise_per_sample(7, range(3, 6), (2, 5)), noise_per_sample(7, [4], (2, 5))
     first, second = together(), together()
     assert torch.equal(first[1:2], alone()) and torch.equal(second[1:2], alone())
@@ -269,8 +269,8 @@ def test_noise_of_a_sample_depends_on_the_seed_and_its_number_alone():
     assert not torch.equal(first, noise_per_sample(8, range(3, 6), (2, 5))())
 
 
-def test_inpainting_keeps_what_is_given():
-    # The network sees the given part as known latents at the step's noise level, whatever the sampler made of it.
+def test_inpainting_keeps_the_given_part():
+    # In every step, the network sees the known latents at the step's noise level, not the sampler's own estimate.
     known, mask = seeded(3, 1, 2, 4), torch.tensor([1.0, 0.0]).view(1, 2, 1)
     schedule, train = ddim_schedule(5, eta=0.0), noise_schedule()
     seen = []
@@ -292,7 +292,7 @@ def test_inpainting_keeps_what_is_given():
 
 
 def asked_of(scale: float) -> tuple[torch.Tensor, list[int]]:
-    """The guided estimate where the network answers 10 x + t + condition, and the sizes of the batches it was asked."""
+    """Return the guided estimate for a network 10 x + t + condition, and the sizes of the batches passed to it."""
     sizes: list[int] = []
 
     def denoise(x, timesteps, condition):
@@ -307,7 +307,7 @@ def asked_of(scale: float) -> tuple[torch.Tensor, list[int]]:
     "scale, expected, sizes",
     [
         (0, [15.0, 28.0], [2]),  # e_u: 10 + 5 + 0 and 20 + 7 + 1
-        (1, [18.0, 31.0], [2]),  # e_c: the same + 3
+        (1, [18.0, 31.0], [2]),  # e_c: e_u + 3
         (2, [21.0, 34.0], [4]),  # e_u + 2 (e_c - e_u)
         (0.5, [16.5, 29.5], [4]),
     ],
@@ -318,7 +318,7 @@ def test_guidance_by_hand(scale, expected, sizes):
 
 
 def notes() -> torch.Tensor:
-    """Two rows of plucked notes: a falling and a rising broken chord with three partials each."""
+    """Return two rows of plucked notes: a falling and a rising broken chord with three partials per note."""
     t = torch.arange(163_840) / 16_000
     rows = []
     for pitches in ([440.0, 330.0, 262.0, 196.0], [110.0, 165.0, 220.0, 330.0]):
@@ -338,7 +338,7 @@ def test_griffin_lim_round_trip():
     again = log_mel(waves.clamp(-1, 1))
     audible = mel > -6  # within 60 dB of the loudest band
     assert (again - mel)[audible].abs().mean() < 0.25  # nepers; 0.25 is 2.2 dB
-    assert torch.equal(griffin_lim(mel[1:]), waves[1:])  # a row depends on itself alone
+    assert torch.equal(griffin_lim(mel[1:]), waves[1:])  # rows are independent
 
 
 def test_griffin_lim_of_silence_is_silence():
@@ -351,7 +351,7 @@ def test_griffin_lim_refuses(bad):
         griffin_lim(bad)
 
 
-def test_constants_first_used_in_inference_serve_training():
+def test_constants_first_used_in_inference_can_be_used_in_training():
     mel_filters.cache_clear()
     with torch.inference_mode():
         log_mel(torch.zeros(1, 1600), 10)

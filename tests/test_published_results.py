@@ -1,4 +1,8 @@
-"""results/published.csv against the papers: their tables' sizes and sums, the errors listed in docs/published.md."""
+"""Check results/published.csv against the papers: sizes and sums of tables, and the errors listed in docs/published.md.
+
+Metrics: Fréchet audio distance (FAD), inner-track rhythmic stability (IRS), cross-track beat synchronization (CBS) and
+cross-track beat dispersion (CBD).
+"""
 
 import csv
 import itertools
@@ -39,8 +43,8 @@ with open(ROOT / "results" / "published.csv", encoding="utf-8", newline="") as f
     ROWS = list(csv.DictReader(file))
 DOCS = (ROOT / "docs" / "published.md").read_text(encoding="utf-8")
 
-# Counted in the papers: rows, columns, the cells without a number among them, and the sum of all numbers of a table, of
-# SyncTrack's Table 3 with the spreads. A cell that is changed, lost or added here changes a sum.
+# Counted in the papers: rows, columns, cells without a number, and the sum of all numbers of a table (in SyncTrack's
+# Table 3 including the spreads). Changing, losing or adding a cell changes a sum.
 TABLES = {
     (SYNC, "1"): (1, 5, 0, "17.46"),
     (SYNC, "2"): (3, 4, 0, "32.727"),
@@ -62,7 +66,7 @@ TABLES = {
     (LADA, "3"): (6, 3, 0, "579.32"),
 }
 
-# Read off the papers once more, cell by cell.
+# Read from the papers a second time, cell by cell.
 SPOT = {
     (SYNC, "1"): [
         ("FAD", "MSDM", 6.55),
@@ -204,7 +208,7 @@ DIRECTIONS = {name: metric.direction for name, metric in metrics().items()} | {
 
 
 def cell(paper: str, table: str, row: str, column: str) -> dict[str, str]:
-    """The cell at the printed labels; of a rating, its mean."""
+    """Return the cell with the printed labels; for a rating, the row of its mean."""
     (found,) = (
         r
         for r in ROWS
@@ -219,11 +223,11 @@ def number(paper: str, table: str, row: str, column: str) -> float:
 
 
 def half_unit(printed: str) -> float:
-    """Half a unit of the last printed digit."""
+    """Return half a unit of the last printed digit."""
     return 0.5 * 10.0 ** -len(printed.partition(".")[2])
 
 
-def test_every_table_is_there_with_all_its_cells():
+def test_every_table_is_complete():
     cells = defaultdict(dict)
     for row in ROWS:
         if row["table"]:
@@ -240,7 +244,7 @@ def test_every_table_is_there_with_all_its_cells():
         counted[table] = rows, columns, sum(row["value"] == "" for row in held.values()), str(sums[table])
     assert counted == TABLES
     values = Counter((row["paper"], row["table"]) for row in ROWS)
-    # Only Table 3 has two numbers in a cell, a mean and a spread.
+    # Only Table 3 has two numbers per cell, a mean and a spread.
     more = {table: n for table, n in values.items() if table[1] and n != math.prod(TABLES[table][:2])}
     assert more == {(SYNC, "3"): 48}
 
@@ -253,7 +257,7 @@ def test_spot_values(table):
     }
 
 
-def test_a_row_is_a_number_as_printed():
+def test_values_match_the_printed_numbers():
     for row in ROWS:
         shown = row["printed"]
         if row["value"] == "":
@@ -266,7 +270,7 @@ def test_a_row_is_a_number_as_printed():
         assert shown.endswith("%") == (row["kind"] == "derived" and row["unit"] == "%")
 
 
-def test_where_a_number_stands():
+def test_every_number_has_a_unique_place():
     assert {row["paper"] for row in ROWS} == {SYNC, MT, LADA}
     for row in ROWS:
         assert bool(row["table"]) != bool(row["section"]) and row["row"] and row["column"] and row["printed"]
@@ -323,17 +327,17 @@ def test_settings_are_those_of_the_score_key():
             assert made in ({"all"}, {"mixture"}) or made == stems - set(row["given"].split("+"))
 
 
-def test_no_score_stands_there_twice():
+def test_no_score_is_listed_twice():
     keys = Counter(
         (row["paper"], *(row[column] for column in SETTINGS))
         for row in ROWS
-        if not row["repeats"] and row["value"] and row["printed"] not in WRONG  # Table 6 once more, with fewer digits
+        if not row["repeats"] and row["value"] and row["printed"] not in WRONG  # WRONG repeats Table 6
     )
     assert {key: n for key, n in keys.items() if n > 1} == {}
 
 
-def test_what_a_board_shows_has_one_value_a_key():
-    """The selection that docs/published.md gives to a leaderboard."""
+def test_the_selection_for_a_board_has_one_value_per_key():
+    """The selection for a leaderboard is defined in docs/published.md."""
     shown = [
         row
         for row in ROWS
@@ -356,7 +360,7 @@ def test_what_a_board_shows_has_one_value_a_key():
     assert Counter(row["metric"].partition("_")[0] for row in shown) == {"fad": 103, "irs": 16, "cbs": 7, "cbd": 57}
 
 
-# Printed a second time and otherwise. (paper, table or section, row, column): (printed, in the first place).
+# Values repeated with a difference. {(paper, table or section, row, column): (printed, printed in the first place)}.
 OTHERWISE = {
     (LADA, "2", "LaDA-Band-3.0B, Text + Ref.", "Suno70k Academic CLaMP ↑"): ("14.8", "22.70"),
     (LADA, "2", "LaDA-Band-3.0B, Text + Ref.", "Suno70k Academic FAD ↓"): ("22.7", "14.80"),
@@ -381,7 +385,7 @@ def test_repeated_values_agree():
             place = row["paper"], row["table"] or row["section"], row["row"], row["column"]
             found[place] = row["printed"], first["printed"]
     assert found == OTHERWISE
-    # Tables 6 (5), A1 (12), A4 (32), A5 (8), A6 (8), MT none, LaDA 2 (12) and 3 (3); in the texts 2 + 5, 2 + 4 and 1
+    # Tables 6 (5), A1 (12), A4 (32), A5 (8), A6 (8), MT none, LaDA 2 (12) and 3 (3); in running text 2 + 5, 2 + 4, 1.
     assert n == 5 + 12 + 32 + 8 + 8 + 12 + 3 + 7 + 6 + 1
 
 
@@ -405,7 +409,7 @@ def against_mixture(variant):
     return from_table("6", (variant, "Mixture"), ("SyncTrack", "Mixture"))
 
 
-# (table or section, row): what is computed, from which cells. All of SyncTrack; the other two papers derive nothing.
+# {(table or section, row): (function, cells)}. All are from SyncTrack; the other two papers derive nothing.
 DERIVED = {
     **{
         ("5.2", f"SyncTrack over {name}"): (lower, from_table("1", ("FAD", name), ("FAD", "SyncTrack")))
@@ -463,9 +467,9 @@ DERIVED = {
     ),
 }
 
-# Printed, and what the values give in as many digits.
+# {printed: computed from the values, with as many digits}.
 WRONG = {"50%": "51%", "11%": "12%", "27%": "28%"}
-# Not what the printed values give, but what values that round to them may give.
+# The same, where the difference can be explained by rounding of the printed values.
 ROUNDED_INPUTS = {"4.48": "4.50", "56.18%": "56.19%"}
 
 
@@ -492,7 +496,7 @@ def test_derived_figures_follow_from_the_tables():
         printed, margin = float(row["value"]), half_unit(row["value"]) * (1 + 1e-9)
         digits = len(row["value"].partition(".")[2])
         shown = f"{value:.{digits}f}" + row["unit"] * (row["unit"] == "%")
-        # Each of these functions is monotone in each value, so the corners bound it.
+        # Each of these functions is monotone in each value, so its values at the corners bound it.
         corners = [
             of(*corner)
             for corner in itertools.product(
@@ -507,12 +511,12 @@ def test_derived_figures_follow_from_the_tables():
         within = min(corners) - margin <= printed <= max(corners) + margin
         (rounded if within else wrong)[row["printed"]] = shown
     assert (wrong, rounded) == (WRONG, ROUNDED_INPUTS)
-    # Flagged rows and checked rows are the same, but for the two sums of Table A3 below and a dash.
+    # All rows marked as derived are checked here, except the two sums of Table A3 (below) and a dash.
     flagged = [id(row) for row in ROWS if row["kind"] == "derived" and row["value"] and row["section"] != "A.5"]
     assert sorted(seen) == sorted(flagged)
 
 
-def test_ranges_are_from_the_least_to_the_most():
+def test_ranges_span_the_smallest_to_the_largest_value():
     def gains(before, after, columns=("Bass", "Drum", "Guitar", "Piano")):
         return {c: lower(number(SYNC, "6", before, c), number(SYNC, "6", after, c)) for c in columns}
 
@@ -525,8 +529,8 @@ def test_ranges_are_from_the_least_to_the_most():
     assert ends(promotions) == ("Backbone w/ (a)+(c)", "Backbone w/ (a)")
 
 
-def test_the_only_scores_that_stand_in_a_text_alone():
-    """IRS of two tracks of the ground truth and of two of a baseline, in SyncTrack's Appendix A.4."""
+def test_the_only_scores_printed_only_in_running_text():
+    """SyncTrack's Appendix A.4 states the IRS of two ground-truth tracks and of two tracks of a baseline."""
     held = [row for row in ROWS if row["section"] and row["kind"] == "objective" and not row["repeats"]]
     assert {(row["paper"], row["section"], row["metric"]) for row in held} == {(SYNC, "A.4", "irs")}
     assert [row["printed"] for row in held] == ["0.0049", "0.0051", "0.1859", "0.1494"]
@@ -543,8 +547,8 @@ def test_table_a3_sums_to_the_sizes_in_the_text():
     assert (sum(counts), frozen) == (369_437_228, 128_122_532)
 
 
-def test_claims_that_the_tables_do_not_bear_out():
-    """Each is in docs/published.md."""
+def test_claims_that_the_tables_contradict():
+    """Each of these claims is listed in docs/published.md."""
     assert {row["column"] for row in ROWS if (row["paper"], row["table"]) == (SYNC, "3")} == {
         *(f"Mixture {i}" for i in (1, 2, 3, 4)),
         "Drum 1",

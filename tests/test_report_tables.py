@@ -10,7 +10,8 @@ import pytest
 import strangers
 from mtbench import registry
 from mtbench.report import selection, text
-from mtbench.report.tables import as_text, paper_tables, run_tables, sensitivity_tables
+from mtbench.report.formats import render
+from mtbench.report.tables import paper_tables, run_tables, sensitivity_tables
 from mtbench.results.keys import COMPARISON_COLUMNS, NAN, SCORE_COLUMNS
 
 NO_COMPARISONS = pd.DataFrame(columns=COMPARISON_COLUMNS)
@@ -85,7 +86,7 @@ def test_interval_rank_and_coverage():
         "Live stems": "1.00",
         "scored": "7/8",  # the fewest of the row
     }
-    assert "39 [7.6, 173] #1" in as_text(shown[0])
+    assert "39 [7.6, 173] #1" in render(shown[:1], "text")
 
 
 def test_paper_tables_never_mix_timebases():
@@ -131,7 +132,7 @@ def test_a_strangers_metrics_have_tables(monkeypatch):
         "Pulse in 1/s <s>": {"all ↑": value, "bass ↑": value, "drums ↑": value, "Share": "0.50", "scored": "8/8"},
         "Across stems": {"Groove ↓": value, "Swing ↑": value, "Share": "0.50", "scored": "8/8"},
         "Hiss in dB": {"bass ↓": value, "drums ↓": value, "scored": "8/8"},
-        "Audio of a clip": {"Loudness": value, "scored": "8/8"},
+        "The audio of a clip": {"Loudness": value, "scored": "8/8"},
     }
     assert shown["Hiss in dB"].note == "What hiss says"
     assert shown["Across stems"].note == "real seconds, 100 fps, lambda 100, window 0.15 s"

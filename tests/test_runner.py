@@ -348,7 +348,7 @@ def test_what_a_folder_suite_cuts_pads_and_leaves_out_is_told(tmp_path, monkeypa
     result = run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
     assert [notice for notice in result.notices if "folder:" in notice] == reference + heldout
     beside = runner.evaluate(
-        suite / "heldout",
+        [suite / "heldout"],
         f"folder:{suite}",
         config.Grid(**ONE_SETTING),
         ["log-mel-stats"],
@@ -462,7 +462,7 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
     monkeypatch.setattr(execute.joblib, "cpu_count", lambda: 1)  # in this process, where the patch is
     constant = Fake(change=lambda waves: dict.fromkeys(waves, np.full(163840, 1000 / 32768, np.float32)))
     result = run(constant, suite_folder, tmp_path / "run", monkeypatch, n=2)
-    assert result.failed == ["fake: none of its 2 clips can be scored; the first: activations admit no path"]
+    assert result.failed == ["fake: 0 of 2 clips could be scored; first error: activations admit no path"]
     assert RunFolder(tmp_path / "run").read_table("failures.csv")["sample"].tolist() == ["00000", "00001"]
     assert set(result.scores["model"]) == {"heldout", "noise"}
 
@@ -532,7 +532,7 @@ def test_a_folder_that_cannot_be_written_is_met_before_anything_is_made(which, s
         run(fake, suite_folder, tmp_path / which if which == "run" else tmp_path / "run", monkeypatch, n=1)
     with pytest.raises(UsageError, match=f"{file}/?.*: cannot be written"):
         runner.evaluate(
-            suite_folder / "reference",
+            [suite_folder / "reference"],
             None,
             config.Grid(),
             [],
@@ -544,9 +544,13 @@ def test_a_folder_that_cannot_be_written_is_met_before_anything_is_made(which, s
 
 def test_folders_of_one_name_are_evaluated_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    a, b = (runner.default_eval_folder(Path(name)) for name in ("a/stems", "b/stems"))
+    a, b = (runner.default_eval_folder([Path(name)]) for name in ("a/stems", "b/stems"))
     assert a != b and a.parent == Path("runs") and a.name.startswith("eval-stems-")
-    assert runner.default_eval_folder(tmp_path / "b" / ".." / "a" / "stems") == a
+    assert runner.default_eval_folder([tmp_path / "b" / ".." / "a" / "stems"]) == a
+    both = runner.default_eval_folder([Path("a/stems"), Path("b/stems")])
+    assert both.name.startswith("eval-stems-and-1-more-") and both != runner.default_eval_folder(
+        [Path("a/stems"), Path("c")]
+    )
 
 
 def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
@@ -581,7 +585,9 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
     broken = folder / "drums" / "c.wav"
     broken.write_bytes(broken.read_bytes()[:30000])
     soundfile.write(folder / "bass" / "d.wav", np.zeros(4 * 44100), 44100)  # silent, and shorter than its partners
-    result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "run", no_progress)
+    result = runner.evaluate(
+        [folder], None, config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "run", no_progress
+    )
     assert "mine: 1 incomplete clip is left out: b (no piano)" in result.notices
     assert any("clip c not scored" in notice and "truncated" in notice for notice in result.notices)
     scores = result.scores
@@ -608,7 +614,7 @@ def test_a_model_may_be_called_na(suite_folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["heldout", "shuffled", "noise"])
 def test_eval_of_a_folder_called_as_a_control_is_no_control(name, tmp_path):
     folder = write_clips(tmp_path / "data" / name, ["a"], seconds=4.0)
-    result = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), [], tmp_path / "run", no_progress)
+    result = runner.evaluate([folder], None, config.Grid(**ONE_SETTING), [], tmp_path / "run", no_progress)
     assert set(result.scores["model"]) == set(result.provenances) == {f"data-{name}"}
     assert (tmp_path / f"run/beats/total/data-{name}.csv").is_file()
 
@@ -619,10 +625,10 @@ def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
         (folder / stem).mkdir(parents=True)
         soundfile.write(folder / stem / "tiny.wav", np.zeros(1), 16000)
         soundfile.write(folder / stem / "long.wav", clicks(120, 12.0), 16000)
-    alone = runner.evaluate(folder, None, config.Grid(**ONE_SETTING), [], tmp_path / "alone", no_progress)
+    alone = runner.evaluate([folder], None, config.Grid(**ONE_SETTING), [], tmp_path / "alone", no_progress)
     assert score(alone, metric="live", track="bass") == 0.5 and not alone.notices
     beside = runner.evaluate(
-        folder,
+        [folder],
         f"folder:{suite_folder}",
         config.Grid(**ONE_SETTING),
         ["log-mel-stats"],
@@ -637,26 +643,26 @@ def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
 def test_eval_does_not_replace_a_run(suite_folder, tmp_path):
     (tmp_path / "run" / "audio").mkdir(parents=True)
     with pytest.raises(UsageError, match="is the folder of a run.*--out"):
-        runner.evaluate(suite_folder / "reference", None, config.Grid(), [], tmp_path / "run", no_progress)
+        runner.evaluate([suite_folder / "reference"], None, config.Grid(), [], tmp_path / "run", no_progress)
 
 
 def test_eval_of_nothing_but_broken_files_fails(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a"], seconds=1.0)
     (folder / "bass" / "a.wav").write_text("not audio")
-    with pytest.raises(MtbenchError, match="none of its 1 clips can be scored.*a.wav"):
-        runner.evaluate(folder, None, config.Grid(), [], tmp_path / "run", no_progress)
+    with pytest.raises(MtbenchError, match="0 of 1 clips could be scored; first error: .*a.wav"):
+        runner.evaluate([folder], None, config.Grid(), [], tmp_path / "run", no_progress)
 
 
 def test_eval_against_itself_has_no_distance(suite_folder, tmp_path):
     result = runner.evaluate(
-        suite_folder / "reference",
+        [suite_folder / "reference"],
         f"folder:{suite_folder}",
         config.Grid(**ONE_SETTING),
         ["log-mel-stats"],
         tmp_path / "run",
         no_progress,
     )
-    fad = result.scores[result.scores["metric"] == "fad"]
+    fad = result.scores[(result.scores["metric"] == "fad") & (result.scores["model"] == "reference")]
     assert fad["track"].tolist() == ["mixture", *STEMS]
     assert fad["value"].abs().max() < 1e-6
     assert fad["reference"].iloc[0].startswith("all:4:")
@@ -669,7 +675,7 @@ def mean_of_numbers(goldens):
 def test_rendered_clips_get_the_golden_scores(tmp_path):
     """Of sampled instruments, from files to folder values: the published protocol and the repaired one."""
     grid = config.Grid(fps=(100, 150), window=(0.05, 0.07, 0.15), timebase=("real", "published"))
-    result = runner.evaluate(METRICS_DATA / "audio", None, grid, [], tmp_path / "run", no_progress)
+    result = runner.evaluate([METRICS_DATA / "audio"], None, grid, [], tmp_path / "run", no_progress)
     samples = RunFolder(tmp_path / "run").read_table("samples.csv")
     names = {path.stem for path in METRICS_DATA.glob("audio/*/*.flac")}
     assert len(names) == 12

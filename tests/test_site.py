@@ -1,4 +1,4 @@
-"""The site's files: the same every time, nothing from elsewhere, ranks as compared, timebases apart, texts escaped."""
+"""Test the site's files: reproducible, self-contained, correctly ranked, with separate timebases and escaped texts."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class Page(HTMLParser):
-    """What a page points to, and its ids."""
+    """The link targets and the ids of a page."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -60,14 +60,14 @@ class Page(HTMLParser):
                 self.ids.append(value)
 
 
-def test_the_same_bytes_every_time(run, built, tmp_path):
+def test_the_site_is_reproducible(run, built, tmp_path):
     site.write([run], tmp_path)
     assert contents(tmp_path) == contents(built)
 
 
 def test_every_link_leads_to_a_file_of_the_site(built):
     pages = sorted(built.rglob("*.html"))
-    # board, listening, sensitivity, data; a page a model; of each model the samples 0 (worst and fixed), 1 and 2 (best)
+    # Board, listening, sensitivity and data; one page per model; per model samples 0 (worst, fixed), 1 and 2 (best).
     assert len(pages) == 4 + 5 + 5 * 3
     for path in pages:
         page = Page(path.read_text())
@@ -85,7 +85,7 @@ def test_every_link_leads_to_a_file_of_the_site(built):
         )
 
 
-def test_texts_from_outside_stay_texts(tmp_path):
+def test_untrusted_texts_are_escaped(tmp_path):
     bad = "</script><img src=x onerror=alert(1)>\u2028"
     run = make_run(
         tmp_path / "<i>run", {bad: 2.0, "NA": 3.0, "heldout": 1.0}, audio=False, provenance={bad: {bad: bad}}
@@ -103,7 +103,7 @@ def test_texts_from_outside_stay_texts(tmp_path):
     assert all(re.fullmatch(r"[a-z0-9._-]+", name) for name in pages) and len(pages) == 3
 
 
-def test_names_of_files():
+def test_file_names():
     taken = set()
     assert [sources.unique("a-b", taken) for _ in range(3)] == ["a-b", "a-b-2", "a-b-3"] and taken == {
         "a-b",
@@ -113,13 +113,13 @@ def test_names_of_files():
     assert sources.unique("a-b-2", taken) == "a-b-2-2" and sources.unique("a{}", {"a{}"}, "{} ({})") == "a{} (2)"
     assert sources.slug("A-b").startswith("a-b-") and sources.slug("A-b") != sources.slug(
         "a-B"
-    )  # where case does not count
+    )  # on file systems that ignore case
     assert sources.slug("../..") != sources.slug("..") and "/" not in sources.slug("../..")
     assert sources.slug(sources.slug("A-b")) != sources.slug("A-b")  # a name that looks like another's slug
 
 
 def table_of(built: Path, slug: str = "total-band") -> dict:
-    """What board.js knows of a board once it has loaded all of its files; a score is a mapping."""
+    """Return a board as board.js sees it once all its files are loaded, with scores as mappings."""
     text = (built / "data" / f"board-{slug}.js").read_text()
     table = json.loads(text.removeprefix("mtbenchBoard(").removesuffix(")\n"))
     for given in range(len(table["settings"]["given"])):
@@ -135,7 +135,7 @@ def table_of(built: Path, slug: str = "total-band") -> dict:
 
 
 def of_column(table: dict, title: str) -> list[dict]:
-    """The scores of a column, each with the name of its model."""
+    """Return the scores of a column, each with the name of its model."""
     column = table["titles"].index(title)
     return [
         {**score, "model": table["rows"][score["row"]]["model"]}
@@ -145,7 +145,7 @@ def of_column(table: dict, title: str) -> list[dict]:
 
 
 def at_standard(table: dict, title: str) -> dict[str, dict]:
-    """{model: its score} of a column under the setting that is shown first."""
+    """Return {model: its score} for a column at the setting that is shown first."""
     wanted = table["standard"]
     return {
         score["model"]: score
@@ -155,7 +155,7 @@ def at_standard(table: dict, title: str) -> dict[str, dict]:
 
 
 class Plain(HTMLParser):
-    """The tables of a page that stand there without a script: (caption, {row: {column: text}}), in noscript alone."""
+    """The tables of a page inside noscript: (caption, {row: {column: text}})."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -197,9 +197,9 @@ class Plain(HTMLParser):
 def test_ranks_are_those_of_the_comparisons(built):
     table = table_of(built)
     ranks = {score["model"]: score["rank"] for score in of_column(table, "FAD mixture")}
-    # alpha beats both, which are tied; the better controls take no rank and push nobody down.
+    # alpha beats the other two, which are tied; controls take no rank and lower nobody's, even if they are better.
     assert ranks == {"alpha": 1, "beta": 2, "gamma": 2, "heldout": None, "noise": None}
-    assert {score["rank"] for score in of_column(table, "Live stems")} == {None}  # neither side is better
+    assert {score["rank"] for score in of_column(table, "Live stems")} == {None}  # no direction is better
     kinds = {row["model"]: row["kind"] for row in table["rows"]}
     assert kinds == {
         "alpha": "measured",
@@ -220,8 +220,8 @@ def test_without_comparisons_no_rank_is_claimed(tmp_path):
     assert len(cells) > 50 and not any("#" in cell for cell in cells)
 
 
-def test_one_clip_a_model_takes_no_rank(run, tmp_path):
-    # Compared, but nothing could be tested.
+def test_with_one_clip_per_model_no_rank_is_claimed(run, tmp_path):
+    # The models were compared, but no difference could be tested.
     other = shutil.copytree(run, tmp_path / "run")
     table = pd.read_csv(other / "comparisons.csv", dtype=str, keep_default_na=False)
     table.assign(p="", p_adjusted="").to_csv(other / "comparisons.csv", index=False)
@@ -231,7 +231,7 @@ def test_one_clip_a_model_takes_no_rank(run, tmp_path):
     assert "No ranks: no two models here were tested against each other" in page
 
 
-def test_the_first_view_is_one_setting_of_real_seconds(built):
+def test_the_first_view_shows_one_setting_in_real_seconds(built):
     table = table_of(built)
     standard = {name: values[table["standard"][name]] for name, values in table["settings"].items()}
     assert standard == {
@@ -246,7 +246,7 @@ def test_the_first_view_is_one_setting_of_real_seconds(built):
     assert said == ["real seconds", "100 fps", "lambda 100", "window 0.15 s"]
     summary = [column["title"] for column in table["columns"] if "summary" in column["views"]]
     assert summary == ["FAD mixture", "IRS", "CBS", "CBD mean", "Live stems"]
-    # FAD 2: IRS 2/100 s, CBS 1/3 + 0.15 (the standard window), never the published 2/3 of it; intervals of 10%.
+    # FAD 2: IRS 2/100 s (not the published 2/3 of it), CBS 1/3 + 0.15 (the standard window); intervals of 10%.
     wanted = {"FAD mixture": 2.0, "IRS": 0.02, "CBS": 1 / 3 + 0.15, "CBD mean": 0.02, "Live stems": 1.0}
     for title, value in wanted.items():
         alpha = at_standard(table, title)["alpha"]
@@ -278,7 +278,7 @@ def test_without_a_script_the_board_is_plain_tables(built):
     assert '<a href="models/demo/beta.html">beta</a> <span class="badge embedded">embedded</span>' in page
 
 
-def test_timebases_share_no_column(built):
+def test_timebases_never_share_a_column(built):
     table = table_of(built)
     bases = table["settings"]["timebase"]
     values = {
@@ -299,12 +299,12 @@ def test_timebases_share_no_column(built):
 
 
 def rhythm(*rows: tuple) -> pd.DataFrame:
-    """Scores with nothing but their setting: (timebase, fps, lambda, window or NaN)."""
+    """Return scores that have only a setting: (timebase, fps, lambda, window or NaN)."""
     return pd.DataFrame(rows, columns=["timebase", "fps", "transition_lambda", "window"])
 
 
 ODD = {
-    "the standard one, wherever it stands": (
+    "the standard setting, in any position": (
         [
             ("published", 150, 100, 0.15),
             ("real", 200, 100, 0.15),
@@ -314,22 +314,22 @@ ODD = {
         ],
         ("real", 100, 100, 0.15),
     ),
-    "no 100 fps: the lower of the two at 50 from it": (
+    "no 100 fps: the lower of the two that differ by 50": (
         [("real", 150, 100, 0.15), ("real", 50, 100, 0.15), ("real", 200, 100, 0.15)],
         ("real", 50, 100, 0.15),
     ),
-    "the published timebase alone: its own standard": (
+    "only the published timebase: its own standard": (
         [("published", 100, 100, 0.15), ("published", 150, 100, 0.15)],
         ("published", 150, 100, 0.15),
     ),
-    "real seconds, however odd": ([("published", 150, 100, 0.15), ("real", 400, 7, 0.3)], ("real", 400, 7, 0.3)),
+    "real seconds, however unusual": ([("published", 150, 100, 0.15), ("real", 400, 7, 0.3)], ("real", 400, 7, 0.3)),
     "no lambda 100": (
         [("real", 100, 10, 0.15), ("real", 100, 120, 0.15), ("real", 100, 90, 0.15)],
         ("real", 100, 90, 0.15),
     ),
-    "lambda 100 at another fps alone": ([("real", 150, 100, 0.15), ("real", 100, 10, 0.15)], ("real", 100, 10, 0.15)),
+    "lambda 100 only at another fps": ([("real", 150, 100, 0.15), ("real", 100, 10, 0.15)], ("real", 100, 10, 0.15)),
     "no window 0.15": ([("real", 100, 100, 0.05), ("real", 100, 100, 0.2)], ("real", 100, 100, 0.2)),
-    "two windows as near": ([("real", 100, 100, 0.2), ("real", 100, 100, 0.1)], ("real", 100, 100, 0.1)),
+    "two windows equally near": ([("real", 100, 100, 0.2), ("real", 100, 100, 0.1)], ("real", 100, 100, 0.1)),
     "window 0.15 of another decode": ([("real", 100, 100, 0.05), ("real", 150, 100, 0.15)], ("real", 100, 100, 0.05)),
 }
 
@@ -342,7 +342,7 @@ def test_the_setting_that_is_shown(case):
         assert standard_setting(rhythm(fad, *no_window, *order)) == wanted
 
 
-def test_no_window_and_no_rhythm_at_all():
+def test_standard_setting_without_window_or_rhythm():
     assert standard_setting(rhythm(("", np.nan, np.nan, np.nan))) is None
     setting = standard_setting(rhythm(("real", 150, 100, np.nan)))
     assert setting[:3] == ("real", 150, 100) and np.isnan(setting.window)
@@ -371,7 +371,7 @@ def test_every_page_shows_the_same_setting(run, tmp_path):
 
 @pytest.fixture(scope="module")
 def with_results(tmp_path_factory) -> Path:
-    """A folder like ``results/``: a run on Slakh2100, scores alone, and the published numbers."""
+    """A folder like ``results/``: a run on Slakh2100 with scores only, and the published numbers."""
     root = tmp_path_factory.mktemp("results")
     make_run(root / "slakh", {"synctrack": 2.0, "heldout": 1.0}, audio=False, suite="slakh2100/test")
     (root / "slakh" / "samples.csv").unlink()
@@ -382,7 +382,7 @@ def with_results(tmp_path_factory) -> Path:
     return root / "site"
 
 
-def test_reported_numbers_stand_apart(with_results):
+def test_reported_numbers_are_separate(with_results):
     table = table_of(with_results, "total-slakh2100-test")
     titles, settings = table["titles"], table["settings"]
     reported = {i: row for i, row in enumerate(table["rows"]) if row["kind"] == "reported"}
@@ -402,14 +402,14 @@ def test_reported_numbers_stand_apart(with_results):
     }
     fps, window = settings["fps"].index(150.0), settings["window"].index(0.15)
     assert values["CBS", fps, settings["transition_lambda"].index(100.0), window] == 0.5206  # Table 5
-    # Another embedding than the run's: the reported FAD does not stand under that one.
+    # The reported FAD has a different embedding than the run and is not shown under that of the run.
     fads = settings["fad"]
     assert fads == ["log-mel-stats@1, reference:64:abcdef01", "vggish-audioldm"]
     assert {fads[score["fad"]] for score in scores if score["fad"] >= 0} == {"vggish-audioldm"}
     assert values["FAD mixture", -1, -1, -1] == 1.26
 
 
-def test_reported_numbers_have_plain_tables_of_their_own(with_results):
+def test_reported_numbers_have_separate_plain_tables(with_results):
     page = (with_results / "index.html").read_text()
     section = re.search(r'<section class="board" id="total-slakh2100-test".*?</section>', page, re.S)[0]
     measured, reported = section.split("<h3>Reported in papers, not ranked</h3>")
@@ -418,7 +418,7 @@ def test_reported_numbers_have_plain_tables_of_their_own(with_results):
     assert all("ICLR 2026" in caption or "MT-MusicLDM, 2024" in caption for caption, _ in theirs)
     ((_, fad),) = [table for table in theirs if table[0].startswith("SyncTrack, ICLR 2026: FAD ")]
     assert fad["synctrack"]["mixture ↓"] == "1.260" and "scored" not in fad["synctrack"]  # Table 1
-    # A run's numbers have an interval, a paper's have none.
+    # Only the numbers of a run have an interval.
     assert "[" in ours[0][1]["synctrack"]["mixture ↓"]
     assert not any("[" in text or "#" in text for _, rows in theirs for row in rows.values() for text in row.values())
 
@@ -438,33 +438,35 @@ def test_the_sum_of_generated_stems_is_one_column(with_results):
 
 
 def test_results_alone_are_enough(with_results):
-    assert "No audio here" in (with_results / "listening.html").read_text()
+    assert "There is no audio" in (with_results / "listening.html").read_text()
     model = (with_results / "models" / "slakh" / "synctrack.html").read_text()
-    assert "kept no scores of single samples" in model and "kept no list of failures" in model
+    assert "did not keep the scores of individual samples" in model and "did not record failures" in model
     assert "First release" in (with_results / "data.html").read_text()
     assert not (with_results / "audio").exists()
 
 
 @pytest.mark.parametrize(
-    "name, text, said",
+    "name, text, message",
     [
-        ("published.csv", "a,b\n", "it has no column paper"),
+        ("published.csv", "a,b\n", "missing columns: paper"),
         ("published.csv", '"', "cannot be read as a table"),
         ("releases.yaml", "releases: 3", "must be a list"),
         ("releases.yaml", "releases: [{version: 1}]", "must be a list"),
     ],
 )
-def test_damaged_results_are_named(name, text, said, tmp_path):
+def test_damaged_results_are_named(name, text, message, tmp_path):
     make_run(tmp_path / "run", audio=False)
     (tmp_path / name).write_text(text)
-    with pytest.raises(UsageError, match=said) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         site.write([tmp_path], tmp_path / "site")
     assert str(tmp_path / name) in str(raised.value)
 
 
 def weights(built: Path) -> dict[str, int]:
-    """{page: bytes of all that it shows before a press of Play}; the first page with the heaviest of its tables: the
-    file of a table, and that of the heaviest other given stems."""
+    """Return {page: bytes of everything it loads before Play is pressed}.
+
+    The first page counts with its heaviest table: the file of the table and the heaviest one of other given stems.
+    """
     shared = sum((built / name).stat().st_size for name in ("site.css", "icon.svg"))
     most = max(
         file.stat().st_size + max((other.stat().st_size for other in file.with_suffix("").glob("*.js")), default=0)
@@ -496,13 +498,16 @@ def test_the_fullest_runs_make_light_pages(tmp_path):
     site.write([tmp_path / "in"], tmp_path / "site")
     sizes = weights(tmp_path / "site")
     assert len(sizes) == 4 + 7 + 6 and {page: size for page, size in sizes.items() if size > 300_000} == {}
-    # What a model's page leaves out is one click away.
+    # The scores that a model's page leaves out are linked as CSV.
     scores = pd.read_csv(tmp_path / "in" / "arrangement" / "scores.csv", dtype=str, keep_default_na=False)
     every = pd.read_csv(tmp_path / "site" / "models" / "arrangement" / "msdm.csv", dtype=str, keep_default_na=False)
     assert len(every) == (scores["model"] == "msdm").sum() > 4000 and set(every["model"]) == {"msdm"}
     page = (tmp_path / "site" / "models" / "arrangement" / "msdm.html").read_text()
-    assert f"{len(every):,} under all settings" in page and 'href="../../models/arrangement/msdm.csv"' in page
-    # Every score of a board is in one of its files, each beside the stems that it is given with.
+    assert (
+        f"All {len(every):,} scores of msdm, under every setting" in page
+        and 'href="../../models/arrangement/msdm.csv"' in page
+    )
+    # Every score of a board is in one of its files, one file per set of given stems.
     table = table_of(tmp_path / "site", "arrangement-band")
     shown = scores[(scores["metric"] != "live") | (scores["track"] == "all")]
     assert len(table["scores"]) == len(shown) and len(table["settings"]["given"]) == 15
@@ -523,7 +528,7 @@ def test_each_run_has_a_page_of_its_settings(tmp_path):
     assert "Run b</h2>" in other and 'href="../sensitivity.html"' in other and 'id="timebase"' not in other
 
 
-def test_a_models_page(built):
+def test_model_page(built):
     page = (built / "models" / "demo" / "beta.html").read_text()
     assert "ab" * 32 in page and "a small checkpoint trained on synthetic songs" in page and "c0ffee" in page
     assert "00009: no &lt;b&gt;memory&lt;/b&gt;" in page
@@ -531,7 +536,7 @@ def test_a_models_page(built):
         "mtbench run --models beta --suite band -n 4 --seed 7 --fps 100,150 --transition-lambda 100 --window 0.05,0.15 "
         "--timebase real,published --embedding log-mel-stats"
     ) in page
-    # FAD 4: the samples' CBD mean are 0.04, 0.044, 0.048, 0.052; their quartiles by linear interpolation.
+    # FAD 4: the samples' CBD means are 0.04, 0.044, 0.048 and 0.052; quartiles by linear interpolation.
     assert re.search(
         r"beta</th><td>4/4</td><td>0.040</td><td>0.043</td><td>0.046</td><td>0.049</td><td>0.052</td>", page
     )
@@ -558,9 +563,9 @@ def test_a_folder_of_audio_is_reproduced_by_its_path(run, tmp_path):
     assert "mtbench run --models &#39;folder:/my songs/alpha&#39; --suite band" in page
 
 
-def test_which_samples_there_are_to_hear(run):
+def test_selection_of_samples_to_listen_to(run):
     chosen = [sample for sample in listening.choose(sources.gather([run]).runs[0]) if sample.model == "alpha"]
-    # CBS grows with the number of the sample, and the last, 3, has none: best 2, worst 0.
+    # CBS grows with the sample's number, and the last one, 3, has none: 2 is best, 0 is worst.
     assert [(sample.id, sample.why) for sample in chosen] == [
         ("00000", ("fixed", "worst")),
         ("00001", ("fixed",)),
@@ -618,7 +623,7 @@ def test_no_audio_or_beats_from_outside_the_run(absolute, run, tmp_path, monkeyp
     }
 
 
-def test_flac_holds_the_very_samples(run):
+def test_flac_is_lossless(run):
     import io
 
     path = run / "audio" / "total" / "alpha" / "bass" / "00000.wav"
@@ -627,8 +632,8 @@ def test_flac_holds_the_very_samples(run):
     assert rate == wanted_rate and np.array_equal(samples, wanted)
 
 
-def test_the_picture_is_a_png_low_bands_below(tmp_path):
-    from PIL import Image  # matplotlib brings it
+def test_the_picture_is_a_png_with_low_bands_at_the_bottom(tmp_path):
+    from PIL import Image  # a dependency of matplotlib
 
     columns = np.full((5, 64), -9.0)  # below the range: the first colour
     columns[3, 0] = 99.0  # the lowest band of the fourth column, beyond the range: the last colour
@@ -646,11 +651,11 @@ def test_the_click_track_shows_what_the_page_says(tmp_path):
         assert len(times) > 15 and np.median(np.diff(times)) == pytest.approx(interval, abs=0.0071)  # a frame at 150/s
 
 
-def test_sensitivity_holds_timebases_side_by_side(run):
+def test_sensitivity_shows_timebases_side_by_side(run):
     shown = sensitivity.of_run(sources.gather([run]).runs[0])
     by_decode, by_window = shown.curves
     assert (by_decode.title, by_window.title) == ("IRS by decoder setting", "CBS by window")
-    assert by_decode.note == "As Figure A1. Lower is better; the panels share their axis."
+    assert by_decode.note == "As in Figure A1. Lower is better. The panels share an axis."
     assert [panel.title for panel in by_decode.panels] == ["Real seconds", "Published timebase"]
     assert by_decode.panels[0].labels == ["100 / 100", "150 / 100"]
     assert by_decode.panels[0].lines[0].y == pytest.approx([0.02, 0.02])
@@ -670,11 +675,11 @@ def test_sensitivity_holds_timebases_side_by_side(run):
         ("0.050", False),
         ("0.010", False),
         ("0.900", False),
-    ]  # controls take no mark
+    ]  # controls are not marked
 
 
 @pytest.mark.parametrize("windows, section", [((0.15,), False), ((0.05, 0.15), True)])
-def test_one_setting_is_no_sensitivity(windows, section, run, tmp_path):
+def test_one_setting_gives_no_sensitivity_page(windows, section, run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     table = pd.read_csv(other / "scores.csv", keep_default_na=False, na_values={"window": [""], "fps": [""]})
     kept = (table["fps"] == 100) & (table["window"].isna() | table["window"].isin(windows))
@@ -682,11 +687,11 @@ def test_one_setting_is_no_sensitivity(windows, section, run, tmp_path):
     assert (sensitivity.of_run(sources.gather([other]).runs[0]) is not None) == section
 
 
-def test_figures():
+def test_distribution_figures():
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, np.nan])
     drawn = figures.distributions("<title>", "s", [figures.Violin("a&b", "me", values)])
     assert "&lt;title&gt;" in drawn and "a&amp;b" in drawn and ">5 of 6<" in drawn
-    # The axis goes in steps of 2 from 0 to 6, over 8 to 326 units: the median, 3, stands in the middle.
+    # The axis has steps of 2 from 0 to 6, drawn from 8 to 326 units: the median, 3, is in the middle.
     assert f'cx="{(8 + 326) / 2:.1f}"' in drawn
     assert figures.distributions("none", "", [figures.Violin("a", "me", np.array([np.nan]))]) == ""
     assert figures._ticks(0.0, 1.0) == [0.0, 0.25, 0.5, 0.75, 1.0] and figures._ticks(0.0, 0.0737) == [
@@ -699,7 +704,7 @@ def test_figures():
 
 
 def test_every_table_as_csv_and_json(built, run):
-    # Samples may be millions of rows: they are each run's own file, and say nothing of a run.
+    # Samples may be millions of rows, so each run has its own file, without a column for the run.
     assert (built / "data" / "samples-demo.csv").read_bytes() == (run / "samples.csv").read_bytes()
     wanted = pd.read_csv(run / "samples.csv", keep_default_na=False)
     values = json.loads((built / "data" / "samples-demo.json").read_text())
@@ -718,9 +723,9 @@ def test_every_table_as_csv_and_json(built, run):
     assert json.loads((built / "data" / "runs.json").read_text())["demo"]["git_commit"] == "c0ffee"
 
 
-def test_a_big_table_is_csv_alone(tmp_path, monkeypatch):
+def test_a_big_table_is_csv_only(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "JSON_ROWS", 300)
-    monkeypatch.setattr(pages, "JSON_ROWS", 300)  # the run has 190 scores, 600 of samples
+    monkeypatch.setattr(pages, "JSON_ROWS", 300)  # the run has 190 scores and 600 of samples
     site.write([make_run(tmp_path / "run", audio=False)], tmp_path / "site")
     assert {path.name for path in (tmp_path / "site" / "data").glob("s*.*")} == {
         "scores.csv",
@@ -730,7 +735,7 @@ def test_a_big_table_is_csv_alone(tmp_path, monkeypatch):
     assert "no JSON: more than 300 rows" in (tmp_path / "site" / "data.html").read_text()
 
 
-def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
+def test_tuning_has_a_view_and_infinity_becomes_null(tmp_path):
     folder = make_run(tmp_path / "run", {"alpha": 2.0, "beta": 4.0}, audio=False)
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False, dtype=str)
     bass = (
@@ -754,7 +759,7 @@ def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
     assert [score[name] for name in (*SETTING, "fad")] == [-1] * 5
     assert (score["value"], score["low"], score["high"]) == (7.25, 6.0, None)
     page = (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
-    assert page.count('<span class="head">Tuning</span>') == 1  # in the first of two timebases
+    assert page.count('<span class="head">Tuning</span>') == 1  # only in the table of the first timebase
     text = (tmp_path / "site" / "data" / "runs.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["run"]["beats"] == {"engine": None}
     json.loads((tmp_path / "site" / "data" / "scores.json").read_text(), parse_constant=pytest.fail)
@@ -762,7 +767,7 @@ def test_tuning_has_a_view_and_infinity_is_null(tmp_path):
 
 @pytest.fixture
 def with_strangers(tmp_path, monkeypatch) -> Path:
-    """The site of a run that has a metric of every kind from another package, and one that is not installed."""
+    """The site of a run with one metric of every kind from another package, and one that is not installed."""
     strangers.offer(monkeypatch)
     folder = make_run(tmp_path / "run", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0})
     settings = [
@@ -783,7 +788,7 @@ def with_strangers(tmp_path, monkeypatch) -> Path:
     registry.metrics.cache_clear()
 
 
-def test_a_strangers_metrics_are_on_every_page(with_strangers):
+def test_metrics_of_other_packages_are_on_every_page(with_strangers):
     table = table_of(with_strangers)
     views = {column["title"]: column["views"] for column in table["columns"]}
     shown = {title: views[title] for title in views if title.split()[0].lower() in strangers.RECORDS}
@@ -799,7 +804,7 @@ def test_a_strangers_metrics_are_on_every_page(with_strangers):
     assert not any("unknown" in title for title in views)
     assert at_standard(table, "Groove")["beta"]["value"] == at_standard(table, "Hiss drums")["beta"]["value"] == 0.5
     better = {column["title"]: column["better"] for column in table["columns"]}
-    assert better["Pulse"] == "higher better, 1/s <s>" and better["Groove"] == "lower better"
+    assert better["Pulse"] == "1/s <s>, higher is better" and better["Groove"] == "lower is better"
     page = (with_strangers / "index.html").read_text()
     swing = re.search(r'<div popover class="definition" id="def-swing".*?</div>', page, re.S)[0]
     assert "What swing says." in swing and "From A. Stranger, 2030." in swing and "higher is better" in swing
@@ -807,7 +812,7 @@ def test_a_strangers_metrics_are_on_every_page(with_strangers):
     down = [name for name, metric in registry.metrics().items() if metric.down_to_control]
     definitions = re.findall(r'id="def-(\w+)" role.*?</div>', page, re.S)
     texts = dict(zip(definitions, re.split(r'<div popover class="definition"', page)[1:], strict=True))
-    assert [name for name, said in texts.items() if "only down to what held-out songs score" in said] == down
+    assert [name for name, text in texts.items() if "only down to the score of held-out songs" in text] == down
     assert "pulse" in down and "irs" in down and "fad" not in down
     model = (with_strangers / "models" / "run" / "alpha.html").read_text()
     heads = re.findall(r'<span class="head">(\w+)', model)
@@ -819,22 +824,22 @@ def test_a_strangers_metrics_are_on_every_page(with_strangers):
     assert "Pulse 0.25 1/s &lt;s&gt;" in sample and "<dt>Swing</dt><dd>0.25</dd>" in sample
 
 
-def test_two_runs_of_one_name_stay_two(tmp_path):
+def test_two_runs_with_the_same_name_stay_separate(tmp_path):
     paths = [make_run(tmp_path / folder / "demo", {"alpha": 2.0, "beta": 4.0}, audio=False) for folder in "xy"]
     site.write(paths, tmp_path / "site")
     assert table_of(tmp_path / "site")["runs"] == ["demo", "demo (2)"]
     assert set(json.loads((tmp_path / "site" / "data" / "runs.json").read_text())) == {"demo", "demo (2)"}
     assert len(list((tmp_path / "site" / "models").rglob("alpha.html"))) == 2
-    assert "run demo (2)</small>" in (tmp_path / "site" / "index.html").read_text()  # whose failure it is
+    assert "run demo (2)</small>" in (tmp_path / "site" / "index.html").read_text()  # the run that failed
 
 
-def test_two_runs_with_one_suite_are_one_table_of_two_runs(tmp_path):
+def test_two_runs_on_one_suite_share_a_table(tmp_path):
     make_run(tmp_path / "in" / "a", audio=False)
     make_run(tmp_path / "in" / "b", {"alpha": 3.0, "heldout": 1.0}, audio=False)
     site.write([tmp_path / "in"], tmp_path / "site")
     table = table_of(tmp_path / "site")
-    assert table["runs"] == ["a", "b"] and table["standard"]["run"] == 0  # the one with more scores first
-    page = (tmp_path / "site" / "index.html").read_text()  # without a script it shows the first run
+    assert table["runs"] == ["a", "b"] and table["standard"]["run"] == 0  # the run with more scores comes first
+    page = (tmp_path / "site" / "index.html").read_text()  # without scripts, it shows the first run
     assert 'href="models/a/' in page and 'href="models/b/' not in page
     pages = [row["page"] for row in table["rows"]]
     assert sum(page.startswith("models/a/") for page in pages) == 5 and "models/b/alpha.html" in pages
@@ -842,7 +847,7 @@ def test_two_runs_with_one_suite_are_one_table_of_two_runs(tmp_path):
 
 @pytest.fixture
 def three_lengths(tmp_path) -> Path:
-    """alpha at two lengths and, of other weights, at a third; heldout at three; beta at one, and in another suite."""
+    """alpha at two lengths and, with other weights, at a third; heldout at three; beta at one and on another suite."""
     for name, suite, models, weights in (
         ("short", "band", {"alpha": 2.0, "beta": 4.0, "heldout": 1.0}, "ab"),
         ("half", "band/30s", {"alpha": 3.0, "heldout": 1.5}, "ab"),
@@ -877,25 +882,25 @@ def test_one_model_by_clip_length(three_lengths):
         ("IRS", "piano"),
     ]
     heldout = dict(real.groups)["heldout"]
-    # FAD 1, 1.5 and 4: CBS 1/(1 + FAD) + 0.15, CBD FAD/100, IRS FAD/100 s, intervals 0.9 and 1.1 times that.
+    # FAD 1, 1.5 and 4: CBS 1/(1 + FAD) + 0.15, CBD FAD/100, IRS FAD/100 s, intervals from 0.9 to 1.1 times that.
     assert [(row.seconds, *(row.cells[i].value for i in (0, 1, 4))) for row in heldout] == [
         ("10.24 s", "0.650", "0.010", "0.0100"),
         ("30.72 s", "0.550", "0.015", "0.0150"),
         ("61.44 s", "0.350", "0.040", "0.0400"),
     ]
     assert heldout[2].cells[1].ends == ("0.036", "0.044")
-    assert {row.scored for row in heldout} == {"3/4"}  # the last has no CBS
+    assert {row.scored for row in heldout} == {"3/4"}  # the last sample has no CBS
     assert dict(published.groups)["heldout"][2].cells[4].value == "0.0267"  # 2/3 of 0.04
     assert [panel.title for panel in shown.panels] == [
         f"{model}, {title}" for model in ("alpha", "heldout") for title in ("CBS", "CBD mean", "IRS of all stems")
     ]
-    # Sample i has the score times 1 + i/10, and the last no CBS: 0.35, 0.385, 0.42 at FAD 4.
+    # Sample i has 1 + i/10 times the score, and the last has no CBS: 0.35, 0.385 and 0.42 at FAD 4.
     name, count, ends = shown.panels[3].rows[2]
     assert (name, count) == ("61.44 s", "3/4")
     assert [float(end) for end in ends] == pytest.approx([0.35, 0.3675, 0.385, 0.4025, 0.42], abs=0.00051)
 
 
-def test_lengths_compare_at_one_setting(three_lengths):
+def test_lengths_are_compared_at_the_same_setting(three_lengths):
     def settings(model: str = "") -> list[list[str]]:
         each = lengths.find(sources.gather([three_lengths]).runs)
         shown = lengths.by_suite([of_model for of_model in each if model in ("", of_model.model)])
@@ -921,7 +926,7 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
     site.write([three_lengths], tmp_path / "site")
     page = (tmp_path / "site" / "sensitivity.html").read_text()
     assert "By clip length: band" in page and "By clip length: slakh" not in page
-    # Each run then has a page of its own.
+    # Each run then has a separate page.
     assert {name for name in ("short", "half", "whole", "slakh") if f'href="sensitivity/{name}.html"' in page} == {
         "short",
         "half",
@@ -946,19 +951,19 @@ def test_by_clip_length_on_the_page(three_lengths, built, tmp_path):
         "half/heldout.html",
         "whole/heldout.html",
     }
-    # One length alone: nothing.
+    # With a single length, nothing is shown.
     assert "By clip length" not in (built / "sensitivity.html").read_text()
     assert link not in (built / "models" / "demo" / "alpha.html").read_text()
 
 
 def joined(path: Path) -> dict[str, set[str]]:
-    """{model: its runs by clip length}."""
+    """Return {model: its runs by clip length}."""
     each = lengths.find(sources.gather([path]).runs)
     return {of_model.model: {run.name for run, _ in of_model.runs.values()} for of_model in each}
 
 
-def test_a_folder_of_audio_is_no_model_of_two_lengths(tmp_path):
-    # 10.24 s files, cut or padded to either suite: their content is the same, and says nothing of a model.
+def test_a_folder_of_audio_is_not_compared_across_lengths(tmp_path):
+    # 10.24 s files, cut or padded for either suite: the content is the same but does not identify a model.
     for name, suite in (("short", "band"), ("half", "band/30s")):
         folder = make_run(tmp_path / "in" / name, {"x": 2.0, "named": 3.0, "alpha": 4.0}, audio=False, suite=suite)
         record = yaml.safe_load((folder / "run.yaml").read_text())
@@ -983,7 +988,7 @@ def test_other_beats_or_metrics_are_never_joined(three_lengths):
     scores = three_lengths / "whole" / "scores.csv"
     table = pd.read_csv(scores, dtype=str, keep_default_na=False)
     table["version"] = table["version"].where(table["metric"] != "fad", "2")
-    table.to_csv(scores, index=False)  # FAD stands in no such table
+    table.to_csv(scores, index=False)  # tables by clip length do not contain FAD
     assert joined(three_lengths) == {"heldout": {"short", "whole"}}
     table["version"] = table["version"].where(table["metric"] != "cbs", "2")
     table.to_csv(scores, index=False)
@@ -997,18 +1002,18 @@ def test_other_beats_or_metrics_are_never_joined(three_lengths):
         ("2", "2", "2", {"short", "half", "whole"}),
         ("2", "3", "2", {"short", "whole"}),
         ("", "3", "3", {"short", "half", "whole"}),
-        ("2", "", "3", {"short", "half"}),  # one that is not known: as the first that is
+        ("2", "", "3", {"short", "half"}),  # an unknown version counts as the first known one
     ],
 )
-def test_songs_of_another_version_are_never_joined(short, half, whole, wanted, three_lengths):
+def test_other_versions_of_a_suite_are_never_joined(short, half, whole, wanted, three_lengths):
     for name, version in (("short", short), ("half", half), ("whole", whole)):
         with (three_lengths / name / "run.yaml").open("a") as record:
             record.write(f"suite_version: '{version}'\n" if version else "")
     assert joined(three_lengths)["heldout"] == wanted
 
 
-def test_tables_by_length_are_of_one_engine(three_lengths):
-    # The same models, once more, with other beats: tables of their own, and each says whose it is.
+def test_tables_by_length_do_not_mix_beat_engines(three_lengths):
+    # The same models again, with other beats: they get separate tables, and each names its runs.
     for name in ("short", "half"):
         other = shutil.copytree(three_lengths / name, three_lengths / f"{name}-4")
         (other / "run.yaml").write_text((other / "run.yaml").read_text().replace("engine: '3'", "engine: '4'"))

@@ -1,4 +1,4 @@
-"""SyncTrack's U-Net: the published names, shapes and numbers, and what sets the paper's form apart."""
+"""SyncTrack's U-Net: published names, shapes and numbers, and the differences of the paper's form and the ablations."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_embeddings_golden():
     assert torch.equal(network.switcher, torch.from_numpy(arrays["switcher"]))
 
 
-def test_small_inputs_tell_the_group_norm_epsilons():
+def test_small_inputs_reveal_the_group_norm_epsilons():
     x = 1e-3 * seeded(7102, 2, 64, 8, 4)
     assert_golden(golden("eps_unet_resblock"), "out", fill(ResBlock(64, 256, 96))(x, seeded(7103, 2, 256)))
     transformer = fill(SpatialTransformer(64, SyncTrackConfig.published(num_head_channels=8)))
@@ -71,7 +71,7 @@ def test_spatial_transformer_golden(name, seed, rows):
 
 def check_unet(network: SyncTrackUNet, name: str, seed: int, timesteps: list[int]) -> None:
     arrays, B = golden(name), len(timesteps)
-    # The published network takes 16 channels a row and drops the second half.
+    # The published network takes 16 channels per row and drops the second half.
     latents = seeded(seed, 4 * B, 16, 256, 16)[:, :8].unflatten(0, (B, 4))
     out = network(latents, torch.tensor(timesteps))
     assert out.shape == latents.shape
@@ -157,11 +157,11 @@ def test_in_the_papers_form_a_sample_does_not_depend_on_its_batch():
 
 
 def test_a_clip_of_twice_the_length():
-    network, x, t = small(), seeded(1, 2, 4, 8, 16, 4), torch.tensor([900, 1])  # made for T = 8
+    network, x, t = small(), seeded(1, 2, 4, 8, 16, 4), torch.tensor([900, 1])  # configured for T = 8
     out = network(x, t)
     assert out.shape == x.shape
     assert relative_l2(out[1:], network(x[1:], t[1:])) < 2e-6
-    # It is one clip, not two side by side: the last frame reaches the first.
+    # It is treated as one clip, not as two: the last frame influences the first.
     changed = x.clone()
     changed[:, :, :, -1] = seeded(2, 2, 4, 8, 4)
     assert relative_l2(network(changed, t)[:, :, :, 0], out[:, :, :, 0]) > 1e-4
@@ -170,7 +170,7 @@ def test_a_clip_of_twice_the_length():
 def test_in_the_published_form_the_samples_of_a_batch_mix():
     network, x, t = small(cross_track_keys="row_mod_batch"), seeded(1, 2, 4, 8, 8, 4), torch.tensor([900, 500])
     together, alone = network(x, t), network(x[:1], t[:1])
-    # Row r reads sample r mod 2: bass (row 0) and guitar (row 2) of sample 0 read their own, drums and piano do not.
+    # Row r attends to sample r mod 2: bass (row 0) and guitar (row 2) of sample 0 to their own, drums and piano not.
     assert relative_l2(together[:1], alone) > 1e-3
     paper = small()
     assert relative_l2(alone, paper(x[:1], t[:1])) < 2e-6  # alone, the switch changes nothing
@@ -182,10 +182,10 @@ def test_the_other_switches_change_the_output(switch):
     assert relative_l2(small(**switch)(x, t), small()(x, t)) > 1e-3
 
 
-def test_what_the_time_specific_attention_spans():
+def test_range_of_the_time_specific_attention():
     # One position is changed in all tracks. The published code attends over the tracks at one time and frequency, so
-    # that position alone changes; the paper (Equation 5) over all frequencies of that time, and no other time.
-    x = seeded(1, 4, 32, 64)  # tokens of one sample: 8 times 4 frequencies
+    # only that position changes; the paper (Equation 5) attends over all frequencies of that time, and no other time.
+    x = seeded(1, 4, 32, 64)  # tokens of one sample: 8 times x 4 frequencies
     changed = x.clone()
     changed[:, 3 * 4 + 1] = seeded(2, 4, 64)
     for form, expected in (("position", {(3, 1)}), ("frame", {(3, f) for f in range(4)})):
@@ -195,7 +195,7 @@ def test_what_the_time_specific_attention_spans():
         assert touched == expected
 
 
-def test_tracks_are_told_apart_by_the_prior_alone():
+def test_tracks_differ_only_by_the_prior():
     # Without the prior the network treats tracks alike: permuting them permutes the output.
     network, x, t, order = small(), seeded(1, 1, 4, 8, 8, 4), torch.tensor([500]), [2, 0, 3, 1]
     assert relative_l2(network(x[:, order], t), network(x, t)[:, order]) > 1e-2
@@ -204,16 +204,18 @@ def test_tracks_are_told_apart_by_the_prior_alone():
 
 
 def test_parameters_of_the_ablations_add_up():
-    attention_blocks = [256] * 2 + [384] * 2 + [640] * 2 + [640] + [640] * 3 + [384] * 3 + [256] * 3  # as executed
-    res_blocks = [128] * 5 + [256] * 5 + [384] * 5 + [640] * 7  # two in and three out on each level, two in the middle
+    # Channels of the attention blocks in execution order.
+    attention_blocks = [256] * 2 + [384] * 2 + [640] * 2 + [640] + [640] * 3 + [384] * 3 + [256] * 3
+    # Per level there are two input blocks and three output blocks; two blocks are in the middle.
+    res_blocks = [128] * 5 + [256] * 5 + [384] * 5 + [640] * 7
 
-    def b(blocks: list[int]) -> int:  # q, k, v without bias; output with; layer norm
+    def b(blocks: list[int]) -> int:  # q, k, v without bias; output with bias; layer norm
         return sum(3 * C**2 + (C**2 + C) + 2 * C for C in blocks)
 
     def c(blocks: list[int]) -> int:  # q, k, v; output; feed-forward of width 4 C; two layer norms
         return sum((3 * C**2 + 3 * C) + (C**2 + C) + (4 * C**2 + 4 * C) + (4 * C**2 + C) + 4 * C for C in blocks)
 
-    # Of Table A3: the matrix, label_emb, and 512 inputs more of the embedding layer of every residual block.
+    # From Table A3: the matrix, label_emb, and 512 more inputs of the embedding layer of every residual block.
     a = 16 + 1_152 + 66_048 + 512 * sum(res_blocks)
     full = 241_314_712
     backbone = full - a - b(attention_blocks) - c(attention_blocks)
@@ -248,12 +250,12 @@ PARTS = {"a": ("switcher", "switcher_transform"), "b": ("attn_cross_track", "nor
         ("full", "abc"),
     ],
 )
-def test_an_ablation_has_its_parts_and_uses_all_it_has(name, parts):
+def test_an_ablation_has_its_parts_and_uses_all_of_them(name, parts):
     network, x, t = small(**ABLATIONS[name]), seeded(1, 2, 4, 8, 8, 4), torch.tensor([500, 1])
     modules = {part for key in network.state_dict() for part in key.split(".")}
     for part, names in PARTS.items():
         assert modules.issuperset(names) if part in parts else modules.isdisjoint(names), part
-    # The rest is the full network's: the same names, and the same shapes but for the width of the embedding.
+    # All else is as in the full network: the same names, and the same shapes except for the width of the embedding.
     full = small().state_dict()
     others = {key for key, value in network.state_dict().items() if value.shape != full[key].shape}
     assert all(key.endswith("emb_layers.1.weight") for key in others) and bool(others) == ("a" not in parts)
@@ -272,7 +274,7 @@ def test_the_order_of_the_attentions_across_tracks(name):
             letter = "b" if path.endswith("norm_ct") else "c"
             module.register_forward_pre_hook(lambda *_, letter=letter: order.append(letter))
     network(seeded(1, 1, 4, 8, 8, 4), torch.tensor([500]))
-    # Six blocks: two of the input, the middle, three of the output.
+    # There are six blocks: two input blocks, the middle block and three output blocks.
     assert (
         "".join(order)
         == {
@@ -287,11 +289,11 @@ def test_the_order_of_the_attentions_across_tracks(name):
     )
 
 
-def test_the_ablations_are_seven_networks():
+def test_the_ablations_are_seven_different_networks():
     x, t = seeded(1, 1, 4, 8, 8, 4), torch.tensor([500])
     outputs = [small(**options)(x, t) for options in ABLATIONS.values()]
-    for i, one in enumerate(outputs):
-        assert all(relative_l2(one, other) > 1e-3 for other in outputs[:i])
+    for i, output in enumerate(outputs):
+        assert all(relative_l2(output, other) > 1e-3 for other in outputs[:i])
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -306,13 +308,13 @@ def test_which_tracks_an_ablation_mixes(name):
         assert difference < 2e-6 if name in ("backbone", "a") else difference > 1e-3
 
 
-def test_when_the_attentions_across_tracks_reach_another_track():
-    x = seeded(1, 4, 32, 64)  # tokens of one sample: 8 times 4 frequencies
+def test_times_at_which_the_cross_track_attentions_reach_another_track():
+    x = seeded(1, 4, 32, 64)  # tokens of one sample: 8 times x 4 frequencies
     changed = x.clone()
     changed[1, 3 * 4 + 1] = seeded(2, 64)  # one token of drums
     for cross_track, times in (("none", set()), ("time", {3}), ("global", set(range(8)))):
         block = fill(SpatialTransformer(64, SyncTrackConfig(**SMALL, cross_track=cross_track))).transformer_blocks[0]
-        for inner in (block.attn1, block.attn2):  # silenced: they carry a change to all times within a track
+        for inner in (block.attn1, block.attn2):  # disabled, since they spread a change to all times within a track
             for parameter in inner.to_out.parameters():
                 parameter.zero_()
         difference = (block(changed, 4) - block(x, 4))[[0, 2, 3]].abs().unflatten(1, (8, 4)).amax(dim=(0, 2, 3))

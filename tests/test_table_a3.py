@@ -1,4 +1,4 @@
-"""Table A3 of the SyncTrack paper against the network, measured."""
+"""Table A3 of the SyncTrack paper compared with measurements of the network."""
 
 import io
 import subprocess
@@ -17,7 +17,7 @@ def ours():
 
 
 def test_the_papers_rows_add_up():
-    # 369 437 228 parameters of the whole module, 128 122 532 of them frozen: the first row and `switcher`.
+    # The complete module has 369,437,228 parameters, of which 128,122,532 are frozen: the first row and `switcher`.
     counts = [row.parameters for row in PAPER if row.parameters]
     assert len(counts) == 35
     assert sum(counts) == 369_437_228
@@ -30,10 +30,10 @@ def test_all_rows_agree(ours):
     assert sum(mine.parameters or 0 for mine in ours[1:]) == 241_314_712  # no parameter is left out or counted twice
 
 
-def test_the_differences_are_those_that_the_notes_explain(ours):
+def test_the_notes_explain_all_differences(ours):
     notes = {row.index: set(differences(row, mine).values()) for row, mine in zip(PAPER, ours)}
-    noted = {index: numbers for index, numbers in notes.items() if numbers}
-    assert noted == {"-": {1}, "2-1": {2}, "3-1": {3}, "4-1": {3}, "4-2": {3}, "4-3": {3}}
+    explained = {index: numbers for index, numbers in notes.items() if numbers}
+    assert explained == {"-": {1}, "2-1": {2}, "3-1": {3}, "4-1": {3}, "4-2": {3}, "4-3": {3}}
 
 
 @pytest.mark.parametrize("column, wrong", [("parameters", 3_681_281), ("input", (4, 128, 64, 64)), ("output", None)])
@@ -49,9 +49,9 @@ def test_a_planted_wrong_row_is_reported(ours, column, wrong):
     assert [line.split()[-2:] for line in console.file.getvalue().splitlines() if "≠" in line] == [["≠", column]]
 
 
-def test_another_network_is_measured_not_copied():
+def test_our_values_are_measured():
     rows = {row.index: mine for row, mine in zip(PAPER, measure(SyncTrackConfig(cross_track="time"), PAPER))}
-    # Without the global attention, block 4-11 of 256 channels lacks four matrices, one bias and one layer norm.
+    # Without the global attention, block 4-11 with 256 channels has four matrices, one bias and one layer norm less.
     assert rows["4-11"].parameters == 3_681_280 - 4 * 256**2 - 3 * 256
     assert rows["4-8"].parameters == 426_880
 

@@ -1,4 +1,4 @@
-"""The vocoder's training: its discriminators and losses by hand, and a tiny one that learns, resumes and exports."""
+"""Training of the vocoder: discriminators and losses computed by hand, and a tiny training (learn, resume, export)."""
 
 import csv
 import math
@@ -44,7 +44,7 @@ def noise(rows: int, samples: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_discriminators_have_the_published_sizes():
-    """Weights, a gain and a bias a channel; spectral norm, on the first scale, has no gains."""
+    """Each channel has weights, a gain and a bias; the spectral norm on the first scale has no gains."""
 
     def expected(width: float) -> tuple[int, int]:
         n = [round(width * c) for c in (32, 128, 512, 1024)]
@@ -65,18 +65,19 @@ def test_the_discriminators_have_the_published_sizes():
         return 5 * count(period, 1), 2 * count(scale, 1) + count(scale, 0)
 
     def counted(width: float) -> tuple[int, ...]:
-        built = Discriminators(width)
-        return tuple(sum(p.numel() for p in part.parameters()) for part in (built.periods, built.scales))
+        discriminators = Discriminators(width)
+        kinds = (discriminators.periods, discriminators.scales)
+        return tuple(sum(p.numel() for p in kind.parameters()) for kind in kinds)
 
     assert counted(0.125) == expected(0.125)
     published = counted(1.0)
     assert published == expected(1.0)
-    assert [round(count / 1e6, 1) for count in published] == [41.1, 29.6]  # as the published code's models count
-    with pytest.raises(ValueError, match="width 0.3 "):
+    assert [round(count / 1e6, 1) for count in published] == [41.1, 29.6]  # millions, as in the published code
+    with pytest.raises(ValueError, match="width must be positive and 32 \\* width a whole number, got 0.3"):
         Discriminators(0.3)
 
 
-def test_what_the_discriminators_return():
+def test_shapes_of_the_discriminators_outputs():
     judged = Discriminators(0.125)(noise(2, 8160)[:, None])
     assert len(judged) == 8
     for period, layers in zip(PERIODS, judged):
@@ -86,7 +87,7 @@ def test_what_the_discriminators_return():
             (2 * period, channels, n) for channels, n in zip((4, 16, 64, 128, 128, 1), lengths)
         ]
     for scale, layers in enumerate(judged[5:]):
-        length = (8160, 4081, 2041)[scale]  # the mean over 4 samples, every 2, with 2 zeros at both ends
+        length = (8160, 4081, 2041)[scale]  # means over 4 samples with stride 2 and 2 zeros at both ends
         assert [layer.shape[1] for layer in layers] == [16, 16, 32, 64, 128, 128, 128, 1]
         assert layers[0].shape[2] == length and layers[-1].shape[2] == math.ceil(length / 64)
 
@@ -117,16 +118,17 @@ def test_adversarial_losses_of_constants():
     assert float(feature_loss(judged(1.0), judged(0.75))) == 3 * 2 * 0.25
 
 
-def test_spectral_losses_of_a_wave_and_its_half():
+def test_spectral_losses_of_a_wave_and_half_of_it():
     real = noise(2, 3200)
     assert float(mel_loss(real, real)) == 0.0 and float(stft_loss(real, real)) == 0.0
     assert float(mel_loss(real, real / 2)) == pytest.approx(math.log(2), abs=1e-5)
-    assert float(stft_loss(real, real / 2)) == pytest.approx(2 / 3 + math.log(2), abs=1e-3)  # some lie under the floor
-    # Where a song rests: at most 2, and magnitudes well below 100 over the floor.
+    # The tolerance allows for magnitudes below the floor.
+    assert float(stft_loss(real, real / 2)) == pytest.approx(2 / 3 + math.log(2), abs=1e-3)
+    # For a silent song: convergence is at most 2, and magnitudes are well below 100, relative to the floor.
     assert float(stft_loss(torch.zeros(2, 3200), real)) < 2 + math.log(100 / math.sqrt(1e-7))
     gain = torch.tensor(0.5, requires_grad=True)
     mel_loss(real, gain * real).backward()
-    assert float(gain.grad) == pytest.approx(-1 / 0.5, abs=1e-4)  # of log(1 / gain)
+    assert float(gain.grad) == pytest.approx(-1 / 0.5, abs=1e-4)  # the derivative of log(1 / gain)
 
 
 def test_the_losses_of_silence_have_gradients():
@@ -135,7 +137,7 @@ def test_the_losses_of_silence_have_gradients():
     assert torch.equal(fake.grad, torch.zeros_like(fake))
 
 
-def test_crops_of_mels_and_waves_lie_at_one_place(tmp_path):
+def test_crops_of_mels_and_waves_are_aligned(tmp_path):
     waves = noise(6, 163_840).view(3, 2, -1)
     np.save(tmp_path / "000000.npy", np.rint(32768 * waves.numpy()).astype(np.int16))
     (tmp_path / "mels").mkdir()
@@ -150,11 +152,11 @@ def test_crops_of_mels_and_waves_lie_at_one_place(tmp_path):
     assert mel.shape == (4, 64, 20) and wave.shape == (4, 20 * HOP) and mel.dtype == wave.dtype == torch.float32
     own = log_mel(wave, 20).transpose(1, 2)
     assert (own - mel)[:, :, 4:-4].abs().max() < 0.05  # frames whose window lies within the crop; 16-bit rounding
-    assert (own - mel)[:, :, 0].abs().mean() > 0.2  # the others see more of the song
+    assert (own - mel)[:, :, 0].abs().mean() > 0.2  # windows of other frames extend beyond the crop
 
 
 def config(work: Path, **changes) -> VocoderTraining:
-    """A config whose songs lie in the cache of its work folder: three decaying tones and their log-mels."""
+    """Return a config whose songs are cached in its work folder: three songs of decaying tones, with their log-mels."""
     folders = [work / f"{kind}-band{band.VERSION}-1000000" for kind in ("waves", "mels")]
     time = np.arange(163_840) / 16_000
     waves = np.stack(
@@ -222,16 +224,17 @@ def test_a_tiny_training_learns_the_spectrum_and_exports(tmp_path):
     trained.load_state_dict(torch.load(tmp_path / "vocoder" / "state.pt", weights_only=True)["ema"])
     mel = log_mel(noise(1, 4000), 25).transpose(1, 2)
     with torch.no_grad():
-        made, expected = plain(mel), trained(mel)
+        actual, expected = plain(mel), trained(mel)
     assert all(
         torch.equal(value.half(), checkpoint["state_dict"][name])
         for name, value in trained.folded().state_dict().items()
     )
-    assert torch.linalg.norm(made - expected) < 2e-2 * torch.linalg.norm(expected)  # the layers cancel to a soft wave
-    assert torch.equal(load_vocoder(asked.out)(mel), made)
+    # The tolerance is large because the layers' outputs cancel to a quiet wave.
+    assert torch.linalg.norm(actual - expected) < 2e-2 * torch.linalg.norm(expected)
+    assert torch.equal(load_vocoder(asked.out)(mel), actual)
 
 
-def test_the_discriminators_wait_and_then_learn_to_tell_songs_from_waves(tmp_path):
+def test_the_discriminators_start_late_and_learn(tmp_path):
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", devices=1)
     adversary = Adversary(fabric, config(tmp_path, adversarial_from=2, stft_weight=0.0))
@@ -247,11 +250,11 @@ def test_the_discriminators_wait_and_then_learn_to_tell_songs_from_waves(tmp_pat
         if step in (1, 21, 25):
             rows.append(adversary.losses())
     assert math.isnan(rows[0]["discriminator_loss"]) and math.isnan(rows[0]["feature_loss"])
-    assert rows[2]["discriminator_loss"] < 8 * 0.5  # the best that eight can do who always say one half
+    assert rows[2]["discriminator_loss"] < 8 * 0.5  # the lowest loss of eight discriminators with constant scores
     assert all(math.isnan(row["stft_loss"]) for row in rows)
 
 
-def test_the_generator_s_turn_leaves_the_discriminators_alone(tmp_path):
+def test_the_generators_loss_does_not_change_the_discriminators(tmp_path):
     adversary = Adversary(Fabric(accelerator="cpu", devices=1), config(tmp_path, adversarial_from=0))
     before = {name: value.clone() for name, value in adversary.state_dict()["discriminators"].items()}
     fake = noise(1, 1600).requires_grad_()
@@ -262,7 +265,7 @@ def test_the_generator_s_turn_leaves_the_discriminators_alone(tmp_path):
     assert all(parameter.grad is None for parameter in adversary._discriminators.parameters())
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_weights_and_log(tmp_path, monkeypatch):
     def run(work: Path) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         train_vocoder(config(work))
@@ -282,13 +285,13 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path, monkeyp
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "b")
     assert torch.load(tmp_path / "b" / "vocoder" / "state.pt", weights_only=True)["progress"]["step"] == 4
-    torch.manual_seed(1)  # what the networks start from is forgotten
+    torch.manual_seed(1)  # the initial weights must not matter
     resumed = run(tmp_path / "b")
     assert all(torch.equal(resumed[name], value) for name, value in through.items())
     np.testing.assert_equal(logged(tmp_path / "b"), logged(tmp_path / "a"))
 
 
-def test_a_vae_blurs_the_log_mels_alone(tmp_path):
+def test_the_vae_is_applied_only_to_the_log_mels(tmp_path):
     torch.manual_seed(0)
     vae = VAE(SMALL_VAE).eval()
     torch.save({"config": vars(SMALL_VAE), "state_dict": vae.state_dict(), "metadata": {}}, tmp_path / "vae.pt")
@@ -300,11 +303,11 @@ def test_a_vae_blurs_the_log_mels_alone(tmp_path):
     with torch.no_grad():
         expected = vae.decode(vae.encode(torch.from_numpy(mels[1, :, None]).float())[0])[:, 0]
     assert blurred.shape == mels.shape and blurred.dtype == np.float16
-    # Latents are made in bfloat16.
+    # Latents are computed in bfloat16.
     assert np.linalg.norm(blurred[1] - expected.numpy()) < 0.1 * np.linalg.norm(expected)
 
 
-def test_initial_weights_are_where_a_training_starts(tmp_path):
+def test_a_training_starts_from_initial_weights(tmp_path):
     torch.manual_seed(0)
     start = HiFiGAN(SMALL).folded()
     mel = log_mel(noise(1, 4000), 25).transpose(1, 2)
@@ -315,11 +318,11 @@ def test_initial_weights_are_where_a_training_starts(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(trained(mel), start(mel), atol=1e-3, rtol=1e-2)
     other = vars(SMALL) | {"upsample_initial_channel": 32}
-    with pytest.raises(UsageError, match="start.pt has other sizes than vocoder"):
+    with pytest.raises(UsageError, match="start.pt: the sizes differ from those of vocoder"):
         train_vocoder(config(tmp_path, initial_weights=tmp_path / "start.pt", network=other))
 
 
-def test_the_generator_keeps_float32_where_precision_is_mixed():
+def test_the_generator_uses_float32_in_mixed_precision():
     torch.manual_seed(0)
     vocoder, mel = HiFiGAN(SMALL), log_mel(noise(2, 4000), 25).transpose(1, 2)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
@@ -330,11 +333,11 @@ def test_the_generator_keeps_float32_where_precision_is_mixed():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"crop": 6}, "crop: 6 frames; the vocoder learns from 7 to 1024"),
-        ({"crop": 1025}, "crop: 1025 frames"),
+        ({"crop": 6}, "crop must be between 7 and 1024 frames, got 6"),
+        ({"crop": 1025}, "crop must be between 7 and 1024 frames, got 1025"),
         ({"discriminator_width": 0.3}, "discriminator_width: .* whole number"),
-        ({"network": {"upsample_rates": [5, 4]}}, "network: .*upsample_rates and upsample_kernel_sizes differ"),
-        ({"network": {"num_mels": 80}}, "network: the log-mels have 64 bands and a hop of 160 samples, not 80 and 160"),
+        ({"network": {"upsample_rates": [5, 4]}}, "network: .*upsample_rates and upsample_kernel_sizes must have"),
+        ({"network": {"num_mels": 80}}, "network: num_mels and hop_size must be 64 and 160.* got 80 and 160"),
         ({"network": {"channels": 3}}, "network: .*channels"),
     ],
 )

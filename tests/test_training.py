@@ -1,4 +1,4 @@
-"""The training loop on a toy network: it learns, goes on where it was killed, and exports what it learned."""
+"""Training: the loop on a toy network (learning, resuming, exporting), losses, configs, and tiny complete trainings."""
 
 import csv
 import math
@@ -66,7 +66,7 @@ class Line(nn.Module):
 
 
 def squared_error(network: nn.Module, songs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Songs are points on a line of slope 3."""
+    """Each song is a point on a line of slope 3."""
     x = torch.randn(len(songs), generator=generator)
     return (network(x) - 3 * x).square().mean()
 
@@ -121,12 +121,12 @@ def test_training_learns_logs_and_exports(tmp_path):
     assert checkpoint["metadata"]["steps"] == 300 and "1000000 to 1000007" in checkpoint["metadata"]["training_data"]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
+def test_a_killed_training_resumes_to_the_same_weights_and_log(tmp_path):
     through = Line()
     trained(through, config(tmp_path / "a"))
     with pytest.raises(KeyboardInterrupt):
         trained(Line(), config(tmp_path / "b"), killed_at(120, squared_error))
-    with (tmp_path / "b" / "line" / "loss.csv").open("a") as file:  # logged, and killed before the state was saved
+    with (tmp_path / "b" / "line" / "loss.csv").open("a") as file:  # as if killed after logging, before saving
         file.write("125,1.0,9.0,9.0\n")
     resumed = Line()
     trained(resumed, config(tmp_path / "b"))
@@ -142,8 +142,8 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_log(tmp_path):
     assert b"\r" not in b"".join((tmp_path / folder / "line" / "loss.csv").read_bytes() for folder in "ab")
 
 
-def test_a_network_that_draws_resumes_to_the_same_weights(tmp_path):
-    """Dropout draws from torch's own generator, whose state is saved, too."""
+def test_a_network_with_dropout_resumes_to_the_same_weights(tmp_path):
+    """Dropout draws from torch's default generator, whose state is also saved."""
 
     class Dropping(Line):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -171,7 +171,7 @@ def test_a_network_that_draws_resumes_to_the_same_weights(tmp_path):
         ({"state": {}}, "config"),
     ],
 )
-def test_a_state_of_another_training_is_named(change, named, tmp_path):
+def test_a_state_of_another_training_is_refused(change, named, tmp_path):
     class Matrix(Line):
         def __init__(self, width: int = 2):
             super().__init__()
@@ -186,20 +186,20 @@ def test_a_state_of_another_training_is_named(change, named, tmp_path):
         torch.save(change.pop("state"), path)
     before = path.read_bytes()
     with pytest.raises(
-        UsageError, match=rf"state\.pt: not a state of the training that line asks for \(.*{named}.*delete the file"
+        UsageError, match=rf"state\.pt: line cannot resume from this state \(.*{named}.*delete the file"
     ):
         trained(Matrix(change.pop("width", 2)), config(tmp_path, steps=50, **change))
     assert path.read_bytes() == before
 
 
-def test_a_training_may_go_on_longer_elsewhere_and_with_other_reports(tmp_path):
+def test_a_training_may_resume_with_other_steps_paths_and_reports(tmp_path):
     trained(Line(), config(tmp_path, steps=25))
     more = config(tmp_path, steps=50, report_every=10, precision="bf16-mixed", out=tmp_path / "elsewhere.pt")
     assert trained(Line(), more)["step"] == 50
 
 
-def test_songs_and_noise_are_drawn_apart(tmp_path):
-    """Of every song a loss that draws one of four stems sees all four; drawn from one stream, it would see one."""
+def test_songs_and_noise_are_drawn_independently(tmp_path):
+    """A loss that draws one of four stems sees all four of every song; with a single stream it would see only one."""
     seen = {}
 
     def loss(network, songs, generator):
@@ -211,12 +211,12 @@ def test_songs_and_noise_are_drawn_apart(tmp_path):
     assert seen == {song: {0, 1, 2, 3} for song in range(8)} | {8: seen[8], 9: seen[9]}
 
 
-def test_a_batch_is_shared_out_whole_or_not_at_all(tmp_path):
-    with pytest.raises(UsageError, match="line: a batch of 4 cannot be shared out to 3 processes"):
+def test_a_batch_must_be_divisible_by_the_number_of_processes(tmp_path):
+    with pytest.raises(UsageError, match="line: batch must be a multiple of the number of processes, 3, got 4"):
         train(SimpleNamespace(world_size=3), config(tmp_path), Line(), squared_error, 10)
 
 
-def test_samples_are_scored_once_when_due_wherever_it_was_stopped(tmp_path):
+def test_samples_are_scored_once_wherever_the_training_was_stopped(tmp_path):
     killed = []
 
     def scorer(network, folder):
@@ -227,7 +227,7 @@ def test_samples_are_scored_once_when_due_wherever_it_was_stopped(tmp_path):
         return {"fad": 1.0}
 
     asked = config(tmp_path, steps=75, score_every=50)
-    for _ in range(3):  # stopped before the first state, while it scored step 50, and while it scored the end
+    for _ in range(3):  # stopped before the first state, while scoring step 50, and while scoring the end
         with pytest.raises(KeyboardInterrupt):
             trained(Line(), asked, scorer=scorer)
     for _ in range(2):
@@ -236,50 +236,49 @@ def test_samples_are_scored_once_when_due_wherever_it_was_stopped(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_compiled_network_learns_the_same(tmp_path):
+def test_a_compiled_network_is_trained_to_the_same_weights(tmp_path):
     plain, compiled = Line(), Line()
     trained(plain, config(tmp_path / "a", steps=30, schedule="constant"))
     trained(compiled, config(tmp_path / "b", steps=20, schedule="constant", compile=True))
     state = torch.load(tmp_path / "b" / "line" / "state.pt", weights_only=True)
     assert state["network"].keys() == plain.state_dict().keys()
-    trained(compiled, config(tmp_path / "b", steps=30, schedule="constant"))  # goes on without
+    trained(compiled, config(tmp_path / "b", steps=30, schedule="constant"))  # resumes without compiling
     assert torch.allclose(compiled.slope, plain.slope, atol=1e-6)
 
 
-def test_two_batches_accumulated_are_one_of_both(tmp_path):
-    """The gradient of a mean over 8 songs is the mean of those over two times 4."""
+def test_two_accumulated_batches_equal_one_of_twice_the_size(tmp_path):
+    """The gradient of a mean over 8 songs is the mean of the gradients over two times 4 songs."""
     seen = []
 
     def loss(network, songs, generator):
         seen.append(len(songs))
         return (network(torch.ones(1)) - 3).square().mean()
 
-    one, two = Line(), Line()
-    trained(one, config(tmp_path / "a", steps=5, batch=8), loss)
-    trained(two, config(tmp_path / "b", steps=5, batch=4, accumulate=2), loss)
-    assert torch.equal(one.slope, two.slope)
+    single, accumulated = Line(), Line()
+    trained(single, config(tmp_path / "a", steps=5, batch=8), loss)
+    trained(accumulated, config(tmp_path / "b", steps=5, batch=4, accumulate=2), loss)
+    assert torch.equal(single.slope, accumulated.slope)
     assert seen.count(4) >= 10 and seen.count(8) == 5
 
 
-def test_the_learning_rate_rises_and_falls_or_stays(tmp_path):
+def test_the_learning_rate_schedules(tmp_path):
     cosine = config(tmp_path, steps=100, warm_up=10)
     assert share_of_learning_rate(cosine, 0, 0.0) == pytest.approx(0.1)
     assert share_of_learning_rate(cosine, 50, 0.0) == pytest.approx(0.5)
     assert share_of_learning_rate(cosine, 75, 0.0) == pytest.approx(0.5 - 0.5 * math.sqrt(0.5))
-    assert share_of_learning_rate(config(tmp_path, steps=100, minutes=1, warm_up=1), 0, 30.0) == pytest.approx(
-        0.5
-    )  # half of the time
+    limited = config(tmp_path, steps=100, minutes=1, warm_up=1)
+    assert share_of_learning_rate(limited, 0, 30.0) == pytest.approx(0.5)  # after half of the time limit
     assert share_of_learning_rate(config(tmp_path, steps=100, schedule="constant"), 99, 0.0) == 1.0
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(tmp_path):
-    with pytest.raises(MtbenchError, match="line: the loss became nan before step 25; try a lower learning_rate"):
+    with pytest.raises(MtbenchError, match="line: the loss became nan by step 25; try a lower learning_rate"):
         trained(Line(), config(tmp_path), lambda network, *_: network.slope.sum() * math.nan)
     assert not (tmp_path / "line" / "state.pt").exists()
 
 
 def test_two_processes_share_the_songs_of_a_step(tmp_path):
-    """Through the command's own launcher: each process takes half of the batch, and both end with the same weights."""
+    """With the command's launcher, each of two processes uses half of the batch, and both get the same weights."""
     script = tmp_path / "two.py"
     script.write_text(f"""
 import sys, torch
@@ -306,7 +305,7 @@ leave()
     assert (first_0, first_1) == (drawn[0::2], drawn[1::2])
 
 
-def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
+def test_diffusion_loss_of_a_perfect_network_and_of_zeros():
     latents = torch.zeros(3, 2, 4, 8, 16, 4)
     loss, songs = diffusion_loss(latents, 1.0), torch.zeros(64, dtype=torch.long)
 
@@ -314,13 +313,13 @@ def test_diffusion_loss_of_one_who_knows_and_one_who_knows_nothing():
         return float(loss(network, songs, torch.Generator().manual_seed(0)))
 
     assert value(lambda x, t: torch.zeros_like(x)) == pytest.approx(1.0, abs=0.02)  # the variance of the noise
-    # Data are zero, so x_t = sqrt(1 - a_t) noise; dividing by that root gives the noise.
+    # The data are zero, so x_t = sqrt(1 - a_t) noise; dividing by that root gives the noise.
     a = noise_schedule().alphas_cumprod
     assert value(lambda x, t: x / (1 - a[t]).sqrt().view(-1, 1, 1, 1, 1)) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_loss_of_the_velocity():
-    """Data are zero, so that v = sqrt(a_t) noise and x_t = sqrt(1 - a_t) noise."""
+    """The data are zero, so v = sqrt(a_t) noise and x_t = sqrt(1 - a_t) noise."""
     a = noise_schedule().alphas_cumprod
     loss, songs = (
         diffusion_loss(torch.zeros(3, 2, 4, 8, 16, 4), 1.0, parameterization="v"),
@@ -334,8 +333,8 @@ def test_loss_of_the_velocity():
     assert value(lambda x, t: x * (a[t] / (1 - a[t])).sqrt().view(-1, 1, 1, 1, 1)) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_diffusion_loss_shows_the_mixture_to_all_but_its_share_of_the_songs():
-    """Who takes the mixture for the noise errs by 1 where it is zeros and by 1 + its power where it is there."""
+def test_diffusion_loss_drops_the_mixture_of_a_fraction_of_the_songs():
+    """A network that returns the mixture as the noise has a loss of 1 for zeros, and of 1 + its power otherwise."""
     latents, mixtures = torch.zeros(3, 2, 4, 8, 16, 4), torch.zeros(3, 2, 1, 8, 16, 4)
     mixtures[:, 0] = 3.0
     shown = []
@@ -347,10 +346,10 @@ def test_diffusion_loss_shows_the_mixture_to_all_but_its_share_of_the_songs():
     loss = diffusion_loss(latents, 2.0, mixtures, without_mixture=0.25)
     value = float(loss(network, torch.zeros(256, dtype=torch.long), torch.Generator().manual_seed(0)))
     (mixture,) = shown
-    there = mixture.flatten(1).any(dim=1)
-    assert set(mixture.unique().tolist()) == {0.0, 6.0}  # scaled as the stems are
-    assert 0.65 < float(there.float().mean()) < 0.85
-    assert value == pytest.approx(1 + 36 * float(there.float().mean()), rel=0.02)
+    present = mixture.flatten(1).any(dim=1)
+    assert set(mixture.unique().tolist()) == {0.0, 6.0}  # scaled like the stems
+    assert 0.65 < float(present.float().mean()) < 0.85
+    assert value == pytest.approx(1 + 36 * float(present.float().mean()), rel=0.02)
 
 
 def test_a_mixture_is_the_clipped_sum_of_the_stems():
@@ -360,25 +359,25 @@ def test_a_mixture_is_the_clipped_sum_of_the_stems():
     assert np.array_equal(mel, caches._mels(np.ones((1, 163_840), np.float32)))  # the sum is 1.15
 
 
-def test_weights_to_start_from_are_those_that_fit(tmp_path, capsys):
+def test_training_starts_from_the_tensors_that_match(tmp_path, capsys):
     source = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 5))
     state = {f"model.diffusion_model.{name}": value for name, value in source.state_dict().items()}
     torch.save({"state_dict": state | {"scale_factor": torch.tensor(0.25)}}, tmp_path / "other.ckpt")
     network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4))
     assert start_from(network, tmp_path / "other.ckpt") == 0.25
     assert torch.equal(network[0].weight, source[0].weight) and torch.equal(network[0].bias, source[0].bias)
-    assert "2 of 4 tensors" in capsys.readouterr().out
-    torch.save({"state_dict": source.state_dict(), "scale_factor": 0.5}, tmp_path / "own.pt")  # as mtbench writes it
+    assert "initialised 2 of 4 tensors" in capsys.readouterr().out
+    torch.save({"state_dict": source.state_dict(), "scale_factor": 0.5}, tmp_path / "own.pt")  # mtbench's format
     assert start_from(network, tmp_path / "own.pt") == 0.5
     torch.save({"generator": source.state_dict()}, tmp_path / "vocoder.ckpt")
-    with pytest.raises(UsageError, match="vocoder.ckpt: no checkpoint to start from"):
+    with pytest.raises(UsageError, match="vocoder.ckpt is not a checkpoint to start from"):
         start_from(network, tmp_path / "vocoder.ckpt")
-    with pytest.raises(UsageError, match="other.ckpt: none of its 5 tensors fits"):
+    with pytest.raises(UsageError, match="other.ckpt: none of its 5 tensors matches"):
         start_from(nn.Conv1d(1, 1, 1), tmp_path / "other.ckpt")
 
 
-def test_scores_of_songs_that_are_the_songs(tmp_path):
-    """A perfect generator: FAD 0 but for rounding to 16 bits, and the songs' own rhythm."""
+def test_samples_equal_to_the_songs_get_their_scores(tmp_path):
+    """For a perfect generator, FAD is 0 up to rounding to 16 bits, and the rhythm metrics are those of the songs."""
     rng = np.random.default_rng(0)
     clicks = np.zeros(16000 * 6, np.float32)
     clicks[::8000] = 0.9
@@ -413,7 +412,7 @@ def test_the_configs_of_the_repository_build_their_networks():
 
 
 @pytest.mark.parametrize("variant", ABLATIONS)
-def test_the_ablations_differ_in_their_switches_alone(variant):
+def test_the_ablations_differ_only_in_their_switches(variant):
     asked, full = (read_config(CONFIGS / f"ablation-{name}.yaml", LatentTraining) for name in (variant, "full"))
     assert asked.network == full.network | ABLATIONS[variant]
     own = {"name", "out", "network"}
@@ -429,7 +428,8 @@ def test_every_ablation_takes_a_step(variant, tmp_path):
     latents = torch.randn(4, 2, 4, 8, 16, 4)
     trained(network, config(tmp_path, steps=2, songs=4, batch=2, ema_decay=0.1), diffusion_loss(latents, 1.0))
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed >= {name for name in before if name.startswith("out.")}  # the rest waits behind its zeros
+    # `out` starts with zeros, so the gradients of other layers are zero in the first step.
+    assert changed >= {name for name in before if name.startswith("out.")}
     assert "switcher" not in changed
 
 
@@ -446,14 +446,14 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
     with pytest.raises(UsageError, match="train.yaml: learning_rte: Extra inputs.*Did you mean 'learning_rate'"):
         read(written(good + "learning_rte: 1.0\n"))
     for key, kind, message in (
-        ("kl_weight: 0.1", LatentTraining, "kl_weight belongs to the training of a VAE; this is .* a latent diffusion"),
-        ("crop: 64", WaveTraining, "crop belongs to the training of a VAE or a vocoder; this is"),
+        ("kl_weight: 1", LatentTraining, "kl_weight is only for the training of a VAE; this is .* a latent diffusion"),
+        ("crop: 64", WaveTraining, "crop is only for the training of a VAE or a vocoder; this is"),
     ):
         with pytest.raises(UsageError, match=f"train.yaml: {message}"):
             read(written(f"name: a\n{key}\n"), kind)
     with pytest.raises(UsageError, match="train.yaml: steps: .* greater than or equal to 1"):
         read(written(re.sub(r"\nsteps: \d+", "\nsteps: 0", good)))
-    with pytest.raises(UsageError, match="train.yaml: .*muon goes with precision 32-true or bf16-mixed"):
+    with pytest.raises(UsageError, match="train.yaml: .*muon requires precision 32-true or bf16-mixed"):
         read(written(good + "precision: 16-mixed\n"))
     like = f"like: {CONFIGS / 'train-synctrack-band.yaml'}\nnetwork:\n"
     assert read(written(like)).network["model_channels"] == 32
@@ -463,14 +463,14 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
         read(tmp_path / "nowhere.yaml")
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
         read(written("like: nowhere.yaml\n"))
-    with pytest.raises(UsageError, match="train.yaml: like: names a file beside this one, got 3"):
+    with pytest.raises(UsageError, match="train.yaml: like: must name a file in the same folder, got 3"):
         read(written("like: 3\n"))
-    with pytest.raises(UsageError, match="train.yaml: is like itself, by way of 1 file"):
+    with pytest.raises(UsageError, match="train.yaml: like: circular reference through 1 file"):
         read(written("like: train.yaml\n"))
     for changes in ({"first_seed": 5}, {"songs": 2}, {"songs": None}):
-        with pytest.raises(UsageError, match="`band` needs more songs than its validation"):
+        with pytest.raises(UsageError, match="with suite band, songs must be greater than validation"):
             training_songs(config(tmp_path, **changes))
-    with pytest.raises(UsageError, match="suite 'band/30s' has clips of 30.72 s; trainings take 10.24 s"):
+    with pytest.raises(UsageError, match="suite 'band/30s' has clips of 30.72 s; trainings need clips of 10.24 s"):
         training_songs(config(tmp_path, suite="band/30s"))
 
 
@@ -506,7 +506,7 @@ def tiny_config(work: Path, name: str, **changes) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def tiny_vae(tmp_path_factory) -> Path:
-    """A VAE of the command that trains them, on three songs of `band`, which stay in its folder for others."""
+    """A VAE trained by its command on three songs of `band`; other tests reuse the cached songs in its folder."""
     work = tmp_path_factory.mktemp("trainings")
     asked = tiny_config(work, "vae", kind=VAETraining, network=TINY_VAE, crop=64, out=work / "vae-ckpt.ckpt")
     train_vae(asked)
@@ -527,23 +527,22 @@ def tiny_vae(tmp_path_factory) -> Path:
         ("mt-musicldm", msg_ld.train.train, {}, {"total", "arrangement"}),
     ],
 )
-def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny_vae):
+def test_a_trained_checkpoint_is_a_model(name, train_one, changes, tasks, tiny_vae):
     work = tiny_vae.parent
     asked = tiny_config(
         work, f"{name}-{len(changes)}", network=TINY, vae=tiny_vae, out=work / f"{name}-{len(changes)}.pt", **changes
     )
     train_one(asked)
-    held = torch.load(asked.out, weights_only=True)
-    assert held["parameterization"] == changes.get("parameterization", "eps") and held["mixture"] == (
-        "separation" in tasks
-    )
+    checkpoint = torch.load(asked.out, weights_only=True)
+    assert checkpoint["parameterization"] == changes.get("parameterization", "eps")
+    assert checkpoint["mixture"] == ("separation" in tasks)
     latents = caches.training_latents(asked, load_vae(tiny_vae), torch.device("cpu"))
     mean, std = latents[range(3)].float().unbind(1)
     drawn = mean + std * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
-    assert held["scale_factor"] * float(drawn.std()) == pytest.approx(1.0, rel=0.05)
+    assert checkpoint["scale_factor"] * float(drawn.std()) == pytest.approx(1.0, rel=0.05)
     model = registry.make_model(name, suite=open_suite("band"), weights=str(asked.out), options={"steps": 2})
     assert model.tasks == tasks and model.provenance["training_steps"] == 2
-    assert model.provenance["vae_sha256"] == held["vae_sha256"] == sha256(tiny_vae)
+    assert model.provenance["vae_sha256"] == checkpoint["vae_sha256"] == sha256(tiny_vae)
     (sample,) = model.generate(1, ["drums"])
     assert sample.stems["drums"].shape == (163_840,)
 
@@ -552,25 +551,25 @@ def test_what_a_training_writes_is_a_model(name, train_one, changes, tasks, tiny
     "train_one, changes, message",
     [
         (synctrack.train.train, {"network": {"modl_channels": 8}}, "network: .*modl_channels"),
-        (synctrack.train.train, {"network": TINY, "without_mixture": 0.5}, "without_mixture belongs to MSG-LD"),
-        (synctrack.train.train, {"network": TINY}, "needs `vae`"),
+        (synctrack.train.train, {"network": TINY, "without_mixture": 0.5}, "without_mixture is only for MSG-LD"),
+        (synctrack.train.train, {"network": TINY}, "vae is required"),
         (
             synctrack.train.train,
             {"network": TINY | {"in_channels": 4, "out_channels": 4}, "vae": "vae"},
-            "takes no latents",
+            "the network does not accept the latents of",
         ),
         (msg_ld.train.train, {"network": {"model_channels": 7}}, "network: .*model_channels"),
         (
             msg_ld.train.train,
             {"network": TINY | {"z_channels": 4}, "vae": "vae"},
-            r"takes no latents .*\[4, 8, 64, 4\]",
+            r"the network does not accept the latents of .*\[4, 8, 64, 4\]",
         ),
         (train_vae, {"network": {"chanels": 8}}, "network: .*chanels"),
-        (train_vae, {"network": TINY_VAE, "crop": 2048}, "crop: 2048 frames; the VAE learns from up to 1024"),
-        (train_vae, {"network": TINY_VAE, "crop": 66}, "crop: 66 frames; .* multiple of its down-sampling 16"),
+        (train_vae, {"network": TINY_VAE, "crop": 2048}, "crop must be at most 1024 frames and .*, got 2048"),
+        (train_vae, {"network": TINY_VAE, "crop": 66}, "crop must .* multiple of the VAE's down-sampling 16, got 66"),
     ],
 )
-def test_what_does_not_fit_is_named_before_it_costs_anything(train_one, changes, message, tiny_vae, monkeypatch):
+def test_invalid_configs_are_refused_before_songs_are_rendered(train_one, changes, message, tiny_vae, monkeypatch):
     monkeypatch.setattr(training_data, "training_songs", lambda config: pytest.fail("songs were rendered"))
     if "vae" in changes:
         changes = changes | {"vae": tiny_vae}

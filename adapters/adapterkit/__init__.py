@@ -1,5 +1,5 @@
-"""What any model's adapter may use: checks of what it is asked and given, sampling options, precision, random numbers,
-checkpoints and downloads. `adapterkit.training` is the same for training.
+"""Code shared by all adapters: argument checks, sampling options, precision, random numbers, checkpoints and downloads.
 
-It knows no model. Adapters import it; it imports `mtbench` and never an adapter.
+`adapterkit.training` is the counterpart for training. This package contains nothing specific to a model: adapters
+import it, and it imports `mtbench` but never an adapter.
 """

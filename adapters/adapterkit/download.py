@@ -1,7 +1,7 @@
-"""Downloads that resume and are checked: a file appears under its name whole, with the right SHA-256, or not at all.
+"""Resumable, verified downloads: a file appears under its final name only when complete and with the right SHA-256.
 
-A download that was cut resumes where it stopped (`<file>.part`), if the server still has the same file. The SHA-256 of
-the first download is noted in `<file>.sha256`; whenever the file is fetched or loaded again it must be the same.
+An interrupted download resumes from `<file>.part` if the file on the server has not changed. The SHA-256 of the first
+download is recorded in `<file>.sha256`, and is checked whenever the file is fetched or loaded again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from adapterkit.weights import another_sha256, note_sha256, noted_sha256, sha256
 from mtbench.errors import MtbenchError, UsageError
 from mtbench.files import whole_file
 
-TIMEOUT = 60  # s without a byte
-PAUSES = (1, 4, 16)  # s before trying again; from the start of the list after every attempt that brought something
+TIMEOUT = 60  # s without receiving a byte
+PAUSES = (1, 4, 16)  # s before each retry; the list starts over after an attempt that received something
 BLOCK = 1 << 20  # bytes
 
-Advance = Callable[[int, int | None], None]  # (bytes that are here, bytes of the whole file: None if unknown)
+Advance = Callable[[int, int | None], None]  # (bytes received so far, size of the complete file or None if unknown)
 
 
 def fetch(
@@ -37,14 +37,13 @@ def fetch(
     advance: Advance = lambda received, total: None,
     pauses: Sequence[float] = PAUSES,
 ) -> str:
-    """Bring the file at `url` to `path` unless it is there, and return its SHA-256, which is noted beside it.
+    """Download `url` to `path` unless `path` exists, and return its SHA-256, which is recorded next to the file.
 
-    pinned: the SHA-256 that it must have; without it the noted one, if there is one. pauses: seconds before each
-    further attempt. Raises MtbenchError if the file cannot be had after some attempts, UsageError if it is another
-    file.
+    pinned: the required SHA-256 (default: the recorded one, if any). pauses: seconds before each retry.
+    Raises MtbenchError if the download fails after all retries, UsageError if the SHA-256 does not match.
     """
     partial, version = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.etag")
-    expected, source = (pinned, "pinned") if pinned else (noted_sha256(path), f"noted in {sha256_file(path)}")
+    expected, source = (pinned, "pinned") if pinned else (noted_sha256(path), f"recorded in {sha256_file(path)}")
     if path.exists():
         digest = sha256(path)
         if expected not in (None, digest):
@@ -56,7 +55,9 @@ def fetch(
         if expected not in (None, digest):
             partial.unlink()
             version.unlink(missing_ok=True)
-            raise UsageError(f"{url}: what came has the SHA-256 {digest}, not {expected} ({source}); it was not kept")
+            raise UsageError(
+                f"{url}: the downloaded file has SHA-256 {digest}, expected {expected} ({source}); it was deleted"
+            )
         partial.replace(path)
         version.unlink(missing_ok=True)
     note_sha256(path, digest)
@@ -64,9 +65,9 @@ def fetch(
 
 
 def unpack(archive: Path, name: str) -> Path:
-    """Bring the file `name` of a tar, in whatever folder it lies there, to beside the tar and note its SHA-256.
+    """Extract the file `name`, from whichever folder of a tar archive, next to the archive and record its SHA-256.
 
-    Raises MtbenchError if the tar is damaged or does not hold just one file of that name.
+    Raises MtbenchError if the archive is damaged or does not contain exactly one file of that name.
     """
     path = archive.with_name(name)
     if path.exists():
@@ -78,21 +79,23 @@ def unpack(archive: Path, name: str) -> Path:
             if len(matching) != 1:
                 others = [member.name for member in files if member.name.endswith((".ckpt", ".pt"))]
                 raise MtbenchError(
-                    f"{archive} holds {len(matching)} files {name}; its checkpoints are "
-                    f"{', '.join(others) or 'none'}: unpack one with tar and name it as the model's weights"
+                    f"{archive} contains {len(matching)} files named {name}, expected 1. It has these checkpoints: "
+                    f"{', '.join(others) or 'none'}. Extract one with tar and pass it as the model's weights"
                 )
             source = tar.extractfile(matching[0])
             assert source is not None  # it is a file
             with source, whole_file(path) as file:
                 shutil.copyfileobj(source, file, BLOCK)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise MtbenchError(f"{archive} is no whole archive ({error}): delete it and fetch it again") from error
+        raise MtbenchError(
+            f"{archive} is not a complete tar archive ({error}): delete it and fetch it again"
+        ) from error
     note_sha256(path, sha256(path))
     return path
 
 
 class _Lost(Exception):
-    """An attempt ended before the file did; another one may bring the rest."""
+    """The connection failed before the download was complete; a retry may succeed."""
 
 
 def _download(url: str, partial: Path, version: Path, advance: Advance, pauses: Sequence[float]) -> None:
@@ -106,19 +109,19 @@ def _download(url: str, partial: Path, version: Path, advance: Advance, pauses: 
                 most, left = kept, list(pauses)
             if not left:
                 raise MtbenchError(
-                    f"{url}: {lost}. The same command goes on after the {kept} bytes that came; or put "
-                    f"the file at {partial.with_suffix('')} yourself"
+                    f"{url}: {lost}. Run the same command again to resume after the {kept} bytes received so far, or "
+                    f"put the file at {partial.with_suffix('')} yourself"
                 ) from None
             time.sleep(left.pop(0))
 
 
 def _kept(partial: Path, version: Path) -> int:
-    """The bytes to resume after: none if nothing tells whether the server still has the same file."""
+    """Return the number of bytes to resume after: 0 if we cannot tell whether the file on the server has changed."""
     return partial.stat().st_size if partial.exists() and version.exists() else 0
 
 
 def _receive(url: str, partial: Path, version: Path, advance: Advance) -> None:
-    """Ask once for what is missing. The file `version` holds the ETag or date of the file that `partial` begins."""
+    """Request the missing bytes once. `version` stores the ETag or the date of the file that `partial` is a part of."""
     kept = _kept(partial, version)
     since = version.read_text() if kept else ""
     response = _answer(url, partial, kept, since)
@@ -131,13 +134,13 @@ def _receive(url: str, partial: Path, version: Path, advance: Advance) -> None:
             span = re.fullmatch(rf"bytes {kept}-\d+/(\d+)", response.headers.get("Content-Range", ""))
             if not span or now not in ("", since):
                 partial.unlink(missing_ok=True)
-                raise _Lost("the server sent another part than was asked for")
+                raise _Lost("the server sent a different range than the one requested")
             total, mode = int(span[1]), "ab"
         else:
             length = response.headers.get("Content-Length")
             total, mode, kept = int(length) if length else None, "wb", 0
         with partial.open(mode) as file:
-            if mode == "wb":  # after the old bytes are gone: else the next attempt would add the new file to them
+            if mode == "wb":  # only once the old bytes are gone, or the next attempt would append the new file to them
                 version.write_text(now) if now else version.unlink(missing_ok=True)
             advance(kept, total)
             while block := _block(response):
@@ -149,7 +152,7 @@ def _receive(url: str, partial: Path, version: Path, advance: Advance) -> None:
 
 
 def _answer(url: str, partial: Path, kept: int, since: str) -> HTTPResponse | None:
-    """The server's answer to the question for what comes after `kept` bytes; None if nothing does."""
+    """Return the server's response to a request for everything after `kept` bytes; None if nothing is missing."""
     headers = {"User-Agent": "mtbench", "Accept-Encoding": "identity"}
     if kept:
         headers |= {"Range": f"bytes={kept}-", "If-Range": since}
@@ -169,7 +172,7 @@ def _answer(url: str, partial: Path, kept: int, since: str) -> HTTPResponse | No
 
 
 def _version_of(response: HTTPResponse) -> str:
-    """What names this version of the file for If-Range, which takes no weak ETag."""
+    """Return the identifier of this version of the file for If-Range, which does not accept weak ETags."""
     etag = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
 

@@ -1,4 +1,4 @@
-"""The precision, the memory layout and the threads that a network computes with."""
+"""Precision, memory layout and number of threads of a network's computations."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def reduced_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Compute in one of PRECISIONS.
 
-    float32: as it stands, also on a GPU, where torch lets convolutions take TF32 unless it is told. tf32: a GPU's
-    products of float32 have 10 bits; nothing changes on a CPU. bfloat16: by autocast.
+    float32: full float32, also for convolutions on a GPU, for which torch uses TF32 by default. tf32: products of
+    float32 numbers on a GPU have a 10-bit mantissa; no effect on a CPU. bfloat16: via autocast.
     """
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -33,10 +33,10 @@ def reduced_precision(precision: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def threads_for(network: nn.Module) -> Iterator[None]:
-    """Let a network of less than 20 million parameters compute with one thread, and a larger one with all.
+    """Use one thread for a network of fewer than 20 million parameters, and all threads for a larger one.
 
-    The layers of a small network are too short to share. Where another program has a core, two threads that wait for
-    each other at every layer took 5 to 20 times as long as one.
+    The layers of a small network are too short to be worth splitting. While another program occupied a core, two
+    threads that waited for each other at every layer took 5 to 20 times as long as one.
     """
     before = torch.get_num_threads()
     if sum(parameter.numel() for parameter in network.parameters()) < SMALL:
@@ -48,6 +48,6 @@ def threads_for(network: nn.Module) -> Iterator[None]:
 
 
 def in_channels_last(network: ModuleT) -> ModuleT:
-    """The same network with its 4-d weights stored channels last, in which 2-D convolutions are faster."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    """Store the network's 4-d weights channels last, which makes 2-D convolutions faster, and return the network."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
     return network

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a number alone: samples and training steps can be made in any order."""
+"""Random numbers that depend only on a seed and an index: samples and training steps can be computed in any order."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor
 
 
 def generator_of(device: str | torch.device, *numbers: int) -> torch.Generator:
-    """A generator on `device` whose stream depends on these non-negative numbers alone."""
+    """Return a generator on `device` whose stream depends only on these non-negative numbers."""
     high, low = np.random.SeedSequence(numbers).generate_state(2)
     return torch.Generator(device).manual_seed(int(high) << 31 ^ int(low))
 
 
 def evenly_spread(n: int, generator: torch.Generator) -> Tensor:
-    """float32 [n], ascending: one random number in each n-th of [0, 1).
+    """Return n ascending random numbers, float32 [n]: one in each of n equal parts of [0, 1).
 
-    A loss at such numbers has a lower variance than at n independent ones.
+    A loss evaluated at such numbers has a lower variance than at n independent ones.
     """
     device = generator.device
     return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
 
 
 def noise_per_sample(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Callable[[], Tensor]:
-    """A source of standard normal noise, float32 [len(samples), *shape] on the CPU, a new tensor at each call.
+    """Return a function that draws standard normal noise, float32 [len(samples), *shape] on the CPU, at each call.
 
-    Row i comes from a generator of its own, which depends on (seed, samples[i]) alone: a sample's noise is the same
-    in any batch.
+    Row i is drawn from a separate generator that depends only on (seed, samples[i]), so the noise of a sample is the
+    same in any batch.
     """
     generators = [generator_of("cpu", seed, i) for i in samples]
     return lambda: torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])

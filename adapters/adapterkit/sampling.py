@@ -1,4 +1,4 @@
-"""The options that samples are made with, as one object that is checked once."""
+"""The sampling options, as one object that is validated once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from mtbench.errors import UsageError
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How samples are made. A factory's signature says which of these a model takes.
+    """How samples are generated. The signature of a model's factory shows which of these options it accepts.
 
-    steps: of the sampler; None: the model's default. batch_size: samples denoised together; None: the model's default.
-    precision: of the network, one of PRECISIONS; all except float32 change samples beyond rounding.
-    compile: let torch compile the network, which takes a minute and pays where many batches follow.
-    guidance_scale: how far samples follow their condition, from 0 (not at all) over 1 (as trained) to more.
+    steps: number of sampler steps (None: the model's default). batch_size: samples denoised together (None: the
+    model's default). precision: precision of the network, one of PRECISIONS; all except float32 change samples by more
+    than rounding. compile: compile the network with torch, which takes a minute and pays off over many batches.
+    guidance_scale: how strongly samples follow their condition: 0 ignores it, 1 is as trained, larger values are
+    stronger.
 
-    Raises ValueError for a value that cannot be.
+    Raises ValueError for an invalid value.
     """
 
     steps: int | None = None
@@ -38,14 +39,14 @@ class SamplingOptions:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got '{self.precision}'")
         scale = self.guidance_scale
         if not (isinstance(scale, (int, float)) and math.isfinite(scale) and scale >= 0):
-            raise ValueError(f"guidance_scale must be a number from 0 on, got {scale!r}")
+            raise ValueError(f"guidance_scale must be a finite number of at least 0, got {scale!r}")
 
     @classmethod
     def of(cls, model: str, check_steps: Callable[[int], object], **options: Any) -> SamplingOptions:
-        """The options that a factory was given, checked.
+        """Validate the options passed to a factory.
 
-        check_steps: raises ValueError for a number of steps that the model's sampler cannot take.
-        Raises UsageError, naming the model, for a value that cannot be.
+        check_steps: raises ValueError for a number of steps that the model's sampler does not support.
+        Raises UsageError, naming the model, for an invalid value.
         """
         try:
             chosen = cls(**options)
@@ -56,5 +57,5 @@ class SamplingOptions:
         return chosen
 
     def or_else(self, **defaults: Any) -> SamplingOptions:
-        """The same options with `defaults` for those of them that are None."""
+        """Return the same options, with those that are None replaced by `defaults`."""
         return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})

@@ -1,4 +1,4 @@
-"""Checkpoints: reading them without running code, filling networks with them strictly, and knowing them by SHA-256."""
+"""Checkpoints: read them without running code, load them strictly into networks, identify them by SHA-256."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def weights_folder() -> Path:
-    """Where published weights are kept: ``$MTBENCH_WEIGHTS``, else `weights` in the user's cache folder."""
+    """Return the folder of published weights: ``$MTBENCH_WEIGHTS``, or `weights` in mtbench's user cache folder."""
     return Path(os.environ.get("MTBENCH_WEIGHTS") or Path(platformdirs.user_cache_dir("mtbench")) / "weights")
 
 
 class _Object:
-    """Stands in for an object of a checkpoint that is not a tensor or a plain container. It is empty; nothing runs."""
+    """An empty placeholder for an object in a checkpoint that is not a tensor or a plain container. It runs no code."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> _Object:
         return object.__new__(cls)
@@ -37,7 +37,7 @@ class _Object:
 
 
 class _Mapping:
-    """The same for subclasses of dict, which torch fills only where it finds a plain one."""
+    """The same for subclasses of dict: torch fills only plain dicts."""
 
     def __new__(cls, *arguments: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
         return OrderedDict()
@@ -48,51 +48,51 @@ def _stand_in(name: str) -> Callable[..., Any]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The dict in a checkpoint, its tensors on the CPU and memory-mapped where the file's form allows.
+    """Return the dict in a checkpoint, with tensors on the CPU, memory-mapped if the file format allows it.
 
-    Training frameworks leave objects of their own in their files. These are neither needed nor imported: something
-    empty stands in for each. Raises UsageError if there is no such file, or it is not such a checkpoint.
+    Training frameworks store objects of their own in checkpoints. They are neither needed nor imported: an empty
+    placeholder replaces each of them. Raises UsageError if the file does not exist or is not such a checkpoint.
     """
     if not path.exists():
-        raise UsageError(f"no checkpoint {path}")
+        raise UsageError(f"{path}: no such checkpoint")
     try:
         zipped = zipfile.is_zipfile(path)
         strangers = get_unsafe_globals_in_checkpoint(path) if zipped else []
         with safe_globals([(_stand_in(name), name) for name in strangers]):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # torch raises what its unpickler meets
+    except Exception as error:  # torch passes on whatever its unpickler raises
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
         raise UsageError(
-            f"{path} cannot be read as a checkpoint: it is none, is damaged, or holds objects that come "
-            f"to life only by running code ({reason})"
+            f"{path} cannot be read as a checkpoint: it is not one, is damaged, or contains objects that "
+            f"can only be loaded by running code ({reason})"
         ) from error
     if not isinstance(checkpoint, dict):
-        raise UsageError(f"{path} cannot be read as a checkpoint (it holds {type(checkpoint).__name__}, not a dict)")
+        raise UsageError(f"{path} is not a checkpoint (it contains {type(checkpoint).__name__}, not a dict)")
     return checkpoint
 
 
 def has_names_below(prefix: str, checkpoint: Mapping[str, Any]) -> bool:
-    """Whether the state dict of a checkpoint has names that begin with `prefix`, as a Lightning file's have."""
+    """Return whether the checkpoint's state dict has names that start with `prefix`, as in a Lightning file."""
     state = checkpoint.get("state_dict", ())
     return isinstance(state, Mapping) and any(name.startswith(prefix) for name in state)
 
 
 def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, by the rest of their names."""
+    """Return the tensors whose names start with `prefix`, with the prefix removed from their names."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def without(state: Mapping[str, Tensor], prefixes: tuple[str, ...], names: Iterable[str] = ()) -> dict[str, Tensor]:
-    """The tensors whose names neither begin with one of `prefixes` nor are among `names`."""
+    """Return the tensors whose names neither start with one of `prefixes` nor are in `names`."""
     names = frozenset(names)
     return {name: value for name, value in state.items() if not name.startswith(prefixes) and name not in names}
 
 
 def filled(path: Path, make: Callable[[], ModuleT], state: Mapping[str, Tensor]) -> ModuleT:
-    """The module of `make` with exactly this state, in float32 and evaluation mode.
+    """Return the module created by `make` with exactly this state, in float32 and evaluation mode.
 
-    Its weights are copies of the state's, which may be a mapped file. path: where the state is from, for messages.
-    Raises UsageError naming what is missing, unexpected or of another shape.
+    The weights are copied, since the state may be memory-mapped. path: the file of the state, for error messages.
+    Raises UsageError naming the tensors that are missing, unexpected or of the wrong shape.
     """
     with torch.device("meta"):
         module = make()
@@ -102,12 +102,12 @@ def filled(path: Path, make: Callable[[], ModuleT], state: Mapping[str, Tensor])
 
 
 def check_shapes(path: Path, state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
-    """Raise UsageError unless `state`, which is from `path`, has just these names and shapes."""
+    """Raise UsageError unless `state`, read from `path`, has exactly these names and shapes."""
     faults = {
         "missing": [name for name in shapes if name not in state],
         "unexpected": [name for name in state if name not in shapes],
-        "of another shape": [
-            f"{name} {list(state[name].shape)} for {list(shapes[name])}"
+        "of the wrong shape": [
+            f"{name} {list(state[name].shape)} instead of {list(shapes[name])}"
             for name in shapes
             if name in state and state[name].shape != shapes[name]
         ],
@@ -118,18 +118,19 @@ def check_shapes(path: Path, state: Mapping[str, Tensor], shapes: Mapping[str, t
             for fault, names in faults.items()
             if names
         ]
-        raise UsageError(f"{path} does not hold the expected weights: {'; '.join(listed)}")
+        raise UsageError(f"{path} does not contain the expected weights: {'; '.join(listed)}")
 
 
 def trained_network(
     model: str, path: Path, checkpoint: Mapping[str, Any], make: Callable[[Mapping[str, Any]], ModuleT]
 ) -> tuple[ModuleT, dict[str, Any]]:
-    """The network of a checkpoint that mtbench trained, and what the provenance says of its training.
+    """Return the network of a checkpoint trained by mtbench, and the provenance of its training.
 
-    make: the network for its config. Raises UsageError if mtbench did not write the checkpoint, or for another model.
+    make: creates the network from its config. Raises UsageError if the checkpoint was not written by mtbench, or
+    belongs to another model.
     """
     if not {"config", "state_dict", "metadata"} <= checkpoint.keys():
-        raise UsageError(f"{path} is neither a checkpoint that mtbench trained nor a published one")
+        raise UsageError(f"{path} is neither a checkpoint trained by mtbench nor a published one")
     try:
         network = filled(path, lambda: make(checkpoint["config"]), checkpoint["state_dict"])
         metadata, data = checkpoint["metadata"], checkpoint["metadata"]["training_data"]
@@ -140,47 +141,47 @@ def trained_network(
             "training_minutes": metadata["minutes"],
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path} is no checkpoint of model '{model}' ({error})") from error
+        raise UsageError(f"{path} is not a checkpoint of model '{model}' ({error})") from error
 
 
 def short_path(path: Path) -> str:
-    """The last three names of a path: what a provenance says of where weights lie."""
+    """Return the last three components of a path, which identify a weights file in the provenance."""
     return "/".join(path.parts[-3:])
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_file(path: Path) -> Path:
-    """The file in which the SHA-256 of a fetched file is noted."""
+    """Return the path of the file that records the SHA-256 of a fetched file."""
     return path.with_name(path.name + ".sha256")
 
 
 def noted_sha256(path: Path) -> str | None:
-    """The SHA-256 that was noted when a file was fetched, or None."""
+    """Return the SHA-256 recorded when the file was fetched, or None."""
     words = sha256_file(path).read_text().split() if sha256_file(path).exists() else []
     return words[0] if words else None
 
 
 def note_sha256(path: Path, digest: str) -> None:
-    """Note the SHA-256 of a file beside it, in the form that `sha256sum --check` reads."""
+    """Record the SHA-256 of a file next to it, in the format of `sha256sum --check`."""
     sha256_file(path).write_text(f"{digest}  {path.name}\n")
 
 
 def checked_sha256(path: Path) -> str:
-    """The SHA-256 of a file. Raises UsageError if another one was noted when it was fetched."""
+    """Return the SHA-256 of a file. Raises UsageError if it differs from the one recorded when it was fetched."""
     digest, noted = sha256(path), noted_sha256(path)
     if noted not in (None, digest):
-        raise another_sha256(path, digest, noted, f"noted in {sha256_file(path)}")
+        raise another_sha256(path, digest, noted, f"recorded in {sha256_file(path)}")
     return digest
 
 
 def another_sha256(path: Path, digest: str, expected: str, source: str) -> UsageError:
-    """The error for a file whose SHA-256 is not the expected one, of which `source` says where it is from."""
+    """Return the error for a file with an unexpected SHA-256; `source` says where the expected one comes from."""
     return UsageError(
-        f"{path} has the SHA-256 {digest}, not {expected} ({source}): delete it and fetch it again, or, "
-        "if this file is the right one, correct that SHA-256"
+        f"{path} has SHA-256 {digest}, expected {expected} ({source}). Delete the file and fetch it again or, "
+        "if this file is the right one, correct the expected SHA-256"
     )

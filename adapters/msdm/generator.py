@@ -1,4 +1,4 @@
-"""MSDM behind the benchmark's interface: waves of four stems at 22,050 Hz, straight from noise."""
+"""MSDM as a Generator: waves of four stems at 22,050 Hz, directly from noise."""
 
 from __future__ import annotations
 
@@ -34,27 +34,29 @@ from mtbench.stems import StemSet, Suite
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the network's channels
 SAMPLE_RATE = 22050  # Hz
 EMBEDDED = Path(__file__).parent / "checkpoints" / "band.pt"
-UNET, ALIAS = "model.unet.", "model.diffusion.net."  # what a Lightning file lists every tensor below
+UNET, ALIAS = "model.unet.", "model.diffusion.net."  # a Lightning file lists every tensor under both prefixes
 PUBLISHED = MSDMConfig()
 PUBLISHED_STEPS = {"total": 150, "arrangement": 256, "separation": 150}
-STEPS = {"total": 100, "arrangement": 100, "separation": 150}  # of normal data, 50 steps lose 1.2 dB, 100 lose 0.7
+# On normally distributed data, 50 steps lose 1.2 dB and 100 steps 0.7 dB.
+STEPS = {"total": 100, "arrangement": 100, "separation": 150}
 BATCH_SIZE = 8
-LEAST_STEPS = 52  # of separation: with fewer, an error of a stem that the others share in grows from step to step
+LEAST_STEPS = 52  # of separation: with fewer, an error common to several stems grows from step to step
 PUBLISHED_FILE = (
-    "glorious-star-335/epoch=729-valid_loss=0.014.ckpt of the tar at "
+    "glorious-star-335/epoch=729-valid_loss=0.014.ckpt from the archive at "
     "https://drive.google.com/file/d/1mfozibogvNrUaeS283OBz26MWNeZv-OO/view"
 )
 
 
 class MSDM:
-    """A network and the released samplers: Euler with churn, from sigma 20 (separation: 1) down to 0.0001 and 0.
+    """A network with the released samplers: Euler with churn, from sigma 20 (separation: 1) down to 0.0001 and 0.
 
-    Clips have `samples` samples at `rate` Hz. The network makes waves of its training's length, or of the smallest
-    multiple of its down-sampling that holds a clip where that is longer; they are cut to the clip.
-    options: as SamplingOptions has them; `steps` of every task, and where it is None `default_steps` of each.
-    provenance: where the network comes from; what samples depend on besides is added.
+    Clips have `samples` samples at `rate` Hz. The network generates waves of the length that it was trained on or, if
+    clips are longer, of the smallest multiple of its down-sampling that covers a clip; they are cut to the clip's
+    length.
+    options: see SamplingOptions; `steps` applies to every task (None: `default_steps` of each task).
+    provenance: the origin of the network; everything else that the samples depend on is added.
 
-    `on_step(step, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
+    `on_step(step, steps)` is called after each denoising step of a batch; callers may replace it.
     """
 
     name, sample_rate, stems = "msdm", SAMPLE_RATE, STEMS
@@ -96,15 +98,16 @@ class MSDM:
         """Yield samples start ... start + n - 1, float32 [samples] within [-1, 1].
 
         Sample i is the same in any batch, up to float rounding.
-        given[i] holds the stems of sample i to keep, or one stem `mixture` to separate; all of a call hold the one or
-        the other, of a clip's duration, at any rate. Stems to keep come back as they are, and what is made beside them
-        at their rate; else samples are at 22,050 Hz. Raises UsageError for what cannot be kept or separated.
+        given[i] contains either the stems of sample i to keep, or a single stem `mixture` to separate; this must be the
+        same for all samples of a call. Given stems have a clip's duration and any sample rate. Stems to keep are
+        returned unchanged, and the generated stems are resampled to their rate; otherwise samples are at 22,050 Hz.
+        Raises UsageError for given stems that cannot be kept or separated.
         """
         self._abilities.check_asked(stems, given, start + n)
         task = "total" if given is None or not n else task_of(given[start])
         if task == "separation" and self._steps[task] < LEAST_STEPS:
             raise UsageError(
-                f"model 'msdm': separation in {self._steps[task]} steps diverges; it takes {LEAST_STEPS} or more"
+                f"model 'msdm': separation with {self._steps[task]} steps diverges; use steps of at least {LEAST_STEPS}"
             )
         for first in range(start, start + n, self._batch_size):
             numbers = range(first, min(first + self._batch_size, start + n))
@@ -119,20 +122,20 @@ class MSDM:
                 yield StemSet(f"{numbers[b]:05d}", {stem: sample[stem] for stem in stems}, rate)
 
     def _beside(self, clip: StemSet, sample: Mapping[str, np.ndarray], stems: Sequence[str]) -> dict[str, np.ndarray]:
-        """The stems that a clip keeps, and the others of `stems` at its rate."""
+        """Return the stems of the given clip, and the other stems in `stems` resampled to its rate."""
         return {
             stem: audio.resample(sample[stem], SAMPLE_RATE, clip.sample_rate)[: self._samples_at(clip.sample_rate)]
             for stem in set(stems) - clip.stems.keys()
         } | dict(clip.stems)
 
     def _samples_at(self, rate: int) -> int:
-        """A clip's samples at this rate, rounded up."""
+        """Return the length of a clip in samples at this rate, rounded up."""
         samples, own_rate = self._clip
         return -(-samples * rate // own_rate)
 
     @torch.inference_mode()
     def _waves(self, seed: int, numbers: Sequence[int], task: str, clips: Sequence[StemSet]) -> Tensor:
-        """float32 [B, S, samples] on the CPU; clips[b] is what sample b is given."""
+        """Generate waves, float32 [B, S, samples] on the CPU; clips[b]: the given stems of sample b."""
         draw = noise_per_sample(seed, numbers, (len(STEMS), self._length))
 
         def noise() -> Tensor:
@@ -148,7 +151,7 @@ class MSDM:
             walk = euler(denoise, noise(), karras_schedule(steps), noise, s_churn=10.0, known=known, mask=mask)
         else:
             walk = euler(denoise, noise(), karras_schedule(steps), noise)
-        for step, x in enumerate(walk, 1):  # noqa: B007  the last x is what is wanted
+        for step, x in enumerate(walk, 1):  # noqa: B007  the last x is the result
             self.on_step(step, steps)
         return x[..., : self._samples_at(SAMPLE_RATE)].clamp(-1.0, 1.0).cpu()
 
@@ -160,7 +163,7 @@ class MSDM:
         return denoised(network, x, sigma.to(x.device).expand(len(x)))
 
     def _known(self, clips: Sequence[StemSet]) -> tuple[Tensor, Tensor]:
-        """The stems to keep and their mask, [B, S, L]. Nothing is known of what comes after a clip's end."""
+        """Return the stems to keep and their mask, each [B, S, L]; the mask is 0 after the end of a clip."""
         known = torch.zeros(len(clips), len(STEMS), self._length)
         mask = torch.zeros_like(known)
         for b, clip in enumerate(clips):
@@ -170,7 +173,7 @@ class MSDM:
         return known.to(self._device), mask.to(self._device)
 
     def _padded(self, wave: np.ndarray, rate: int) -> Tensor:
-        """float32 [L] at 22,050 Hz, with zeros at the end."""
+        """Resample a wave to 22,050 Hz and pad it with zeros to float32 [L]."""
         wave = audio.resample(np.asarray(wave, np.float32), rate, SAMPLE_RATE)[: self._length]
         return torch.from_numpy(np.pad(wave, (0, self._length - len(wave))))
 
@@ -184,17 +187,19 @@ def make(
     batch_size: int | None = None,
     precision: str = "float32",
 ) -> MSDM:
-    """The generator of a checkpoint.
+    """Create the generator from a checkpoint.
 
-    weights: None for the embedded one, trained on synthetic songs; else a file, of mtbench's training or the
-    published Lightning file. steps: of every task; else, as published, 150 (arrangement: 256) with published weights,
-    and with others 100 (separation: 150). batch_size: samples denoised together, 8 as a rule; it changes no sample.
-    precision: as in SyncTrack's factory.
-    Raises UsageError for a file that is not there or not such a checkpoint, and for options that cannot be.
+    weights: a checkpoint written by mtbench's training, or the published Lightning file (None: the embedded checkpoint,
+    trained on synthetic songs). steps: number of steps for every task (None: with published weights 150, arrangement
+    256, as published; with other weights 100, separation 150). batch_size: samples denoised together (default: 8); it
+    does not change the samples. precision: see SyncTrack's factory.
+    Raises UsageError if the file does not exist or is not such a checkpoint, and for invalid options.
     """
     options = SamplingOptions.of("msdm", _check_steps, steps=steps, batch_size=batch_size, precision=precision)
     if weights == "published":
-        raise UsageError(f"model 'msdm': published weights go by no name: unpack and name the file, {PUBLISHED_FILE}")
+        raise UsageError(
+            f"model 'msdm': weights 'published' is not available: extract {PUBLISHED_FILE} and pass the file as weights"
+        )
     path = Path(weights or EMBEDDED)
     checkpoint = load(path)
     if has_names_below(UNET, checkpoint):
@@ -215,17 +220,17 @@ def make(
 
 
 def _check_steps(steps: int) -> None:
-    """Raise ValueError for a number of steps that has no schedule."""
+    """Raise ValueError for a number of steps without a schedule."""
     if steps < 2:
         raise ValueError(f"steps must be at least 2, got {steps}")
 
 
 def _of_lightning(path: Path, state: Mapping[str, Tensor]) -> MSDMUNet:
-    """The network of a published file, in which every tensor has two names. Without averaged weights, as published."""
+    """Return the network of a published file, which lists every tensor twice and has no averaged weights."""
     own, other = below(UNET, state), below(ALIAS, state)
     if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in other.items()}:
         raise UsageError(
-            f"{path} does not hold the expected weights: the names below {ALIAS} are not those below "
-            f"{UNET}, or not of their shapes"
+            f"{path} does not contain the expected weights: the tensors under {ALIAS} and {UNET} differ in their "
+            "names or shapes"
         )
     return filled(path, partial(MSDMUNet, PUBLISHED), own | without(state, (UNET, ALIAS)))

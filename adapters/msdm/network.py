@@ -1,6 +1,6 @@
 """The MSDM denoising U-Net: a 1-D network over the stacked waves of the stems.
 
-Parameter names are those of the published code (below `model.unet.`, and once more below `model.diffusion.net.`).
+Parameter names are those of the published code (under `model.unet.`, and again under `model.diffusion.net.`).
 Shapes in comments: B samples, S stems, L length, C channels, H heads, M width of the mapping (4 x channels).
 """
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-KERNEL_MULTIPLIER = 2  # a strided convolution's kernel is this often its stride, plus one
+KERNEL_MULTIPLIER = 2  # kernel size of a strided convolution: this many times its stride, plus one
 SKIP_SCALE = 2**-0.5
 
 
@@ -22,11 +22,11 @@ SKIP_SCALE = 2**-0.5
 class MSDMConfig:
     """Sizes of the U-Net; the defaults are the published ones.
 
-    in_channels are the stems. patch_factor consecutive samples are folded into channels, of which there are then
-    `channels`, and channels * multipliers[l] after level l. A level shortens its input by factors[l] and has
-    num_blocks[l] residual blocks and, where attentions[l], attention with attention_heads heads of
-    attention_features; the bottleneck always has it. resnet_groups is the number of groups of the group norms.
-    samples is the length of the waves that the model was trained on; the network takes any multiple of the
+    in_channels is the number of stems. patch_factor consecutive samples are folded into channels, which gives
+    `channels` channels, and channels * multipliers[l + 1] after level l. Level l shortens its input by factors[l] and
+    has num_blocks[l] residual blocks and, if attentions[l], attention with attention_heads heads of
+    attention_features; the bottleneck always has attention. resnet_groups is the number of groups of the group norms.
+    samples is the length of the waves that the model was trained on; the network accepts any multiple of the
     down-sampling.
     """
 
@@ -50,8 +50,8 @@ class MSDMConfig:
             object.__setattr__(self, name, values)
             if len(values) != levels + (name == "multipliers") or not levels:
                 raise ValueError(
-                    "MSDMConfig: factors, num_blocks and attentions have an entry a level, multipliers "
-                    f"one more, got {name}={list(values)} with {levels} factors"
+                    "MSDMConfig: factors, num_blocks and attentions need one entry per level, multipliers "
+                    f"one more; got {name}={list(values)} with {levels} factors"
                 )
             if min(values) < 1 and name != "attentions":
                 raise ValueError(f"MSDMConfig: {name} must be at least 1, got {list(values)}")
@@ -88,7 +88,7 @@ class MSDMConfig:
 
 
 class Fourier(nn.Module):
-    """[c, sin(2 pi c w), cos(2 pi c w)] with learned frequencies w; c [B] -> [B, 2 frequencies + 1]."""
+    """Computes [c, sin(2 pi c w), cos(2 pi c w)] with learned frequencies w; c [B] -> [B, 2 frequencies + 1]."""
 
     def __init__(self, frequencies: int):
         super().__init__()
@@ -136,7 +136,7 @@ class ResBlock(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm of tokens [..., C] with a gain and no bias."""
+    """Layer norm of tokens [..., C], with a gain but no bias."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -158,7 +158,7 @@ class ChannelNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, without biases and without the residual."""
+    """Self-attention over all positions, without biases and without a residual connection."""
 
     def __init__(self, channels: int, heads: int, features: int):
         super().__init__()
@@ -216,7 +216,7 @@ class DownLevel(nn.Module):
         self.transformer = Transformer(channels, config) if config.attentions[level] else None
 
     def forward(self, x: Tensor, mapping: Tensor) -> list[Tensor]:
-        """What the level hands over as skips; the last of them is its output."""
+        """Return the skip connections of the level; the last of them is its output."""
         x, skips = self.downsample(x), []
         for block in self.blocks:
             x = block(x, mapping)
@@ -264,7 +264,7 @@ class UpLevel(nn.Module):
 
 
 class MSDMUNet(nn.Module):
-    outer_layers = r"^(to_in|to_out|to_mapping)\.|\bto_scale_shift\."  # as adapterkit.training.optimisers reads it
+    outer_layers = r"^(to_in|to_out|to_mapping)\.|\bto_scale_shift\."  # see adapterkit.training.optimisers
 
     def __init__(self, config: MSDMConfig = MSDMConfig()):
         super().__init__()
@@ -282,15 +282,15 @@ class MSDMUNet(nn.Module):
         self.to_out = _listed(ResBlock(inner, stems, mapping, groups=stems))
 
     def mapping(self, c_noise: Tensor) -> Tensor:
-        """Of the noise level, [B] -> [B, M], in float32 whatever autocast says."""
+        """Embed the noise level, [B] -> [B, M], in float32 even under autocast."""
         with torch.autocast(c_noise.device.type, enabled=False):
             return self.to_mapping(self.to_time(c_noise.float()))
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
-        """The network's raw output F, from which `msdm.sampling.denoised` makes its estimate of the waves.
+        """Return the network's raw output F, from which `msdm.sampling.denoised` computes the denoised waves.
 
         x: [B, S, L], stems in the order bass, drums, guitar, piano, scaled by c_in; c_noise: [B], ln(sigma) / 4.
-        Returns [B, S, L]. Raises ValueError for another shape, or a length that the down-sampling does not divide.
+        Returns [B, S, L]. Raises ValueError for a wrong shape, or if L is not a multiple of the down-sampling.
         """
         stems, factor, patch = self.config.in_channels, self.config.downsampling, self.config.patch_factor
         if x.ndim != 3 or x.shape[1] != stems or not x.shape[2] or x.shape[2] % factor:
@@ -298,10 +298,11 @@ class MSDMUNet(nn.Module):
                 f"MSDMUNet: expected waves [B, {stems}, L] with L a multiple of {factor}, got {list(x.shape)}"
             )
         if c_noise.shape != x.shape[:1]:
-            raise ValueError(f"MSDMUNet: expected one noise level a sample, [{len(x)}], got {list(c_noise.shape)}")
+            raise ValueError(f"MSDMUNet: expected one noise level per sample, [{len(x)}], got {list(c_noise.shape)}")
         mapping = self.mapping(c_noise)
         h = _block_of(self.to_in)(x, mapping)
-        first = h = h.unflatten(2, (-1, patch)).transpose(2, 3).flatten(1, 2)  # channel = inner channel * patch + place
+        # Channel = inner channel * patch + position in the patch.
+        first = h = h.unflatten(2, (-1, patch)).transpose(2, 3).flatten(1, 2)
         skips = []
         for level in self.downsamples:
             skips.append(level(h, mapping))
@@ -315,12 +316,12 @@ class MSDMUNet(nn.Module):
 
 
 def _listed(block: ResBlock) -> nn.ModuleDict:
-    """A block under the name that the published code's list of one block gives it."""
+    """Wrap a block so that its parameters are named as in the published code, which has a list of one block here."""
     return nn.ModuleDict({"module_list": nn.ModuleList([nn.ModuleDict({"block": block})])})
 
 
 def _block_of(listed: nn.ModuleDict) -> nn.Module:
-    """The block that `_listed` has put under that name."""
+    """Return the block wrapped by `_listed`."""
     listing: Any = listed["module_list"]
     block: nn.Module = listing[0]["block"]
     return block

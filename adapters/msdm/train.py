@@ -1,11 +1,12 @@
 """Train MSDM on the waves of a suite's songs.
 
-    python -m msdm.train CONFIG            # a YAML file, as configs/train-*.yaml; `network` has MSDMConfig's fields
+    python -m msdm.train CONFIG            # YAML file such as configs/train-msdm-band.yaml
 
-The same command resumes a training that was stopped.
+`network` in the config has the fields of MSDMConfig. Run the same command again to resume an interrupted training.
 
-As published: the loss, and the levels of noise that it is taken at. Not as published: the loop's averaged weights and,
-unless the config says so, its optimiser (published: Adam with betas 0.9 and 0.99, 1e-4 throughout, 8 songs a step).
+As published: the loss and its distribution of noise levels. Not as published: the averaged weights and, unless the
+config sets them, the optimiser's settings (published: Adam with betas 0.9 and 0.99, learning rate 1e-4 throughout, 8
+songs per step).
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ LOG_SIGMA = (-3.0, 1.0)  # mean and standard deviation of ln(sigma) in training
 
 
 def train(config: WaveTraining) -> None:
-    """Train the MSDM that a config asks for and export it. Raises UsageError for what does not fit."""
+    """Train the MSDM specified by a config and export it. Raises UsageError for an invalid config."""
     network = config.sized(lambda **sizes: MSDMUNet(MSDMConfig(**sizes)))
     fabric = launch(config)
     with fabric.rank_zero_first():
@@ -58,9 +59,9 @@ def train(config: WaveTraining) -> None:
 
 
 def denoising_loss(waves: Shards, samples: int) -> Loss:
-    """The mean of (D(x + sigma n, sigma) - x)^2 / c_out^2 (Karras et al. 2022), on stretches of so many samples.
+    """Return the loss: the mean of (D(x + sigma n, sigma) - x)^2 / c_out^2 (Karras et al. 2022), on crops of `samples`.
 
-    ln(sigma) is normal and its values are spread evenly over a batch, which lowers the loss's variance.
+    ln(sigma) is normally distributed, with values spread evenly over a batch, which lowers the variance of the loss.
     """
 
     def loss(network: nn.Module, songs: Tensor, generator: torch.Generator) -> Tensor:
@@ -76,7 +77,7 @@ def denoising_loss(waves: Shards, samples: int) -> Loss:
 
 
 def stretches(waves: Shards, songs: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-    """A stretch of each song, float32 [B, S, samples], the same of all its stems; after a short song's end, zeros."""
+    """Return a random crop of each song, float32 [B, S, samples], aligned across stems; short songs are zero-padded."""
     latest = max(waves.shape[2] - samples, 0)
     starts = torch.randint(latest + 1, (len(songs),), generator=generator, device=generator.device).tolist()
     cut = np.stack([waves.song(i)[:, start : start + samples] for i, start in zip(songs.tolist(), starts)])

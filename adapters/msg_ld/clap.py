@@ -1,10 +1,10 @@
-"""CLAP embeddings of audio and of text, as MT-MusicLDM is conditioned on (Wu et al. 2023; HTSAT-base and RoBERTa-base).
+"""CLAP embeddings of audio and text, the condition of MT-MusicLDM (Wu et al. 2023; HTSAT-base and RoBERTa-base).
 
-The weights are MusicLDM's `clap-ckpt.pt`, a copy of which a published conditional checkpoint carries below
-`cond_stage_model.model.`. The network and the log-mels are those of the library transformers, the optional extra
-`clap`; the weights' names are translated to its names. As in the published code the model is the unfused one,
-embeddings have length 1, audio passes through 16 kHz on its way to 48 kHz without being rounded to 16 bits, and what
-stands for no condition is the embedding of the empty text.
+The weights are MusicLDM's `clap-ckpt.pt`; the published conditional checkpoint contains a copy under
+`cond_stage_model.model.`. The network and the log-mels are those of the package transformers (optional extra `clap`);
+the names of the weights are translated to its names. As in the published code, the model is the unfused one, embeddings
+have length 1, audio is resampled to 48 kHz via 16 kHz without being rounded to 16 bits, and the embedding of the empty
+text represents no condition.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mtbench import audio
 from mtbench.errors import UsageError
 from musicldm.published import CONDITIONER
 
-CARRIED = CONDITIONER + "model."  # what a Lightning file lists CLAP's tensors below
+CARRIED = CONDITIONER + "model."  # prefix of CLAP's tensors in a Lightning file
 FILE = "clap-ckpt.pt"
 RATE, SAMPLES = 48000, 480000  # Hz; 10 s
-EMPTY = (0, 2)  # RoBERTa's tokens of the empty text: its start and its end
-TOKENS = 512  # at most
+EMPTY = (0, 2)  # RoBERTa's tokens for the empty text: start and end
+TOKENS = 512  # maximum
 AUDIO = {"depths": [2, 2, 12, 2], "patch_embeds_hidden_size": 128, "hidden_size": 1024}  # HTSAT-base
 TEXT = {"layer_norm_eps": 1e-5}  # RoBERTa-base
 UNUSED = (
@@ -41,7 +41,7 @@ UNUSED = (
     "text_branch.embeddings.position_ids",
     "text_branch.embeddings.token_type_ids",
 )
-RENAMED = (  # a pattern of the published names, and what stands in its place in those of transformers
+RENAMED = (  # (pattern in the published names, replacement in the names of transformers)
     (r"^text_branch\.", "text_model."),
     (r"^(audio|text)_projection\.0\.", r"\1_projection.linear1."),
     (r"^(audio|text)_projection\.2\.", r"\1_projection.linear2."),
@@ -57,9 +57,9 @@ RENAMED = (  # a pattern of the published names, and what stands in its place in
 
 
 class CLAP:
-    """The model with the published weights of `state`, which came from `path`. Embeddings are float32 [512].
+    """CLAP with the published weights `state`, read from `path`. Embeddings are float32 [512].
 
-    Raises UsageError if transformers is not installed or `state` holds other weights.
+    Raises UsageError if transformers is not installed or `state` contains other weights.
     """
 
     def __init__(self, path: Path, state: Mapping[str, Tensor]):
@@ -67,19 +67,20 @@ class CLAP:
             from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
         except ImportError as error:
             raise UsageError(
-                'conditioning on CLAP needs the package transformers: pip install -e ".[clap]" in '
-                f"mtbench's folder ({error})"
+                "conditioning on CLAP needs the package transformers. Run in mtbench's checkout: "
+                f'python -m pip install -c constraints.txt -e ".[clap]" ({error})'
             ) from None
         self._path = path
         self._model = ClapModel(ClapConfig(audio_config=AUDIO, text_config=TEXT, projection_dim=512)).eval()
         try:
             missing, unexpected = self._model.load_state_dict(translated(state), strict=False)
-        except RuntimeError as error:  # shapes
-            raise UsageError(f"{path} does not hold the expected CLAP: {' '.join(str(error).split())[:200]}") from None
+        except RuntimeError as error:  # wrong shapes
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{path} does not contain the expected CLAP weights: {reason}") from None
         missing = [name for name in missing if not name.endswith(("position_ids", "token_type_ids"))]  # constants
         if missing or unexpected:
             raise UsageError(
-                f"{path} does not hold the expected CLAP: {len(missing)} missing {missing[:3]}, "
+                f"{path} does not contain the expected CLAP weights: {len(missing)} missing {missing[:3]}, "
                 f"{len(unexpected)} unexpected {unexpected[:3]}"
             )
         self._mels = ClapFeatureExtractor(
@@ -87,18 +88,21 @@ class CLAP:
         )
 
     def of_audio(self, samples: np.ndarray, rate: int) -> Tensor:
-        """The embedding of float32 [n] at `rate` Hz: of its first 10 s (of some 10 s as published, which chance
-        chooses), or of as many whole repeats as fit into 10 s."""
+        """Return the embedding of audio, float32 [n] at `rate` Hz.
+
+        Only the first 10 s are used (published: a random 10 s); shorter audio is repeated as often as it fits into
+        10 s.
+        """
         wave = audio.resample(audio.resample(samples, rate, 16000), 16000, RATE)[:SAMPLES]
         mels = self._mels(wave, sampling_rate=RATE, return_tensors="pt")["input_features"].float()  # [1, 1, 1001, 64]
         with torch.inference_mode():
             return _unit(self._model.audio_projection(self._model.audio_model(input_features=mels).pooler_output))
 
     def of_text(self, text: str) -> Tensor:
-        """The embedding of a text.
+        """Return the embedding of a text.
 
-        RoBERTa's vocabulary is read from the folder `roberta-base` beside the weights, or else is what transformers
-        finds or fetches under that name. Raises UsageError if there is none; the empty text needs none.
+        RoBERTa's vocabulary is read from the folder `roberta-base` next to the weights if it exists; otherwise
+        transformers finds or downloads it. Raises UsageError if there is none. The empty text needs no vocabulary.
         """
         if text == "":
             return self._of_tokens(EMPTY)
@@ -110,9 +114,10 @@ class CLAP:
             size = len(tokenizer)
         except (OSError, ValueError):
             size = 0
-        if size != self._model.config.text_config.vocab_size:  # without files transformers makes one of a few tokens
+        # Without files, transformers creates a vocabulary of a few tokens.
+        if size != self._model.config.text_config.vocab_size:
             raise UsageError(
-                "a prompt needs RoBERTa's vocabulary: put vocab.json and merges.txt of "
+                "a prompt needs RoBERTa's vocabulary: put vocab.json and merges.txt from "
                 f"https://huggingface.co/FacebookAI/roberta-base into {folder}"
             )
         return self._of_tokens(tokenizer(text, truncation=True, max_length=TOKENS)["input_ids"])
@@ -125,8 +130,12 @@ class CLAP:
 
 
 def weights_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
-    """The file that has the CLAP of `checkpoint`, which was read from `path`; its published weights; and its SHA-256
-    if it is another file: `clap-ckpt.pt` beside the checkpoint or as fetched. Raises UsageError for none."""
+    """Find the CLAP weights of `checkpoint`, which was read from `path`.
+
+    Returns their file, the weights under their published names, and provenance. They are in the checkpoint itself, in
+    `clap-ckpt.pt` next to it, or in the fetched `clap-ckpt.pt`; if they are in a separate file, the provenance contains
+    its SHA-256. Raises UsageError if they are not found.
+    """
     carried = below(CARRIED, checkpoint["state_dict"])
     if carried:
         return path, carried, {}
@@ -136,13 +145,13 @@ def weights_of(path: Path, checkpoint: Mapping[str, Any]) -> tuple[Path, dict[st
             state = {name.removeprefix("module."): value for name, value in other.get("state_dict", other).items()}
             return file, state, {"clap_sha256": checked_sha256(file)}
     raise UsageError(
-        f"{path} does not carry its CLAP, and there is no {FILE} beside it: fetch it with `python -m "
+        f"{path} does not contain CLAP weights, and there is no {FILE} next to it: fetch the file with `python -m "
         f"musicldm.fetch clap`, or put it there"
     )
 
 
 def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights by the names of transformers, the joint matrices of query, key and value split in three."""
+    """Rename published weights to the names of transformers, and split joint query-key-value matrices into three."""
     renamed = {}
     for name, value in state.items():
         if name.startswith(UNUSED) or name.endswith(".attn_mask"):

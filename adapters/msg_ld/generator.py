@@ -1,7 +1,7 @@
-"""MSG-LD and its predecessor MT-MusicLDM behind the benchmark's interface: one network, two models.
+"""MSG-LD and its predecessor MT-MusicLDM as Generators: one network, two models.
 
-MSG-LD learns with the mixture as a condition that it often goes without, and so also separates. MT-MusicLDM learns
-without mixtures; one of its two published checkpoints is conditioned on a CLAP embedding instead.
+MSG-LD is trained with the mixture as a condition that is dropped for part of the songs, so it can also separate.
+MT-MusicLDM is trained without mixtures; one of its two published checkpoints is conditioned on a CLAP embedding.
 """
 
 from collections.abc import Mapping
@@ -37,24 +37,25 @@ def make(
     precision: str = "float32",
     compile: bool = False,
 ) -> LatentDiffusion:
-    """The generator of a checkpoint of MSG-LD.
+    """Create the generator from a checkpoint of MSG-LD.
 
-    weights: None for the embedded one, trained on synthetic songs; else a file, of mtbench's training or a Lightning
-    file of the published code, of any width. steps: of DDIM; 200 for a Lightning file, else 50. batch_size: samples
-    denoised together, 8 as a rule; it changes no sample. guidance_scale: of separation, how far it follows the
-    mixture: 1 as trained, more to follow it more, which doubles the cost; total generation and arrangement are without
-    a mixture. precision, compile: as in SyncTrack's factory.
+    weights: a checkpoint written by mtbench's training, or a Lightning file of the published code, of any width (None:
+    the embedded checkpoint, trained on synthetic songs). steps: number of DDIM steps (default: 200 for a Lightning
+    file, otherwise 50). batch_size: samples denoised together (default: 8); it does not change the samples.
+    guidance_scale: how strongly separation follows the mixture: 1 is as trained, larger values are stronger and double
+    the cost. It has no effect on total generation and arrangement, which use no mixture. precision, compile: see
+    SyncTrack's factory.
 
-    It separates if it was trained with mixtures. Clips may have any length; what it costs grows with the square of it.
-    Raises UsageError for a file that is not there or not such a checkpoint, and for options that cannot be.
+    The model can separate if it was trained with mixtures. Clips may have any length; the cost is quadratic in it.
+    Raises UsageError if the file does not exist or is not such a checkpoint, and for invalid options.
     """
     if weights == "published":
-        raise UsageError("model 'msg-ld': no weights of MSG-LD are published; name a file")
+        raise UsageError("model 'msg-ld': no weights of MSG-LD have been published; pass the path of a file")
     path = Path(weights or EMBEDDED)
 
     def refuse_clap(checkpoint: Mapping[str, Any], config: MSGLDConfig) -> None:
         if config.extra_film_condition_dim is not None:
-            raise UsageError(f"{path} was trained with CLAP: it is a checkpoint of model 'mt-musicldm'")
+            raise UsageError(f"{path} was trained with CLAP and is a checkpoint of model 'mt-musicldm'")
 
     family = Family("msg-ld", _trained, _lightning, separates=_with_mixtures, condition=refuse_clap)
     options = family.options(
@@ -76,14 +77,15 @@ def make_mt_musicldm(
     precision: str = "float32",
     compile: bool = False,
 ) -> LatentDiffusion:
-    """The generator of a checkpoint of MT-MusicLDM.
+    """Create the generator from a checkpoint of MT-MusicLDM.
 
-    weights: None for the embedded one, trained on synthetic songs; `published` for what
-    `python -m musicldm.fetch mt-musicldm` fetched, with a prompt or audio what `mt-musicldm-clap` fetched; else a file,
-    of mtbench's training or a published Lightning file, of any width.
-    prompt, audio: a text or a file's path whose CLAP embedding all samples are conditioned on; only for a checkpoint
-    trained with CLAP, which without both generates unconditionally. guidance_scale: how far samples follow it, 2 as
-    published; any except 1 doubles the cost. The rest: as in MSG-LD's factory.
+    weights: a checkpoint written by mtbench's training or a published Lightning file, of any width (None: the embedded
+    checkpoint, trained on synthetic songs). `published` means the file fetched by
+    `python -m musicldm.fetch mt-musicldm` or, with prompt or audio, by `python -m musicldm.fetch mt-musicldm-clap`.
+    prompt, audio: a text, or the path of an audio file; all samples are conditioned on its CLAP embedding. This needs a
+    checkpoint trained with CLAP, which without prompt and audio generates unconditionally. guidance_scale: how strongly
+    samples follow the condition (published: 2); any value except 1 doubles the cost. Other parameters: see MSG-LD's
+    factory.
     """
     if prompt is not None and audio is not None:
         raise UsageError("model 'mt-musicldm': prompt and audio cannot both be given")
@@ -95,12 +97,12 @@ def make_mt_musicldm(
 
     def condition(checkpoint: Mapping[str, Any], config: MSGLDConfig) -> Condition | None:
         if checkpoint.get("mixture") is True:
-            raise UsageError(f"{path} was trained with mixtures: it is a checkpoint of model 'msg-ld'")
+            raise UsageError(f"{path} was trained with mixtures and is a checkpoint of model 'msg-ld'")
         if config.extra_film_condition_dim is None:
             if conditional:
                 raise UsageError(
-                    f"{path} was trained without CLAP: model 'mt-musicldm' takes prompt or audio with a "
-                    "conditional checkpoint alone"
+                    f"{path} was trained without CLAP: prompt and audio of model 'mt-musicldm' need a conditional "
+                    "checkpoint"
                 )
             return None
         return _clap_embeddings(path, checkpoint, prompt, audio)
@@ -117,7 +119,7 @@ def make_mt_musicldm(
 
 
 def _clap_embeddings(path: Path, checkpoint: Mapping[str, Any], prompt: str | None, audio: str | None) -> Condition:
-    """float32 [2, 512]: the embedding of no condition and that of prompt or audio; and what the provenance says."""
+    """Return the embeddings of no condition and of prompt or audio, float32 [2, 512], and their provenance."""
     file, state, provenance = clap.weights_of(path, checkpoint)
     model = clap.CLAP(file, state)
     nothing = model.of_text("")
@@ -136,9 +138,9 @@ def _trained(config: Mapping[str, Any]) -> MSGLDUNet:
 
 
 def _lightning(state: Mapping[str, Tensor]) -> MSGLDUNet:
-    """The network whose width, and width of the CLAP embedding, a published state dict shows."""
+    """Create the network; its width and that of the CLAP embedding are inferred from a published state dict."""
     first, film = state.get("input_blocks.0.0.weight"), state.get("film_emb.weight")
-    # Without the first weight all is missing, and the reader says so.
+    # If the first weight is missing, reading the file reports the missing weights.
     sizes: dict[str, Any] = {} if first is None else {"model_channels": len(first)}
     if film is not None:
         sizes["extra_film_condition_dim"] = film.shape[-1]
@@ -146,5 +148,5 @@ def _lightning(state: Mapping[str, Tensor]) -> MSGLDUNet:
 
 
 def _with_mixtures(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint was trained with mixtures, as the published code trains MSG-LD; ours say so."""
+    """Return whether a checkpoint was trained with mixtures: always for Lightning files; ours store it."""
     return published.is_lightning(checkpoint) or checkpoint.get("mixture") is True

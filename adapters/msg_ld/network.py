@@ -1,8 +1,8 @@
 """The MSG-LD denoising U-Net: stems as channels of a 3-D network over (latent channel, time, mel).
 
-Parameter names are those of the published code (below `model.diffusion_model.`). Without a mixture this is also the
-U-Net of MT-MusicLDM, whose checkpoints are 192 channels wide: the unconditional one, and with `film_emb` the one
-conditioned on a CLAP embedding.
+Parameter names are those of the published code (under `model.diffusion_model.`). Without a mixture, this is also the
+U-Net of MT-MusicLDM, whose two checkpoints are 192 channels wide: an unconditional one and one that is conditioned on a
+CLAP embedding (with `film_emb`).
 Shapes in comments: B samples, S stems, C channels, D latent channels (the depth axis), T time, F mel,
 N = D T F tokens, H heads.
 """
@@ -21,11 +21,11 @@ from musicldm.unet import OUTER_LAYERS, Downsample, UNetConfig, blocks, zeroed
 
 @dataclass(frozen=True)
 class MSGLDConfig(UNetConfig):
-    """Sizes of the U-Net, as UNetConfig has them; the defaults are the published ones.
+    """Sizes of the U-Net, see UNetConfig; the defaults are the published ones.
 
-    in_channels and out_channels are the stems; z_channels the channels of a latent, the depth of the network.
-    extra_film_condition_dim is the width E of the CLAP embedding that an MT-MusicLDM is conditioned on (512 in the
-    published one), None without.
+    in_channels and out_channels are the number of stems; z_channels is the number of channels of a latent, which is the
+    depth axis of the network. extra_film_condition_dim is the width E of the CLAP embedding that an MT-MusicLDM is
+    conditioned on (published: 512), or None without such a condition.
     """
 
     in_channels: int = 4
@@ -43,14 +43,14 @@ class MSGLDConfig(UNetConfig):
                 raise ValueError(f"MSGLDConfig: {name} must be {only!r}, got {getattr(self, name)!r}")
         if not self.in_channels == self.out_channels == self.num_stems:
             raise ValueError(
-                "MSGLDConfig: in_channels, out_channels and num_stems are the same number of stems, got "
+                "MSGLDConfig: in_channels, out_channels and num_stems must be equal, got "
                 f"{self.in_channels}, {self.out_channels}, {self.num_stems}"
             )
         if self.z_channels < 1:
             raise ValueError(f"MSGLDConfig: z_channels must be at least 1, got {self.z_channels}")
         if self.extra_film_condition_dim is not None and self.extra_film_condition_dim < 1:
             raise ValueError(
-                f"MSGLDConfig: extra_film_condition_dim must be at least 1 or none, got {self.extra_film_condition_dim}"
+                f"MSGLDConfig: extra_film_condition_dim must be at least 1 or None, got {self.extra_film_condition_dim}"
             )
 
 
@@ -85,14 +85,16 @@ class MSGLDUNet(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         if config.extra_film_condition_dim is not None:
             self.film_emb = nn.Linear(config.extra_film_condition_dim, emb)
-            emb *= 2  # the blocks take both, the time first
+            emb *= 2  # the blocks take both embeddings, that of the timestep first
         self.input_blocks, self.middle_block, self.output_blocks, self.out = blocks(
             config, 3, emb, lambda channels: AttentionBlock(channels, config.num_head_channels, config.norm_groups)
         )
 
     def mixture_levels(self, mixture: Tensor) -> list[Tensor]:
-        """The mixture latent [B, D, F, T], pooled as the network goes down: [B, 1, D, f, t] before every input block
-        and after the last."""
+        """Pool the mixture latent [B, D, F, T] like the network's input blocks.
+
+        Returns [B, 1, D, f, t] for the input of every input block, and for the output of the last one.
+        """
         levels = [mixture[:, None]]
         for block in self.input_blocks:
             first = next(iter(block.children()))
@@ -103,13 +105,13 @@ class MSGLDUNet(nn.Module):
     def forward(
         self, latents: Tensor, timesteps: Tensor, mixture: Tensor | None = None, embedding: Tensor | None = None
     ) -> Tensor:
-        """The noise in `latents`, or their velocity, as the network was trained.
+        """Predict the noise in `latents`, or their velocity, depending on the network's training.
 
         latents: [B, S, D, T, F], stems in the order bass, drums, guitar, piano, scaled by the checkpoint's scale
-        factor; timesteps: [B], 0 ... 999; mixture: scaled latents of the mixture [B, D, T, F] for separation, or
-        None for generation, which gives what zeros would give; embedding: CLAP's [B, E], if and only if the network is
-        conditioned on one (y of the published code). Returns [B, S, D, T, F].
-        Raises ValueError for another shape, or T, F that the down-sampling does not divide.
+        factor. timesteps: [B], 0 ... 999. mixture: scaled latents of the mixture [B, D, T, F] for separation, or None
+        for generation, which is equivalent to zeros. embedding: CLAP embedding [B, E], if and only if the network is
+        conditioned on one (y in the published code). Returns [B, S, D, T, F].
+        Raises ValueError for a wrong shape, or if T or F is not a multiple of the down-sampling.
         """
         config = self.config
         if (
@@ -123,7 +125,7 @@ class MSGLDUNet(nn.Module):
             )
         if timesteps.shape != latents.shape[:1]:
             raise ValueError(
-                f"MSGLDUNet: expected one timestep a sample, [{len(latents)}], got {list(timesteps.shape)}"
+                f"MSGLDUNet: expected one timestep per sample, [{len(latents)}], got {list(timesteps.shape)}"
             )
         if mixture is not None and mixture.shape != latents[:, 0].shape:
             raise ValueError(f"MSGLDUNet: expected mixture {list(latents[:, 0].shape)}, got {list(mixture.shape)}")
@@ -138,7 +140,7 @@ class MSGLDUNet(nn.Module):
             if embedding is not None:
                 emb = torch.cat([emb, self.film_emb(embedding)], dim=1)  # [B, 8W]
         m = None if mixture is None else self.mixture_levels(mixture.transpose(2, 3))
-        h, skips = latents.transpose(3, 4).contiguous(), []  # [B, C, D, F, T], as Conv3d takes it
+        h, skips = latents.transpose(3, 4).contiguous(), []  # [B, C, D, F, T], as Conv3d expects
         for i, block in enumerate(self.input_blocks):
             h = block(h if m is None else h + m[i], emb)
             skips.append(h)

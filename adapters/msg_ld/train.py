@@ -3,7 +3,7 @@
     python -m msg_ld.train configs/train-msg-ld-band.yaml
     python -m msg_ld.train configs/train-mt-musicldm-band.yaml    without mixtures
 
-The same command resumes a training that was stopped.
+Run the same command again to resume an interrupted training.
 """
 
 from adapterkit.training.command import command
@@ -13,7 +13,7 @@ from musicldm.train_latents import train_diffusion
 
 
 def train(config: LatentTraining) -> None:
-    """Train the network that a config asks for and export it. Raises UsageError for what does not fit."""
+    """Train the network specified by a config and export it. Raises UsageError for an invalid config."""
     train_diffusion(config, config.sized(lambda **sizes: MSGLDUNet(MSGLDConfig(**sizes))))
 
 

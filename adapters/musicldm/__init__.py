@@ -1,4 +1,4 @@
-"""What latent models share: mel front end, VAE, vocoders, noise schedule and DDIM (MusicLDM, Chen et al. 2023)."""
+"""Shared parts of latent models: mel front end, VAE, vocoders, noise schedule, DDIM (MusicLDM, Chen et al. 2023)."""
 
 from musicldm.diffusion import DDIMSchedule, NoiseSchedule, ddim, ddim_schedule, noise_schedule
 from musicldm.griffin_lim import griffin_lim

@@ -1,6 +1,7 @@
-"""What latent models learn from: log-mels of a suite's songs, and the latents that a VAE makes of them.
+"""Training data of latent models: log-mels of a suite's songs, and their latents computed by a VAE.
 
-All are made at the first call and kept in the work folder. Shapes: S stems, C latent channels, T time, F mel.
+Everything is computed at the first call and cached in the work folder. Shapes: S stems, C latent channels, T time,
+F mel.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def training_mels(config: TrainConfig) -> Shards:
-    """Log-mels of the training songs, float16 [songs, S, 1024, 64]."""
+    """Return the log-mels of the training songs, float16 [songs, S, 1024, 64]."""
     return cache_of_waves(config, STEMS, "mels", "log-mels", _mels)
 
 
 def training_mixture_mels(config: TrainConfig) -> Shards:
-    """Log-mels of the songs' mixtures, float16 [songs, 1, 1024, 64]."""
+    """Return the log-mels of the songs' mixtures, float16 [songs, 1, 1024, 64]."""
     return cache_of_waves(config, STEMS, "mixture-mels", "log-mels of mixtures", _mixture_mel)
 
 
@@ -41,12 +42,12 @@ def _mixture_mel(waves: Array) -> Array:
 
 
 def training_latents(config: LatentTraining | VocoderTraining, vae: VAE, device: torch.device) -> Shards:
-    """Posterior mean and standard deviation of every stem, float16 [songs, 2, S, C, T, F], by the VAE of the config."""
+    """Return posterior mean and standard deviation of every stem, float16 [songs, 2, S, C, T, F], from config.vae."""
     return _latents(config, training_mels(config), "latents", vae, device)
 
 
 def training_mixture_latents(config: LatentTraining, vae: VAE, device: torch.device) -> Shards:
-    """The same of every mixture, float16 [songs, 2, 1, C, T, F]."""
+    """Return the same for every mixture, float16 [songs, 2, 1, C, T, F]."""
     return _latents(config, training_mixture_mels(config), "mixture-latents", vae, device)
 
 
@@ -68,7 +69,7 @@ def _latents(
 
 
 def training_reconstructions(config: VocoderTraining, vae: VAE, device: torch.device) -> Shards:
-    """The songs' log-mels as the VAE gives them back, float16 [songs, S, 1024, 64]."""
+    """Return the VAE's reconstructions of the songs' log-mels, float16 [songs, S, 1024, 64]."""
     vae = in_channels_last(copy.deepcopy(vae).to(device))
     latents = training_latents(config, vae, device)
 
@@ -81,6 +82,6 @@ def training_reconstructions(config: VocoderTraining, vae: VAE, device: torch.de
 
 
 def _vae_key(config: LatentTraining | VocoderTraining) -> str:
-    """What names the VAE and the songs in the names of cache folders."""
-    assert config.vae is not None  # else there is no VAE to make these with
+    """Return the part of a cache folder's name that identifies the VAE and the songs."""
+    assert config.vae is not None  # the callers have loaded it
     return f"{sha256(config.vae)[:12]}-{data_key(config)}"

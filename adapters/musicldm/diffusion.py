@@ -1,8 +1,8 @@
 """Noise schedule, timestep embedding and DDIM sampling (Ho et al. 2020; Song, Meng and Ermon 2021).
 
-Shared by SyncTrack and MSG-LD, whose published networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e,
-with a_t = alphas_cumprod[t], t = 0 ... 999; others may predict the velocity v, which gives the noise. Both sample with
-eta = 1 and never clip x_0.
+Shared by SyncTrack and MSG-LD. Their published networks predict the noise e in x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e,
+with a_t = alphas_cumprod[t], t = 0 ... 999. Other networks may predict the velocity v, from which the noise follows.
+Both sample with eta = 1 and never clip x_0.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ Parameterization = Literal["eps", "v"]  # what a network predicts: the noise, or
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """The training schedule: betas and alphas_cumprod, float32 [1000], computed in float64."""
+    """The noise schedule of training: betas and alphas_cumprod, float32 [1000], computed in float64."""
 
     betas: Tensor
     alphas_cumprod: Tensor
 
     def add_noise(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise; x0 and noise [B, ...], timesteps int64 [B]."""
+        """Return x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise; x0 and noise [B, ...], timesteps int64 [B]."""
         signal, deviation = self._shares(x0, timesteps)
         return signal * x0 + deviation * noise
 
     def velocity(self, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """v = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans and Ho 2022), of the same shapes."""
+        """Return v = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans and Ho 2022), with the same shapes."""
         signal, deviation = self._shares(x0, timesteps)
         return signal * noise - deviation * x0
 
     def noise_of_velocity(self, x: Tensor, v: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise in x_t by its velocity: sqrt(1 - a_t) x_t + sqrt(a_t) v."""
+        """Return the noise in x_t, given the velocity: sqrt(1 - a_t) x_t + sqrt(a_t) v."""
         signal, deviation = self._shares(x, timesteps)
         return deviation * x + signal * v
 
     def _shares(self, x: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """sqrt(a_t) and sqrt(1 - a_t), each [B, 1, ...] as x has dimensions."""
+        """Return sqrt(a_t) and sqrt(1 - a_t), each [B, 1, ...] with as many dimensions as x."""
         a = self.alphas_cumprod.to(x.device)[timesteps].view(-1, *[1] * (x.ndim - 1))
         return a.sqrt(), (1.0 - a).sqrt()
 
 
 def noise_schedule() -> NoiseSchedule:
-    """Betas linear in their square roots, from 0.0015 to 0.0195 (the published `scaled linear` schedule)."""
+    """Return the published `scaled linear` schedule: betas from 0.0015 to 0.0195, linear in their square roots."""
     betas = torch.linspace(math.sqrt(0.0015), math.sqrt(0.0195), TRAIN_STEPS, dtype=torch.float64) ** 2
     return NoiseSchedule(betas.float(), torch.cumprod(1.0 - betas, dim=0).float())
 
 
 def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:
-    """[cos(t f), sin(t f)] with f_i = exp(-ln(10000) i / (channels / 2)); timesteps [B] -> float32 [B, channels]."""
+    """Return [cos(t f), sin(t f)], f_i = exp(-ln(10000) i / (channels / 2)); timesteps [B] -> float32 [B, channels]."""
     half = channels // 2
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, dtype=torch.float32) / half)
     angles = timesteps.float()[:, None] * frequencies.to(timesteps.device)
@@ -63,7 +63,7 @@ def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:
 
 @dataclass(frozen=True)
 class DDIMSchedule:
-    """The steps that DDIM visits, ascending in time; sampling walks them from the last to the first.
+    """The steps of DDIM, ascending in time; sampling goes from the last to the first.
 
     timesteps int64 [S]; alphas, alphas_prev and sigmas float32 [S] (a_i, a_{i-1} and sigma_i of the paper).
     """
@@ -75,10 +75,10 @@ class DDIMSchedule:
 
 
 def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
-    """Timesteps 1, 1 + c, 1 + 2c, ... with c = 1000 // steps, as published.
+    """Return the schedule with timesteps 1, 1 + c, 1 + 2c, ... with c = 1000 // steps, as published.
 
-    Where `steps` does not divide 1000 there are more than asked for (150 gives 167). Raises ValueError where the
-    published rule would index past the schedule (for example 3, 9, 300 or 1000 steps).
+    If `steps` does not divide 1000, the schedule has more steps than requested (167 for 150). Raises ValueError if the
+    published rule would index past the end of the noise schedule (for example 3, 9, 300 or 1000 steps).
     """
     if not 1 <= steps <= TRAIN_STEPS:
         raise ValueError(f"DDIM steps must be between 1 and {TRAIN_STEPS}, got {steps}")
@@ -89,7 +89,7 @@ def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
         nearest = min(divisors, key=lambda d: abs(d - steps))
         raise ValueError(
             f"DDIM with {steps} steps would need timestep {TRAIN_STEPS}, but the schedule ends at "
-            f"{TRAIN_STEPS - 1}; use a divisor of 1000 such as {nearest}"
+            f"{TRAIN_STEPS - 1}; use a divisor of 1000, such as {nearest}"
         )
     alphas_cumprod = noise_schedule().alphas_cumprod.double()
     a = alphas_cumprod[timesteps]
@@ -101,11 +101,12 @@ def ddim_schedule(steps: int, eta: float = 1.0) -> DDIMSchedule:
 def guided(
     denoise: Callable[[Tensor, Tensor, Tensor], Tensor], condition: Tensor, nothing: Tensor, scale: float
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Classifier-free guidance (Ho and Salimans 2021): the estimate e_u + scale (e_c - e_u) as a function of x and t.
+    """Return the estimate e_u + scale (e_c - e_u) of classifier-free guidance (Ho and Salimans 2021), given x and t.
 
-    denoise(x, timesteps, condition) predicts the noise; condition [B, ...] is what the samples follow, `nothing`
-    [B, ...] what stands for none (e_c and e_u). At scale 1 the first alone is asked, at 0 the second; else both in one
-    call on a doubled batch, [unconditional; conditional] as published.
+    denoise(x, timesteps, condition) predicts the noise. `condition` [B, ...] gives the conditional estimate e_c;
+    `nothing` [B, ...], which represents no condition, gives the unconditional estimate e_u. At scale 1 only e_c is
+    computed, at scale 0 only e_u; otherwise both in one call on a doubled batch, [unconditional; conditional], as
+    published.
     """
 
     def estimate(x: Tensor, timesteps: Tensor) -> Tensor:
@@ -127,17 +128,18 @@ def ddim(
     known: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Walk from noise to latents, yielding (x_{i-1}, estimate of x_0) after each of the steps, S in all.
+    """Sample latents from noise, yielding (x_{i-1}, estimate of x_0) after each of the S steps.
 
-    denoise(x, timesteps) predicts the noise in x at int64 timesteps [B]; x [B, ...] starts as standard normal noise;
-    `noise()` gives the next standard normal tensor of x's shape. Noise is added in the last step too, as published.
+    denoise(x, timesteps) predicts the noise in x at int64 timesteps [B]. x [B, ...] starts as standard normal noise;
+    `noise()` returns the next standard normal tensor of x's shape. Noise is also added in the last step, as published.
 
-    Arrangement: `known` holds scaled latents and `mask` (1 = given, 0 = generate; broadcast over x) says which of
-    them are given. Before every step the given part is replaced by known latents noised to that step, drawing its
-    noise before the step's own. Nothing is put back after the last step: callers keep the real recordings instead.
+    Arrangement: `known` contains scaled latents, and `mask` (1 = given, 0 = generate; broadcast over x) marks the given
+    ones. Before every step the given part is replaced by the known latents with noise of that step's level; this noise
+    is drawn before the noise of the step itself. Nothing is replaced after the last step: callers keep the original
+    recordings instead.
     """
     if (known is None) != (mask is None):
-        raise ValueError("ddim: known and mask belong together; got only one of them")
+        raise ValueError("ddim: known and mask must be passed together; got only one of them")
     for i in reversed(range(len(schedule.timesteps))):
         a, a_prev, sigma = schedule.alphas[i], schedule.alphas_prev[i], schedule.sigmas[i]
         if known is not None and mask is not None:

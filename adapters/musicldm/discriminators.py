@@ -1,8 +1,8 @@
-"""The discriminators of HiFi-GAN (Kong, Kim and Bae 2020) and the losses between them and the generator.
+"""The discriminators of HiFi-GAN (Kong, Kim and Bae 2020), and the adversarial losses.
 
-Multi-period ones look at every p-th sample, for p of 2, 3, 5, 7, 11; multi-scale ones at the wave itself and at its
-means over 2 and 4 samples (MelGAN, Kumar et al. 2019). All are fully convolutional and give many scores a wave, which
-least-squares losses pull to 1 for songs and to 0 for the generator's waves (Mao et al. 2017).
+Multi-period discriminators see every p-th sample, for p = 2, 3, 5, 7, 11. Multi-scale discriminators see the wave and
+its averages over 2 and 4 samples (MelGAN, Kumar et al. 2019). All are fully convolutional and return many scores per
+wave; least-squares losses train them towards 1 for songs and 0 for generated waves (Mao et al. 2017).
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ PERIODS = (2, 3, 5, 7, 11)  # samples
 SCALES = 3
 SLOPE = 0.1  # of the leaky ReLUs
 
-Judged = list[list[Tensor]]  # of each discriminator what every layer gave, the scores last
+Judged = list[list[Tensor]]  # the outputs of every layer, the scores last, for each discriminator
 
 
 class Discriminators(nn.Module):
-    """All of them. width: a factor on the published channels, for small generators; 1/8 of them costs 1/64.
+    """All discriminators.
 
-    Raises ValueError if not every layer would have a whole number of channels.
+    width: factor by which the published numbers of channels are multiplied, for small generators; with 1/8 of the
+    channels the cost is 1/64. Raises ValueError unless all layers have a whole number of channels.
     """
 
     def __init__(self, width: float = 1.0):
         super().__init__()
         if width <= 0 or 32 * width % 1:
-            raise ValueError(f"Discriminators: width {width} does not leave a whole number of 32 channels")
+            raise ValueError(f"Discriminators: width must be positive and 32 * width a whole number, got {width}")
         self.periods = nn.ModuleList(PeriodDiscriminator(period, width) for period in PERIODS)
         self.scales = nn.ModuleList(
             ScaleDiscriminator(width, spectral_norm if i == 0 else weight_norm) for i in range(SCALES)
@@ -49,7 +50,7 @@ class Discriminators(nn.Module):
 
 
 class PeriodDiscriminator(nn.Module):
-    """A wave folded into rows of `period` samples, judged along every column by itself."""
+    """Folds a wave into rows of `period` samples and judges every column separately."""
 
     def __init__(self, period: int, width: float):
         super().__init__()
@@ -63,7 +64,7 @@ class PeriodDiscriminator(nn.Module):
 
     def forward(self, waves: Tensor) -> list[Tensor]:
         waves = F.pad(waves, (0, -waves.shape[-1] % self.period), mode="reflect")
-        # The published 2-D kernels are one column wide: the columns are so many more rows of a 1-D convolution.
+        # The published 2-D kernels are one column wide, so columns can be treated as rows of a 1-D convolution.
         columns = waves.unflatten(-1, (-1, self.period)).movedim(-1, 1).flatten(0, 1)  # [rows * period, 1, n]
         return _layers(columns, self.convs, self.conv_post)
 
@@ -73,7 +74,8 @@ class ScaleDiscriminator(nn.Module):
         super().__init__()
         channels = [1, *(round(width * n) for n in (128, 128, 256, 512, 1024, 1024, 1024))]
         kernels, strides, groups = (15, 41, 41, 41, 41, 41, 5), (1, 2, 2, 4, 4, 1, 1), (1, 4, 16, 16, 16, 16, 1)
-        # Narrower, there are fewer groups, not smaller ones: groups of one or two channels are slow on every device.
+        # A smaller width reduces the number of groups, not their size: groups of one or two channels are slow on every
+        # device.
         self.convs = nn.ModuleList(
             norm(
                 nn.Conv1d(
@@ -102,7 +104,7 @@ def _layers(x: Tensor, convs: nn.ModuleList, conv_post: nn.Module) -> list[Tenso
 
 
 def discriminator_loss(real: Judged, fake: Judged) -> Tensor:
-    """Squared distance of a song's scores from 1 and of a made wave's from 0, summed over discriminators."""
+    """Mean squared distance of real waves' scores from 1 and of generated ones' from 0, summed over discriminators."""
     return _sum(
         (1 - of_real[-1].float()).square().mean() + of_fake[-1].float().square().mean()
         for of_real, of_fake in zip(real, fake)
@@ -110,12 +112,12 @@ def discriminator_loss(real: Judged, fake: Judged) -> Tensor:
 
 
 def adversarial_loss(fake: Judged) -> Tensor:
-    """Squared distance of a made wave's scores from 1, summed over discriminators."""
+    """Mean squared distance of the generated waves' scores from 1, summed over discriminators."""
     return _sum((1 - layers[-1].float()).square().mean() for layers in fake)
 
 
 def feature_loss(real: Judged, fake: Judged) -> Tensor:
-    """Mean absolute difference of every layer, scores included as published, summed over layers and discriminators."""
+    """Mean absolute difference of the layers' outputs, including the scores as published, summed over all layers."""
     return _sum(
         (of_real.float() - of_fake.float()).abs().mean()
         for reals, fakes in zip(real, fake)

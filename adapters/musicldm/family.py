@@ -1,4 +1,4 @@
-"""Models that denoise latents with a network of their own, and opening their checkpoints."""
+"""Latent models that differ in their denoising network, and how their checkpoints are opened."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from musicldm.mel import HOP, SAMPLE_RATE
 
 PUBLISHED_STEPS, PUBLISHED_BATCH_SIZE = 200, 16
 
-Condition = tuple[Tensor, dict[str, Any]]  # the embeddings of a LatentModel, and what the provenance says of them
+Condition = tuple[Tensor, dict[str, Any]]  # the embeddings of a LatentModel, and their entries in the provenance
 
 
 @dataclass(frozen=True)
 class Family:
-    """What sets a latent model apart: how its network is made, and what its checkpoints say of themselves.
+    """The parts specific to a latent model: how to create its network, and how to read its checkpoints' properties.
 
-    trained: the network for its config, as mtbench's training writes it; lightning: the network for the shapes in the
-    state dict of a published Lightning file. form and mixes_samples answer for the network's config, separates for
-    the checkpoint, condition for both: the embeddings, if the network takes any. A condition may raise UsageError.
+    trained: creates the network from a config written by mtbench's training. lightning: creates the network from the
+    state dict of a published Lightning file, using the shapes. form and mixes_samples are functions of the network's
+    config, separates of the checkpoint, and condition of both; condition returns the embeddings if the network takes
+    any, and may raise UsageError.
     """
 
     name: str
@@ -42,15 +43,15 @@ class Family:
     condition: Callable[[Mapping[str, Any], Any], Condition | None] = lambda checkpoint, config: None
 
     def options(self, **options: Any) -> SamplingOptions:
-        """The sampling options that a factory was given. Raises UsageError for one that cannot be."""
+        """Return the sampling options passed to a factory. Raises UsageError for an invalid one."""
         return SamplingOptions.of(self.name, _check_steps, **options)
 
     def open(self, path: Path, options: SamplingOptions, device: str, suite: Suite) -> LatentDiffusion:
-        """A generator from a checkpoint that mtbench's training wrote, or from a published Lightning file.
+        """Return a generator from a checkpoint written by mtbench's training, or from a published Lightning file.
 
-        Where the options leave them open, a Lightning file takes the published 200 steps of DDIM, and a network that
-        mixes the samples of a batch the published 16 samples a batch. Clips have the suite's length.
-        Raises UsageError for a file that is not there, or is neither, or is another model's.
+        Options that are None default to the published values: 200 steps of DDIM for a Lightning file, and a batch size
+        of 16 for a network that mixes the samples of a batch. Clips have the suite's length.
+        Raises UsageError if the file does not exist, is neither of the two, or belongs to another model.
         """
         checkpoint = load(path)
         if published.is_lightning(checkpoint):
@@ -84,7 +85,7 @@ class Family:
     def _of_lightning(
         self, path: Path, checkpoint: Mapping[str, Any]
     ) -> tuple[LatentModel, Mapping[str, str], dict[str, Any]]:
-        """The model, the SHA-256 of its files, and where it comes from."""
+        """Return the model, the SHA-256 of its files, and its origin."""
         state = {
             name: value
             for name, value in checkpoint["state_dict"].items()
@@ -97,23 +98,23 @@ class Family:
     def _of_training(
         self, path: Path, checkpoint: Mapping[str, Any]
     ) -> tuple[LatentModel, Mapping[str, str], dict[str, Any]]:
-        """The same of a checkpoint that mtbench trained."""
+        """Return the same for a checkpoint trained by mtbench."""
         network, origin = trained_network(self.name, path, checkpoint, self.trained)
         parameterization = checkpoint.get("parameterization", "eps")
         if parameterization not in get_args(Parameterization):
             raise UsageError(
-                f"{path}: its network predicts '{parameterization}', which model '{self.name}' cannot sample with; it "
-                f"knows {' and '.join(get_args(Parameterization))}"
+                f"{path}: the network predicts '{parameterization}', but model '{self.name}' supports only "
+                f"{' and '.join(get_args(Parameterization))}"
             )
         if not isinstance(checkpoint.get("scale_factor"), (int, float, Tensor)):
-            raise UsageError(f"{path} is no checkpoint of model '{self.name}' (it has no scale_factor)")
+            raise UsageError(f"{path} is not a checkpoint of model '{self.name}' (it has no scale_factor)")
         vae, vocoder, digests = first_stage_of(path, checkpoint.get("vae_sha256"))
         model = LatentModel(network, vae, float(checkpoint["scale_factor"]), vocoder, parameterization)
         return model, {"weights": checked_sha256(path), **digests}, origin
 
 
 def _check_steps(steps: int) -> None:
-    """Raise ValueError for a number of steps that DDIM cannot take."""
+    """Raise ValueError for a number of steps that DDIM does not support."""
     try:
         ddim_schedule(steps)
     except ValueError as error:

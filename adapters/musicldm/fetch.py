@@ -1,11 +1,11 @@
 """Fetch published weights: python -m musicldm.fetch synctrack
 
-The files go to $MTBENCH_WEIGHTS, else to `mtbench/weights` in the user's cache folder, in a folder of their own. A
-download that was cut goes on where it stopped (`<file>.part`), if the server still has the same file. Of an archive the
-checkpoint is unpacked beside it that its authors' evaluation names.
+The files are stored in a subfolder of $MTBENCH_WEIGHTS (default: `mtbench/weights` in the user's cache folder).
+Interrupted downloads resume from `<file>.part` if the file on the server has not changed. From an archive, the
+checkpoint that the authors' evaluation uses is extracted next to it.
 
-Nobody has published checksums for them. So the SHA-256 of the first download is shown and kept in `<file>.sha256`;
-whenever the file is fetched or loaded again it must be the same. Who knows it from elsewhere pins it with --sha256.
+No checksums have been published. The SHA-256 of the first download is therefore shown and recorded in `<file>.sha256`,
+and checked whenever the file is fetched or loaded again. If you know the SHA-256, pass it with --sha256.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from adapterkit.download import Advance, fetch, unpack
 from adapterkit.weights import weights_folder
 from mtbench.errors import MtbenchError, UsageError
 
-RECORDS = {  # weights: the record on Zenodo, and its files, the model first
+RECORDS = {  # name of the weights: (Zenodo record, files, the model first)
     "synctrack": (18797721, ("synctrack_slakh2100_pretrained.ckpt", "vae-ckpt.ckpt", "hifigan-ckpt.ckpt")),
-    "synctrack-training": (18797721, ("musicldm-ckpt.ckpt", "vae-ckpt.ckpt")),  # what the paper's training starts from
+    "synctrack-training": (18797721, ("musicldm-ckpt.ckpt", "vae-ckpt.ckpt")),  # where the paper's training starts
     "musicldm": (10643148, ("vae-ckpt.ckpt", "hifigan-ckpt.ckpt")),
     "mt-musicldm": (13947715, ("2024-03-24T19-51-37_3_D_4_stems_slakh_uncond_ch=192_3e-05_.tar.gz",)),
     "mt-musicldm-clap": (13947715, ("2024-03-25T00-55-31_3_D_4_stems_slakh_with_CALP_ch=192_3e-05_.tar.gz",)),
     "clap": (10643148, ("clap-ckpt.pt",)),
 }
-ARCHIVED = {  # the checkpoint in each archive that the configs of mt-musicldm's evaluation name
+ARCHIVED = {  # the checkpoint in each archive that is named by the configs of mt-musicldm's evaluation
     "mt-musicldm": "checkpoint-fad-0.00-global_step=199999.ckpt",
     "mt-musicldm-clap": "last.ckpt",
 }
 
 
 def files_of(weights: str) -> dict[Path, str]:
-    """{where it is kept: where it comes from} of the files of `weights`, one of RECORDS."""
+    """Return {local path: URL} of the files of `weights`, a key of RECORDS."""
     record, names = RECORDS[weights]
     return {
         weights_folder() / weights / name: f"https://zenodo.org/records/{record}/files/{quote(name)}?download=1"
@@ -56,15 +56,15 @@ def files_of(weights: str) -> dict[Path, str]:
 
 
 def trained_model(weights: str) -> Path:
-    """The file that holds the trained model. Raises UsageError if it is absent: what to fetch, where to put it."""
+    """Return the file of the trained model. If it is missing, raise UsageError with instructions to fetch it."""
     (path, _), *_ = files_of(weights).items()
     path = path.with_name(ARCHIVED.get(weights, path.name))
     if not path.exists():
         record, names = RECORDS[weights]
         raise UsageError(
-            f"no published weights of '{weights}' here: fetch them with `python -m musicldm.fetch "
-            f"{weights}`, or put {', '.join(names)} of https://zenodo.org/records/{record} into "
-            f"{path.parent}" + (f" and do the same, which unpacks {path.name}" if weights in ARCHIVED else "")
+            f"the published weights of '{weights}' are missing: fetch them with `python -m musicldm.fetch "
+            f"{weights}`, or put {', '.join(names)} from https://zenodo.org/records/{record} into "
+            f"{path.parent}" + (f" and run that command to extract {path.name}" if weights in ARCHIVED else "")
         )
     return path
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 digest = fetch(url, path, pinned=pins.get(path.name), advance=advance)
                 progress.console.print(f"{path}\n  SHA-256 {digest}", markup=False)
                 if options.weights in ARCHIVED:
-                    progress.console.print(f"unpacked: {unpack(path, ARCHIVED[options.weights])}", markup=False)
+                    progress.console.print(f"extracted {unpack(path, ARCHIVED[options.weights])}", markup=False)
     except MtbenchError as error:
         console.print(f"error: {error}", markup=False)
         sys.exit(error.exit_code)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(f"error: {error.filename or weights_folder()}: {error.strerror}", markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from what has come", markup=False)
+        console.print("stopped; run the same command again to resume the download", markup=False)
         sys.exit(130)
 
 
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     files = "; ".join(f"{weights}: {', '.join(names)}" for weights, (_, names) in RECORDS.items())
     parser.add_argument("weights", choices=RECORDS, help=files)
-    parser.add_argument("--sha256", metavar="NAME=HEX", action="append", default=[], help="what a file must have")
+    parser.add_argument("--sha256", metavar="NAME=HEX", action="append", default=[], help="required SHA-256 of a file")
     return parser
 
 
@@ -113,14 +113,14 @@ def _shown(progress: Progress, task: TaskID) -> Advance:
 
 
 def _pins(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """{name of a file: SHA-256} as --sha256 gives them."""
+    """Parse the values of --sha256 into {file name: SHA-256}."""
     pins = {}
     for text in texts:
         name, _, digest = text.rpartition("=")
         if name not in names:
-            raise UsageError(f"--sha256 {text}: '{name}' is none of the files, {', '.join(names)}")
+            raise UsageError(f"--sha256 {text}: '{name}' is not one of the files to fetch: {', '.join(names)}")
         if not re.fullmatch("[0-9a-fA-F]{64}", digest):
-            raise UsageError(f"--sha256 {text}: a SHA-256 is 64 hexadecimal digits")
+            raise UsageError(f"--sha256 {text}: a SHA-256 must have 64 hexadecimal digits")
         pins[name] = digest.lower()
     return pins
 

@@ -1,4 +1,4 @@
-"""The VAE and the vocoder of a latent model: loading them, and finding those that a checkpoint was trained with."""
+"""Load the VAE and the vocoder of a latent model, and find those that a checkpoint was trained with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EMBEDDED_VAE, EMBEDDED_VOCODER = CHECKPOINTS / "band-vae.pt", CHECKPOINTS / "ban
 
 
 def load_vae(path: Path) -> VAE:
-    """A VAE that mtbench trained, or a published `vae-ckpt.ckpt`, in float32 and evaluation mode."""
+    """Load a VAE trained by mtbench, or a published `vae-ckpt.ckpt`, in float32 and evaluation mode."""
     checkpoint = load(path)
     if "config" in checkpoint:
         return filled(path, lambda: VAE(VAEConfig(**checkpoint["config"])), checkpoint["state_dict"])
@@ -24,7 +24,7 @@ def load_vae(path: Path) -> VAE:
 
 
 def load_vocoder(path: Path) -> HiFiGAN:
-    """A vocoder that mtbench trained, or a published `hifigan-ckpt.ckpt`, with plain weights and in evaluation mode."""
+    """Load a vocoder trained by mtbench, or a published `hifigan-ckpt.ckpt`, with plain weights, in evaluation mode."""
     checkpoint = load(path)
     if "config" in checkpoint:
         return vocoder_of(path, {"generator": checkpoint["state_dict"]}, HiFiGANConfig(**checkpoint["config"]))
@@ -32,11 +32,11 @@ def load_vocoder(path: Path) -> HiFiGAN:
 
 
 def first_stage_of(path: Path, vae_sha256: str | None) -> tuple[VAE, HiFiGAN | None, dict[str, str]]:
-    """The VAE on whose latents the model at `path` was trained, a vocoder, and their SHA-256.
+    """Return the VAE on whose latents the model at `path` was trained, a vocoder, and their SHA-256.
 
-    The VAE is the embedded one, or lies beside the checkpoint or among the fetched weights. It may lie in several of
-    these places: the vocoder is that of the first of them that has one; None if none has.
-    Raises UsageError if the VAE is in none of them.
+    The VAE is either the embedded one, next to the checkpoint, or among the fetched weights. If it is in several of
+    these places, the vocoder comes from the first of them that has one; it is None if none of them does.
+    Raises UsageError if the VAE is not found.
     """
     folders = (path.parent, *(weights_folder() / weights for weights in RECORDS))
     places = [(EMBEDDED_VAE, EMBEDDED_VOCODER)]
@@ -44,8 +44,8 @@ def first_stage_of(path: Path, vae_sha256: str | None) -> tuple[VAE, HiFiGAN | N
     right = [(vae, vocoder) for vae, vocoder in places if vae.exists() and sha256(vae) == vae_sha256]
     if vae_sha256 is None or not right:
         raise UsageError(
-            f"{path} was trained on the latents of a VAE with the SHA-256 {vae_sha256}, which is neither the "
-            f"embedded one nor in {folders[0]} as {VAE_FILE} nor among the fetched weights"
+            f"{path} was trained on the latents of a VAE with SHA-256 {vae_sha256}, which is neither the embedded "
+            f"VAE, nor {folders[0] / VAE_FILE}, nor among the fetched weights"
         )
     for vae, vocoder in right:
         if vocoder.exists():

@@ -1,7 +1,7 @@
 """Latent diffusion as a Generator: noise -> DDIM -> latents -> VAE -> log-mel -> waveform.
 
-SyncTrack, MSG-LD and MT-MusicLDM differ in their denoising network and in what it is conditioned on; `musicldm.family`
-brings these together with a checkpoint.
+SyncTrack, MSG-LD and MT-MusicLDM differ in their denoising network and its condition; `musicldm.family` creates both
+from a checkpoint.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from musicldm.mel import FRAMES, HOP, N_MELS, SAMPLE_RATE, log_mel
 from musicldm.vae import VAE
 
 STEMS = ("bass", "drums", "guitar", "piano")  # the order of the tracks in the latents
-STEPS, BATCH_SIZE = 50, 8  # where the options leave them open
-ROWS = 16  # stems of 10.24 s decoded at once: at the published size the VAE takes 0.2 GB a row
+STEPS, BATCH_SIZE = 50, 8  # defaults
+ROWS = 16  # stems of 10.24 s decoded at once: at the published size the VAE needs 0.2 GB per row
 
 Waves = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
 class LatentModel:
-    """A denoising network with all that turns its latents into sound.
+    """A denoising network together with everything needed to convert its latents into audio.
 
-    network: predicts, of scaled latents [B, S, C, T, F] at timesteps int64 [B], the noise or the velocity
-    (`parameterization`: eps or v), in the same shape. Scaled latents are scale_factor times the VAE's.
-    vocoder: None stands for Griffin-Lim.
-    mixes_samples: the network lets the samples of a batch influence each other. Batches then start at multiples of
-    the batch size and are always full, and the batch size is part of the provenance.
-    separates: the network takes a mixture's latents [B, C, T, F] as its third argument and was trained so.
-    embeddings: float32 [2, E], for a network that takes an `embedding` [B, E]: what stands for no condition, and the
+    network: predicts the noise or the velocity (`parameterization`: eps or v) of scaled latents [B, S, C, T, F] at
+    timesteps int64 [B], in the same shape. Scaled latents are scale_factor times the VAE's latents.
+    vocoder: None means Griffin-Lim.
+    mixes_samples: whether the samples of a batch influence each other in the network. If so, batches start at multiples
+    of the batch size and are always full, and the batch size is part of the provenance.
+    separates: whether the network takes a mixture's latents [B, C, T, F] as its third argument and was trained with
+    them.
+    embeddings: float32 [2, E], for a network that takes an `embedding` [B, E]: the embedding of no condition, and the
     condition of all samples.
     """
 
@@ -58,7 +59,7 @@ class LatentModel:
     embeddings: Tensor | None = None
 
     def latent_shape(self, samples: int) -> tuple[int, int, int, int]:
-        """[S, C, T, F] of a clip of so many samples, rounded up to whole numbers after both down-samplings."""
+        """Return the latent shape [S, C, T, F] of a clip of `samples`; T is rounded up for both down-samplings."""
         config: Any = self.network.config
         factor = self.vae.config.downsampling
         T = -(-samples // (HOP * factor * config.downsampling)) * config.downsampling
@@ -66,12 +67,13 @@ class LatentModel:
 
 
 class LatentDiffusion:
-    """A latent model behind the benchmark's interface.
+    """A latent model with the benchmark's Generator interface.
 
-    latent_shape: [S, C, T, F] of a sample; samples: the length of a clip at 16 kHz, at most what T frames of latents
-    give (None: that). provenance: where the model comes from; what its samples depend on besides is added.
+    latent_shape: [S, C, T, F] of a sample. samples: length of a clip at 16 kHz, at most the length that T latent frames
+    decode to (None: exactly that length). provenance: the origin of the model; everything else that the samples depend
+    on is added.
 
-    `on_step(step, steps)` is called after each of the steps that denoise a batch; who watches it sets it.
+    `on_step(step, steps)` is called after each denoising step of a batch; callers may replace it.
     """
 
     sample_rate, stems = SAMPLE_RATE, STEMS
@@ -91,7 +93,7 @@ class LatentDiffusion:
         self.tasks = frozenset({"total", "arrangement", "separation"} if model.separates else {"total", "arrangement"})
         self._abilities = Abilities(name, STEMS, self.tasks)
         self._network = model.network.eval().to(device)
-        if all(parameter.ndim < 5 for parameter in model.network.parameters()):  # 2-D: 1.4 times as fast on a CPU
+        if all(parameter.ndim < 5 for parameter in model.network.parameters()):  # for 2-D, 1.4 times as fast on a CPU
             in_channels_last(self._network)
         self._denoise: Callable[..., Tensor] = torch.compile(self._network) if options.compile else self._network
         self._vae = in_channels_last(model.vae.eval().to(device))
@@ -124,9 +126,10 @@ class LatentDiffusion:
         """Yield samples start ... start + n - 1, float32 [samples] at 16 kHz within [-1, 1].
 
         Sample i is the same in any batch, up to float rounding, unless the network mixes samples.
-        given[i] holds the stems of sample i to keep, or one stem `mixture` to separate; all of a call hold the one or
-        the other, of the clips' length and at 16 kHz. Stems to keep come back as they are. Samples that only fill a
-        batch up take given[i mod len(given)]. Raises UsageError for what cannot be kept or separated.
+        given[i] contains either the stems of sample i to keep, or a single stem `mixture` to separate; this must be the
+        same for all samples of a call. Given stems have the clips' length and are at 16 kHz. Stems to keep are returned
+        unchanged. Samples that only fill up a batch use given[i mod len(given)]. Raises UsageError for given stems that
+        cannot be kept or separated.
         """
         self._abilities.check_asked(stems, given, start + n)
         asked, task = range(start, start + n), None
@@ -144,7 +147,7 @@ class LatentDiffusion:
                 else:
                     kept = [clip.stems for clip in clips]
             missing = [(b, stem) for b, i in enumerate(numbers) if i in asked for stem in stems if stem not in kept[b]]
-            # Around VAE and vocoder, too: torch lets a GPU's convolutions take TF32 unless it is told.
+            # This includes the VAE and the vocoder: by default, torch uses TF32 for convolutions on a GPU.
             around = "tf32" if self._precision == "tf32" else "float32"
             with threads_for(self._network), reduced_precision(around, torch.device(self._device)):
                 latents = self._latents(seed, numbers, kept, mixtures)
@@ -156,7 +159,7 @@ class LatentDiffusion:
                     yield StemSet(f"{i:05d}", sample, SAMPLE_RATE)
 
     def _batches(self, asked: range) -> Iterator[range]:
-        """The numbers of the samples that are made together, which cover those that are asked for."""
+        """Yield the numbers of the samples of each batch; together they cover the requested ones."""
         size = self._batch_size
         first = asked.start - asked.start % size if self._mixes_samples else asked.start
         for start in range(first, asked.stop if asked else first, size):
@@ -165,7 +168,8 @@ class LatentDiffusion:
     def _check_given(self, clip: StemSet, number: int, task: GivenTask, stems: Sequence[str]) -> None:
         if clip.sample_rate != SAMPLE_RATE:
             raise UsageError(
-                f"given[{number}] ('{clip.id}') is at {clip.sample_rate} Hz; model '{self.name}' takes {SAMPLE_RATE} Hz"
+                f"given[{number}] ('{clip.id}') is at {clip.sample_rate} Hz, but model '{self.name}' requires "
+                f"{SAMPLE_RATE} Hz"
             )
         self._abilities.check_given(clip, number, task, self._samples, stems)
 
@@ -177,7 +181,10 @@ class LatentDiffusion:
         kept: Sequence[Mapping[str, Waves]] = (),
         mixtures: Sequence[Waves] = (),
     ) -> Tensor:
-        """Scaled latents [B, S, C, T, F]; kept[b] holds the stems of sample b to keep, mixtures[b] what to separate."""
+        """Sample scaled latents [B, S, C, T, F].
+
+        kept[b]: stems of sample b to keep; mixtures[b]: mixture of sample b to separate.
+        """
         draw = noise_per_sample(seed, numbers, self._shape)
 
         def noise() -> Tensor:
@@ -199,7 +206,7 @@ class LatentDiffusion:
         else:
             denoise = self._estimated_noise
         steps = ddim(denoise, noise(), self._schedule, noise, known=known, mask=mask)
-        for step, (x, _) in enumerate(steps, 1):  # noqa: B007  the last x is what is wanted
+        for step, (x, _) in enumerate(steps, 1):  # noqa: B007  the last x is the result
             self.on_step(step, len(self._schedule.timesteps))
         return x
 
@@ -209,7 +216,7 @@ class LatentDiffusion:
         return predicted if self._parameterization == "eps" else self._levels.noise_of_velocity(x, predicted, timesteps)
 
     def _encoded(self, kept: Sequence[Mapping[str, Waves]], noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled posterior samples of the stems to keep [B, S, C, T, F], and their mask [B, S, 1, 1, 1]."""
+        """Return scaled posterior samples of the stems to keep [B, S, C, T, F], and their mask [B, S, 1, 1, 1]."""
         known, mask = torch.zeros_like(noise), noise.new_zeros(*noise.shape[:2], 1, 1, 1)
         for b, stems in enumerate(kept):
             rows = [STEMS.index(stem) for stem in stems]
@@ -218,14 +225,14 @@ class LatentDiffusion:
         return known, mask
 
     def _posterior(self, waves: Waves, noise: Tensor) -> Tensor:
-        """Scaled posterior samples [rows, C, T, F] of waves [rows, samples], made with this noise."""
+        """Return scaled posterior samples [rows, C, T, F] of waves [rows, samples], using the given noise."""
         padded = F.pad(torch.from_numpy(waves.astype(np.float32)), (0, self._frames * HOP - self._samples))
         mean, logvar = self._vae.encode(log_mel(padded.to(self._device), self._frames)[:, None])
         return self._scale_factor * (mean + (logvar / 2).exp() * noise)
 
     @torch.inference_mode()
     def _waveforms(self, latents: Tensor) -> Tensor:
-        """float32 [rows, samples] on the CPU, from scaled latents [rows, C, T, F]."""
+        """Decode scaled latents [rows, C, T, F] to waves, float32 [rows, samples] on the CPU."""
         waves = []
         for rows in latents.split(max(1, ROWS * FRAMES // max(self._frames, FRAMES))):
             mels = self._vae.decode(rows / self._scale_factor)[:, 0]  # [rows, frames, 64]

@@ -1,7 +1,7 @@
 """A vocoder without weights: log-mel spectrogram to waveform by non-negative inversion and fast Griffin-Lim.
 
-Griffin and Lim 1984; the accelerated form of Perraudin, Balazs and Sondergaard 2013. It stands in for HiFi-GAN where
-no vocoder weights are at hand.
+Griffin and Lim 1984, in the accelerated form of Perraudin, Balazs and Sondergaard 2013. It replaces HiFi-GAN if no
+vocoder weights are available.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def _mel_inverse() -> Tensor:
 
 
 def linear_magnitude(mel: Tensor) -> Tensor:
-    """A non-negative magnitude spectrogram [513, frames] whose mel spectrogram is close to `mel` [64, frames].
+    """Return a non-negative magnitude spectrogram [513, frames] whose mel spectrogram is close to `mel` [64, frames].
 
-    The clamped pseudo-inverse, then multiplicative updates S <- S (M^T m) / (M^T M S) (Lee and Seung 2001), which
-    keep S non-negative and never raise ||M S - m||.
+    It starts from the clamped pseudo-inverse and applies multiplicative updates S <- S (M^T m) / (M^T M S) (Lee and
+    Seung 2001), which keep S non-negative and never increase ||M S - m||.
     """
     M = mel_filters().to(mel.device)
     S = (_mel_inverse().to(mel.device) @ mel).clamp(min=1e-3 * FLOOR)
@@ -40,16 +40,16 @@ def linear_magnitude(mel: Tensor) -> Tensor:
 
 @torch.no_grad()
 def griffin_lim(log_mel: Tensor) -> Tensor:
-    """Waveform at 16 kHz from a natural-log mel spectrogram as `log_mel` makes it.
+    """Return the waveform at 16 kHz for a natural-log mel spectrogram as computed by `musicldm.mel.log_mel`.
 
-    log_mel: float [rows, frames, 64]; returns float32 [rows, 160 * frames]. The start phase is the same seeded noise
-    for every row, and rows are treated one by one, so a row's result depends on that row alone.
-    Raises ValueError for another shape or for NaN.
+    log_mel: float [rows, frames, 64]; returns float32 [rows, 160 * frames]. The initial phase is the same seeded noise
+    for every row, and rows are processed one by one, so the result for a row depends on that row alone.
+    Raises ValueError for a wrong shape or NaN.
     """
     if log_mel.ndim != 3 or log_mel.shape[2] != N_MELS or log_mel.shape[1] < 4:
         raise ValueError(f"griffin_lim: expected [rows, at least 4 frames, {N_MELS}], got {list(log_mel.shape)}")
     if bool(log_mel.isnan().any()):
-        raise ValueError("griffin_lim: the log-mel holds NaN")
+        raise ValueError("griffin_lim: the log-mel contains NaN")
     frames = log_mel.shape[1]
     window = hann_window().to(log_mel.device)
     phase = 2 * torch.pi * torch.rand(N_FFT // 2 + 1, frames, generator=torch.Generator().manual_seed(0))

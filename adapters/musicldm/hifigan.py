@@ -1,7 +1,7 @@
 """HiFi-GAN generator (Kong, Kim and Bae 2020) at 16 kHz with 64 mel bands, the vocoder of MusicLDM.
 
-Two forms hold the same function: with weight norm (`weight_g`, `weight_v`, as `hifigan-ckpt.ckpt` stores it under
-the key `generator`) and folded (`weight`, as the Lightning checkpoints of SyncTrack and MSG-LD store it).
+Its weights are stored in two equivalent forms: with weight norm (`weight_g` and `weight_v`, in `hifigan-ckpt.ckpt`
+under the key `generator`) and folded (`weight`, in the Lightning checkpoints of SyncTrack and MSG-LD).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class HiFiGANConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "resblock_dilation_sizes", tuple(tuple(d) for d in self.resblock_dilation_sizes))
         if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
-            raise ValueError("HiFiGANConfig: upsample_rates and upsample_kernel_sizes differ in length")
+            raise ValueError("HiFiGANConfig: upsample_rates and upsample_kernel_sizes must have equal lengths")
         if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
-            raise ValueError("HiFiGANConfig: resblock_kernel_sizes and resblock_dilation_sizes differ in length")
+            raise ValueError("HiFiGANConfig: resblock_kernel_sizes and resblock_dilation_sizes must have equal lengths")
         if self.upsample_initial_channel % 2 ** len(self.upsample_rates):
             raise ValueError(
                 f"HiFiGANConfig: {self.upsample_initial_channel} channels cannot be halved "
@@ -45,13 +45,16 @@ class HiFiGANConfig:
         for rate in self.upsample_rates:
             hop *= rate
         if hop != self.hop_size:
-            raise ValueError(f"HiFiGANConfig: the product of upsample_rates is {hop}, hop_size is {self.hop_size}")
+            raise ValueError(f"HiFiGANConfig: the product of upsample_rates is {hop}, but hop_size is {self.hop_size}")
 
 
 class Conv(nn.Module):
-    """A 1-D (transposed) convolution whose weight may be stored as gain and direction: w = g v / ||v||, the norm
-    over all axes but the first (Salimans and Kingma 2016). It starts as torch's own convolutions do, like the
-    published one, whose N(0, 0.01) weight norm overwrites."""
+    """A 1-D (transposed) convolution whose weight may be stored as gain and direction.
+
+    The weight is w = g v / ||v||, with the norm over all axes except the first (Salimans and Kingma 2016). It is
+    initialised like torch's convolutions. So is the published one in effect: weight norm overwrites its N(0, 0.01)
+    initialisation.
+    """
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class ResBlock(nn.Module):
 
 
 class HiFiGAN(nn.Module):
-    outer_layers = r"^(conv_pre|conv_post)\."  # as adapterkit.training.optimisers reads it
+    outer_layers = r"^(conv_pre|conv_post)\."  # see adapterkit.training.optimisers
 
     def __init__(self, config: HiFiGANConfig = HiFiGANConfig(), weight_norm: bool = True):
         super().__init__()
@@ -136,9 +139,10 @@ class HiFiGAN(nn.Module):
         self.conv_post = Conv(channels, 1, 7, weight_norm, padding=3)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Waveform [rows, 1, samples] in (-1, 1) from log-mel [rows, 64, frames] (mel before time).
+        """Return the waveform [rows, 1, samples] in (-1, 1) for a log-mel [rows, 64, frames] (mel before time).
 
-        With the published sizes n frames give 160 n + 32 samples, because the first stage's kernel minus rate is odd.
+        With the published sizes, n frames give 160 n + 32 samples, because kernel size minus rate is odd in the first
+        stage.
         """
         if log_mel.ndim != 3 or log_mel.shape[1] != self.config.num_mels:
             raise ValueError(f"HiFiGAN: expected [rows, {self.config.num_mels}, frames], got {list(log_mel.shape)}")
@@ -151,7 +155,7 @@ class HiFiGAN(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> HiFiGAN:
-        """The same vocoder with plain weights, which saves computing them at every call."""
+        """Return the same vocoder with plain weights, which need not be recomputed at every call."""
         plain = HiFiGAN(self.config, weight_norm=False)
         state = {
             f"{name}.weight": module.effective_weight()
@@ -164,7 +168,7 @@ class HiFiGAN(nn.Module):
 
     @torch.no_grad()
     def with_weight_norm(self) -> HiFiGAN:
-        """The vocoder of plain weights with weight norm, as it is trained."""
+        """Return this vocoder, which has plain weights, in the weight-norm form used for training."""
         normed, state = HiFiGAN(self.config), dict[str, Tensor]()
         for name, value in self.state_dict().items():
             if name.endswith(".weight"):
@@ -176,7 +180,7 @@ class HiFiGAN(nn.Module):
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], config: HiFiGANConfig = HiFiGANConfig()) -> HiFiGAN:
-        """A vocoder from either published form, told apart by its names; the keys must match one form exactly."""
+        """Load either published form, recognised by the names of its keys, which must match that form exactly."""
         vocoder = cls(config, weight_norm="conv_pre.weight" not in state)
         vocoder.load_state_dict(state)
         return vocoder

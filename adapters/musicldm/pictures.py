@@ -1,7 +1,8 @@
-"""Pictures of a training: python -m musicldm.pictures work/synctrack-band
+"""Plot the progress of a training: python -m musicldm.pictures work/synctrack-band
 
-Writes, into the training's folder or --out, `loss.png` (the losses and the scores of its samples by step, beside what
-songs score) and `samples.png` (log-mels of one sample before and after training, with the beats of each stem).
+Writes two images into the training's folder or --out: `loss.png` (the losses and the scores of the samples by step,
+with the scores of songs for comparison) and `samples.png` (log-mels of one sample before and after training, with the
+beats of each stem).
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""Reading published checkpoints: the Lightning files of SyncTrack and MSG-LD, and MusicLDM's VAE and HiFi-GAN files.
+"""Read published checkpoints: the Lightning files of SyncTrack and MSG-LD, and MusicLDM's VAE and HiFi-GAN files.
 
-A Lightning file holds below `state_dict` the U-Net (`model.diffusion_model.*`), the moving average of its weights
-(`model_ema.*`, parameter names without dots), the `scale_factor` of the latents, buffers of the noise schedule, and,
-below `first_stage_model.`, the VAE and the folded vocoder. Where these two are not in it they are read from
-`vae-ckpt.ckpt` and `hifigan-ckpt.ckpt` beside it. Samples are made with the averaged weights.
+The `state_dict` of a Lightning file contains the U-Net (`model.diffusion_model.*`), the moving average of its weights
+(`model_ema.*`, parameter names without dots), the `scale_factor` of the latents, buffers of the noise schedule, and the
+VAE and the folded vocoder (`first_stage_model.*`). If it does not contain these two, they are read from `vae-ckpt.ckpt`
+and `hifigan-ckpt.ckpt` in the same folder. Samples are generated with the averaged weights.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from musicldm.hifigan import HiFiGAN, HiFiGANConfig
 from musicldm.vae import VAE, VAEConfig
 
 UNET, EMA, FIRST_STAGE = "model.diffusion_model.", "model_ema.", "first_stage_model."
-CONDITIONER = "cond_stage_model."  # what embeds the condition, which is not of the U-Net
+CONDITIONER = "cond_stage_model."  # the network that embeds the condition, which is not part of the U-Net
 VAE_FILE, VOCODER_FILE = "vae-ckpt.ckpt", "hifigan-ckpt.ckpt"
 PUBLISHED_VAE, PUBLISHED_VOCODER = VAEConfig(), HiFiGANConfig()
-UNUSED = {  # what sampling does not need, in the files of some Lightning versions and not of others
+UNUSED = {  # not needed for sampling; only some Lightning versions store them
     "logvar",
     "betas",
     "alphas_cumprod",
@@ -45,17 +45,17 @@ UNUSED = {  # what sampling does not need, in the files of some Lightning versio
 
 @dataclass(frozen=True)
 class Published:
-    """What a published model samples with, and the SHA-256 of each file that it was read from."""
+    """The parts of a published model needed for sampling, and the SHA-256 of each file they were read from."""
 
     network: nn.Module
     vae: VAE
     vocoder: HiFiGAN
     scale_factor: float
-    sha256: Mapping[str, str]  # of "weights", and of "vae" and "vocoder" where they are files of their own
+    sha256: Mapping[str, str]  # of "weights", and of "vae" and "vocoder" if they are separate files
 
 
 def is_lightning(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether this is a Lightning file of the published code, rather than a checkpoint that mtbench trained."""
+    """Return whether this is a Lightning file of the published code, rather than a checkpoint trained by mtbench."""
     return has_names_below(UNET, checkpoint)
 
 
@@ -66,11 +66,11 @@ def read(
     vae: VAEConfig = PUBLISHED_VAE,
     vocoder: HiFiGANConfig = PUBLISHED_VOCODER,
 ) -> Published:
-    """The model in the Lightning file at `path`, which was loaded as `checkpoint`.
+    """Return the model in the Lightning file at `path`, which was loaded as `checkpoint`.
 
-    network: makes the U-Net for the shapes of its state dict, which it is given. Every name and shape must be just as
-    expected; only the noise schedule's buffers and the losses of the VAE's training may be there or not.
-    Raises UsageError naming what is missing, unexpected or of another shape.
+    network: creates the U-Net from its state dict, using the shapes. Every name and shape must be exactly as expected;
+    only the noise schedule's buffers and the losses of the VAE's training are optional.
+    Raises UsageError naming the tensors that are missing, unexpected or of the wrong shape.
     """
     state: Mapping[str, Tensor] = checkpoint["state_dict"]
     unet = _unet(path, state, network)
@@ -91,9 +91,9 @@ def read(
 
 
 def _unet(path: Path, state: Mapping[str, Tensor], network: Callable[[Mapping[str, Tensor]], nn.Module]) -> nn.Module:
-    """The U-Net with the averaged weights of `state`, whose names beyond the first stage's must all be known."""
+    """Return the U-Net with the averaged weights of `state`; all names outside the first stage must be known."""
     if not any(name.startswith(EMA) for name in state):
-        raise UsageError(f"{path} holds no averaged weights (names below {EMA}), which samples are made with")
+        raise UsageError(f"{path} contains no averaged weights (names starting with {EMA}), which sampling needs")
     with torch.device("meta"):
         unet = network(below(UNET, state))
     averaged = {name for name, parameter in unet.named_parameters() if parameter.requires_grad}
@@ -106,24 +106,26 @@ def _unet(path: Path, state: Mapping[str, Tensor], network: Callable[[Mapping[st
     shapes |= dict.fromkeys((EMA + "decay", EMA + "num_updates", "scale_factor"), torch.Size())
     check_shapes(path, without(state, (FIRST_STAGE,), UNUSED), shapes)
     if "betas" in state and not torch.allclose(state["betas"].float(), noise_schedule().betas, rtol=1e-3):
-        raise UsageError(f"{path} was trained with another noise schedule")
+        raise UsageError(f"{path} was trained with a different noise schedule")
     unet.load_state_dict({name: state[key[name]].to(torch.float32, copy=True) for name in key}, assign=True)
     return unet.eval()
 
 
 def vae_of(path: Path, checkpoint: Mapping[str, Any], config: VAEConfig = PUBLISHED_VAE) -> VAE:
-    """The VAE of a file like MusicLDM's `vae-ckpt.ckpt`. Raises UsageError for another one."""
+    """Return the VAE of a file like MusicLDM's `vae-ckpt.ckpt`. Raises UsageError for any other file."""
     if not isinstance(checkpoint.get("state_dict"), dict):
-        raise UsageError(f"{path} is no VAE (it has no state_dict)")
+        raise UsageError(f"{path} is not a VAE (it has no state_dict)")
     return filled(path, lambda: VAE(config), without(checkpoint["state_dict"], ("loss.", "vocoder.")))
 
 
 def vocoder_of(path: Path, checkpoint: Mapping[str, Any], config: HiFiGANConfig = PUBLISHED_VOCODER) -> HiFiGAN:
-    """The vocoder of a file like MusicLDM's `hifigan-ckpt.ckpt`, its weight norm folded. Raises UsageError for another
-    one."""
+    """Return the vocoder of a file like MusicLDM's `hifigan-ckpt.ckpt`, with folded weight norm.
+
+    Raises UsageError for any other file.
+    """
     state = checkpoint.get("generator")
     if not isinstance(state, dict):
-        raise UsageError(f"{path} is no HiFi-GAN (it has no generator)")
+        raise UsageError(f"{path} is not a HiFi-GAN checkpoint (it has no generator)")
     norm = "conv_pre.weight" not in state
     vocoder = filled(path, lambda: HiFiGAN(config, weight_norm=norm), state)
     return vocoder.folded() if norm else vocoder
@@ -133,7 +135,7 @@ def _beside(path: Path, name: str) -> Path:
     beside = path.parent / name
     if not beside.exists():
         raise UsageError(
-            f"{path} lacks the VAE or the vocoder, and there is no {name} beside it: put it there "
+            f"{path} does not contain both the VAE and the vocoder, and there is no {name} next to it: put it there "
             f"(`python -m musicldm.fetch musicldm` fetches both files)"
         )
     return beside

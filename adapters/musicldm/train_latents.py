@@ -1,4 +1,4 @@
-"""Training a diffusion model on the latents of a suite's songs, as SyncTrack's and MSG-LD's commands do."""
+"""Train a diffusion model on the latents of a suite's songs; used by the commands of SyncTrack and MSG-LD."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from musicldm.vae import VAE
 
 
 def train_diffusion(config: LatentTraining, network: nn.Module) -> None:
-    """Train a denoising network on latents and export it, with the scale factor that sampling needs.
+    """Train a denoising network on latents and export it, with the scale factor needed for sampling.
 
-    network: takes (latents [B, S, C, T, F], timesteps int64 [B]) and, if it learns with mixtures, their latents
-    [B, C, T, F]. Raises UsageError for a config without a VAE, and for a network that does not take its latents.
+    network: takes (latents [B, S, C, T, F], timesteps int64 [B]) and, if it is trained with mixtures, their latents
+    [B, C, T, F]. Raises UsageError for a config without a VAE, and for a network that does not accept its latents.
     """
     if config.vae is None:
-        raise UsageError(f"{config.name}: a diffusion model needs `vae`, the checkpoint whose latents it learns")
+        raise UsageError(f"{config.name}: vae is required: the checkpoint of the VAE that computes the latents")
     fabric, vae = launch(config), load_vae(config.vae)
     _check_shape(config, network, vae)
     with fabric.rank_zero_first():
@@ -67,7 +67,7 @@ def train_diffusion(config: LatentTraining, network: nn.Module) -> None:
 
 
 def _check_shape(config: LatentTraining, network: nn.Module, vae: VAE) -> None:
-    """Raise UsageError unless the network takes latents of the VAE, before songs are made."""
+    """Raise UsageError, before songs are generated, unless the network accepts the latents of the VAE."""
     factor = vae.config.downsampling
     shape = (len(STEMS), vae.config.embed_dim, FRAMES // factor, N_MELS // factor)
     try:
@@ -75,15 +75,16 @@ def _check_shape(config: LatentTraining, network: nn.Module, vae: VAE) -> None:
             network(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.long))
     except (ValueError, RuntimeError) as error:
         raise UsageError(
-            f"{config.name}: the network takes no latents of {config.vae} {list(shape)}: {str(error).splitlines()[0]}"
+            f"{config.name}: the network does not accept the latents of {config.vae}, {list(shape)}: "
+            f"{str(error).splitlines()[0]}"
         ) from None
 
 
 def start_from(network: nn.Module, path: Path) -> float | None:
-    """Take the tensors of another U-Net's checkpoint whose names and shapes fit, as published (MusicLDM's).
+    """Initialise the network with all tensors of a U-Net checkpoint that match in name and shape (published: MusicLDM).
 
-    Returns the scale factor of that checkpoint, where it has one: what latents are scaled by must stay the same.
-    Raises UsageError for a file without weights, and if none of them fits.
+    Returns the scale factor of that checkpoint if it has one, since the latents must be scaled as before.
+    Raises UsageError for a file without weights, and if no tensor matches.
     """
     checkpoint = checkpoints.start_from(network, path, below=UNET)
     scale_factor = checkpoint["state_dict"].get("scale_factor", checkpoint.get("scale_factor"))
@@ -91,7 +92,7 @@ def start_from(network: nn.Module, path: Path) -> float | None:
 
 
 def scale_factor_of(latents: Shards) -> float:
-    """1 / std of sampled latents, as published; over the first file."""
+    """Return 1 / std of sampled latents, as published, computed on the first cache file."""
     mean, std = latents[range(min(SHARD, len(latents)))].float().unbind(1)
     return 1.0 / float((mean.var() + std.square().mean()).sqrt())
 
@@ -103,13 +104,13 @@ def diffusion_loss(
     without_mixture: float = 0.0,
     parameterization: Parameterization = "eps",
 ) -> Loss:
-    """The mean of (e - e(x_t, t))^2 (Ho et al. 2020), or of the same with the velocity v for the noise e.
+    """Return the loss: the mean of (e - e(x_t, t))^2 (Ho et al. 2020), or the same for the velocity v instead of e.
 
-    x_t is x_0 with noise (musicldm.diffusion), and x_0 a posterior sample times the scale factor. latents: their means
-    and standard deviations, [songs, 2, S, C, T, F]. Timesteps are spread evenly over a batch (one in each B-th of the
-    schedule), which lowers the loss's variance.
-    mixtures: latents of the songs' mixtures, [songs, 2, 1, C, T, F], for the network's third argument; a song has zeros
-    in its stead with the probability `without_mixture`, so that guidance can do without it (Ho and Salimans 2022).
+    x_t is x_0 with noise (musicldm.diffusion), and x_0 is a posterior sample times the scale factor. latents: means and
+    standard deviations, [songs, 2, S, C, T, F]. Timesteps are spread evenly over a batch of size B (one in each of B
+    equal parts of the schedule), which lowers the variance of the loss.
+    mixtures: latents of the songs' mixtures, [songs, 2, 1, C, T, F], for the network's third argument. With probability
+    `without_mixture` they are replaced by zeros, as classifier-free guidance requires (Ho and Salimans 2022).
     """
     schedule = noise_schedule()
 

@@ -1,8 +1,8 @@
 """Train a VAE on the log-mels of a suite's songs.
 
-    python -m musicldm.train_vae configs/train-vae-band.yaml              # that of the embedded checkpoints
+    python -m musicldm.train_vae configs/train-vae-band.yaml              # the VAE of the embedded checkpoints
 
-The same command resumes a training that was stopped.
+Run the same command again to resume an interrupted training.
 """
 
 from typing import Any
@@ -23,21 +23,21 @@ from musicldm.vae import VAE, VAEConfig
 
 
 def train_vae(config: VAETraining) -> None:
-    """Train the VAE that a config asks for and export it. Raises UsageError for sizes that do not fit."""
+    """Train the VAE specified by a config and export it. Raises UsageError for invalid sizes."""
     vae = config.sized(lambda **sizes: VAE(VAEConfig(**sizes)))
     if config.crop > FRAMES or config.crop % vae.config.downsampling:
         raise UsageError(
-            f"{config.name}: crop: {config.crop} frames; the VAE learns from up to {FRAMES}, a multiple of its "
-            f"down-sampling {vae.config.downsampling}"
+            f"{config.name}: crop must be at most {FRAMES} frames and a multiple of the VAE's down-sampling "
+            f"{vae.config.downsampling}, got {config.crop}"
         )
     fabric = launch(config)
     with fabric.rank_zero_first():
         mels = training_mels(config)  # [songs, S, T, F]
-    # Start from the mean of the data: training then spends no step on finding the level of silence.
+    # Start from the mean of the data, so that no training steps are spent on finding the level of silence.
     bias = vae.decoder.conv_out.bias
     assert bias is not None
     nn.init.constant_(bias, float(mels[range(min(64, len(mels)))].float().mean()))
-    # And start almost without noise (logvar -6): else the noise drowns the small means of the first steps.
+    # Start almost without noise (logvar -6): otherwise the noise would drown the small means of the first steps.
     bias = vae.quant_conv.bias
     assert bias is not None
     nn.init.constant_(bias[vae.config.embed_dim :], -6.0)
@@ -47,8 +47,11 @@ def train_vae(config: VAETraining) -> None:
 
 
 def reconstruction_loss(mels: Shards, crop: int, kl_weight: float) -> Loss:
-    """The mean absolute error of a posterior sample's decoding, plus kl_weight times the mean divergence of the
-    posterior from the standard normal distribution; of a stretch of `crop` frames of one stem of each song."""
+    """Return the loss of a VAE on `crop` frames of one stem per song.
+
+    It is the mean absolute error of a decoded posterior sample, plus kl_weight times the mean divergence of the
+    posterior from the standard normal distribution.
+    """
 
     def loss(vae: Any, songs: Tensor, generator: torch.Generator) -> Tensor:  # a VAE, compiled or not
         device = generator.device

@@ -1,14 +1,14 @@
-"""Train HiFi-GAN (Kong, Kim and Bae 2020) from log-mels to the waves of a suite's songs.
+"""Train HiFi-GAN (Kong, Kim and Bae 2020) on pairs of log-mels and waves of a suite's songs.
 
-    python -m musicldm.train_vocoder configs/train-vocoder-band.yaml      # that of the embedded checkpoints
+    python -m musicldm.train_vocoder configs/train-vocoder-band.yaml      # the vocoder of the embedded checkpoints
 
-With `vae` in the config, the log-mels are what that VAE gives back of them, which is what a generator feeds; waves and
-losses stay the songs'. `initial_weights` names a vocoder to start from. The same command resumes a training that was
-stopped.
+With `vae` in the config, the input is that VAE's reconstruction of the log-mels, which resembles the output of a
+generator; waves and losses remain those of the songs. `initial_weights` is the checkpoint of a vocoder to start from.
+Run the same command again to resume an interrupted training.
 
 As published: weight norm, AdamW, L1 of log-mels (weight 45), least-squares adversarial loss, feature matching
-(weight 2). Not as published: the loop's learning rate and averaged weights, and that the generator takes its turn
-before the discriminators.
+(weight 2). Not as published: the learning-rate schedule, the averaged weights, and that the generator is updated before
+the discriminators.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 MEL_WEIGHT, FEATURE_WEIGHT = 45.0, 2.0
 STFT_SIZES = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # FFT, hop and window in samples, of stft_loss
 STFT_FLOOR = math.sqrt(1e-7)
-SHORTEST = 7  # frames: half of the longest window, by which the ends are reflected, and a bit
+SHORTEST = 7  # frames: slightly more than half of the longest window, by which the ends are reflected
 
 
 def train_vocoder(config: VocoderTraining) -> None:
-    """Train the vocoder that a config asks for and export it. Raises UsageError for what does not fit."""
+    """Train the vocoder specified by a config and export it. Raises UsageError for an invalid config."""
     vocoder = _vocoder(config)
     vae = load_vae(config.vae) if config.vae else None
     fabric = launch(config)
@@ -56,7 +56,7 @@ def train_vocoder(config: VocoderTraining) -> None:
         waves = training_waves(config, STEMS)
     if not SHORTEST <= config.crop <= mels.shape[2]:
         raise UsageError(
-            f"{config.name}: crop: {config.crop} frames; the vocoder learns from {SHORTEST} to {mels.shape[2]}"
+            f"{config.name}: crop must be between {SHORTEST} and {mels.shape[2]} frames, got {config.crop}"
         )
     adversary = Adversary(fabric, config)
 
@@ -75,25 +75,25 @@ def train_vocoder(config: VocoderTraining) -> None:
 
 
 def _vocoder(config: VocoderTraining) -> HiFiGAN:
-    """The vocoder to train, with weight norm."""
+    """Return the vocoder to train, with weight norm."""
     asked = config.sized(HiFiGANConfig)
     if (asked.num_mels, asked.hop_size) != (N_MELS, HOP):
         raise UsageError(
-            f"{config.name}: network: the log-mels have {N_MELS} bands and a hop of {HOP} samples, not "
+            f"{config.name}: network: num_mels and hop_size must be {N_MELS} and {HOP}, as in the log-mels; got "
             f"{asked.num_mels} and {asked.hop_size}"
         )
     if not config.initial_weights:
         return HiFiGAN(asked)
     vocoder = load_vocoder(config.initial_weights)
     if vocoder.config != asked:
-        raise UsageError(f"{config.initial_weights} has other sizes than {config.name}: {vocoder.config}")
+        raise UsageError(f"{config.initial_weights}: the sizes differ from those of {config.name}: {vocoder.config}")
     return vocoder.with_weight_norm().requires_grad_(True).train()
 
 
 class Adversary:
-    """The discriminators' side of the game: what they think of the generator's waves, and their own learning.
+    """The discriminators: their judgement of the generator's waves, and their own training.
 
-    They sit out the first `adversarial_from` steps, in which the generator learns from the spectra alone.
+    They are not used in the first `adversarial_from` steps, in which the generator is trained on spectra alone.
     """
 
     COLUMNS = ("mel_loss", "stft_loss", "adversarial_loss", "feature_loss", "discriminator_loss")
@@ -116,7 +116,7 @@ class Adversary:
         self._recent: dict[str, list[Tensor]] = {column: [] for column in self.COLUMNS}
 
     def loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The generator's, float32, for waves [B, samples]; in units of the mel loss, that is over its weight of 45."""
+        """Return the generator's loss, float32, for waves [B, samples], divided by the mel loss's weight of 45."""
         terms = {"mel_loss": (MEL_WEIGHT, mel_loss(real, fake))}
         if self._config.stft_weight:
             terms["stft_loss"] = (self._config.stft_weight, stft_loss(real, fake))
@@ -133,7 +133,7 @@ class Adversary:
         return reduce(torch.add, (weight * value for weight, value in terms.values())) / MEL_WEIGHT
 
     def learn(self, learning_rate: float) -> None:
-        """A step of the discriminators on the waves that the generator has just been judged by."""
+        """Update the discriminators, using the waves on which the generator's loss was just computed."""
         self._steps += 1
         if not self._pairs:
             return
@@ -174,7 +174,7 @@ class Adversary:
 
 
 class _Objective(nn.Module):
-    """The discriminators and their loss as one module, so that a parallel strategy sees one forward a step."""
+    """The discriminators and their loss as one module, so that a parallel strategy sees one forward pass per step."""
 
     def __init__(self, discriminators: Discriminators):
         super().__init__()
@@ -187,9 +187,10 @@ class _Objective(nn.Module):
 
 
 def crops(mels: Shards, waves: Shards, songs: Tensor, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A stretch of a stem of each song: float32 log-mels [B, F, frames], waves [B, 160 frames].
+    """Return a random crop of one stem per song: float32 log-mels [B, F, frames], waves [B, 160 frames].
 
-    The log-mels are cut from the whole clip's: those of a cut wave would be reflections at both ends.
+    The log-mels are cropped from those of the complete clip: computed from a cropped wave, they would contain
+    reflections at both ends.
     """
     stems, starts = (
         torch.randint(stop, (len(songs),), generator=generator, device=generator.device).tolist()
@@ -205,27 +206,29 @@ def crops(mels: Shards, waves: Shards, songs: Tensor, frames: int, generator: to
 
 
 def synthesised(vocoder: nn.Module, mel: Tensor) -> Tensor:
-    """float32 [B, 160 frames] from log-mels [B, 64, frames].
+    """Synthesise waves, float32 [B, 160 frames], from log-mels [B, 64, frames].
 
-    In float32 always: the rounding of bfloat16 is a noise at -50 dB, louder than the treble of a bass.
+    Always in float32: the rounding of bfloat16 is noise at -50 dB, louder than the treble of a bass.
     """
     with torch.autocast(mel.device.type, enabled=False):
         return vocoder(mel)[:, 0, : HOP * mel.shape[2]]
 
 
 def mel_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean absolute difference of the log-mels of two float32 [B, samples], within [-1, 1]."""
+    """Return the mean absolute difference of the log-mels of waves, each float32 [B, samples] within [-1, 1]."""
     with torch.autocast(real.device.type, enabled=False):
         frames = real.shape[1] // HOP
         return (log_mel(real, frames) - log_mel(fake, frames)).abs().mean()
 
 
 def stft_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The multi-resolution STFT loss of Parallel WaveGAN (Yamamoto, Song and Kim 2020) of two float32 [B, samples]:
-    spectral convergence and mean absolute difference of log magnitudes, averaged over three windows.
+    """Return the multi-resolution STFT loss of Parallel WaveGAN (Yamamoto, Song and Kim 2020).
 
-    Convergence is over the mean of both norms instead of the song's alone: where stems rest, that is next to nothing,
-    and the published quotient would drown every other term.
+    It is the sum of spectral convergence and mean absolute difference of log magnitudes, averaged over three windows.
+    real, fake: float32 [B, samples].
+
+    Spectral convergence is divided by the mean of both norms, not by the song's norm alone: that norm is almost zero
+    when stems rest, and the published quotient would drown every other term.
     """
     with torch.autocast(real.device.type, enabled=False):
         total = torch.zeros((), device=real.device)

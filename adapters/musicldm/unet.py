@@ -1,8 +1,7 @@
-"""The frame that the denoising U-Nets of SyncTrack and MSG-LD share: sizes, residual blocks, down- and up-sampling,
-and their order. Attention is each network's own.
+"""Common parts of the denoising U-Nets of SyncTrack and MSG-LD: sizes, residual blocks, down- and up-sampling, layout.
 
-SyncTrack's is 2-D, its stems lie in the batch; MSG-LD's is 3-D, its stems are the channels. Parameter names are those
-of the published code.
+Attention differs and is defined by each network. SyncTrack's network is 2-D, with stems in the batch dimension;
+MSG-LD's is 3-D, with stems as channels. Parameter names are those of the published code.
 """
 
 from __future__ import annotations
@@ -19,34 +18,32 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Conv3d(nn.Conv3d):
-    """Over (depth, mel, time), with weights as published, over (depth, time, mel).
+    """A 3-D convolution over (depth, mel, time), with weights stored as published, over (depth, time, mel).
 
-    A network that computes in this order is 1.6 times as fast to train on a CPU: convolutions are vectorised over the
-    last dimension, and of mel a small latent has four positions. Kernel, stride and padding are alike in time and mel.
+    In this order, training on a CPU is 1.6 times as fast: convolutions are vectorised over the last dimension, and the
+    mel axis of a small latent has only four positions. Kernel, stride and padding are the same for time and mel.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight.transpose(3, 4), self.bias)
 
 
-# Of a U-Net, the layers that read its input, make its output or embed its timestep, by the names of their parameters:
-# adapterkit.training.optimisers tells them from hidden layers.
+# Matches the parameter names of the layers that read the input, compute the output or embed the timestep.
+# adapterkit.training.optimisers treats all others as hidden layers.
 OUTER_LAYERS = r"^(input_blocks\.0|out|time_embed)\.|\bemb_layers\."
-CONV: dict[int, Any] = {
-    2: nn.Conv2d,
-    3: Conv3d,
-}  # time and mel; in three dimensions the depth, which is never down-sampled, is first
+# Convolutions over time and mel; in 3-D, the first dimension is the depth, which is never down-sampled.
+CONV: dict[int, Any] = {2: nn.Conv2d, 3: Conv3d}
 
 
 @dataclass(frozen=True)
 class UNetConfig:
     """Sizes of a U-Net; the defaults are the published ones.
 
-    A level l has model_channels * channel_mult[l] channels; attention_resolutions are the down-sampling factors at
-    which blocks have attention, with heads of num_head_channels. latent_t and latent_f are the size of the latents that
-    the model was made for; the network takes any multiple of the down-sampling. norm_groups is the number of groups of
-    every group norm; a narrow network needs fewer than the published 32, since a group of one channel loses the level
-    of a clip. Raises ValueError, naming it, for a size that does not fit.
+    Level l has model_channels * channel_mult[l] channels; attention_resolutions are the down-sampling factors at which
+    blocks have attention, with heads of num_head_channels. latent_t and latent_f are the size of the latents that the
+    model was trained on; the network accepts any multiple of the down-sampling. norm_groups is the number of groups of
+    every group norm; a narrow network needs fewer than the published 32, since a group of a single channel loses the
+    level of a clip. Raises ValueError, naming the field, for an invalid size.
     """
 
     in_channels: int
@@ -103,7 +100,7 @@ class UNetConfig:
 
 
 def zeroed(module: ModuleT) -> ModuleT:
-    """Zero parameters: a block that ends in one starts training as the identity."""
+    """Set all parameters to zero, so that a residual block ending in this module starts training as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
@@ -117,7 +114,7 @@ class ResBlock(nn.Module):
             nn.GroupNorm(groups, in_channels), nn.SiLU(), conv(in_channels, out_channels, 3, padding=1)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
-        self.out_layers = nn.Sequential(  # the identity stands where the published code has its dropout of 0
+        self.out_layers = nn.Sequential(  # the identity replaces the published code's dropout of 0
             nn.GroupNorm(groups, out_channels),
             nn.SiLU(),
             nn.Identity(),
@@ -138,7 +135,7 @@ class Downsample(nn.Module):
         self.op = CONV[dims](channels, channels, 3, stride=(1, 2, 2)[-dims:], padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not in bfloat16: oneDNN's strided kernel reads uninitialised memory where 2 positions become 1.
+        # Not in bfloat16: oneDNN's strided kernel reads uninitialised memory when 2 positions become 1.
         with torch.autocast(x.device.type, enabled=False):
             return self.op(x.to(self.op.weight.dtype))
 
@@ -154,7 +151,7 @@ class Upsample(nn.Module):
 
 
 class Block(nn.ModuleList):
-    """One entry of the U-Net's lists: modules in sequence, of which residual blocks also take the embedding."""
+    """One entry of the U-Net's lists: modules applied in sequence. Residual blocks also take the embedding."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         for module in self:
@@ -165,10 +162,10 @@ class Block(nn.ModuleList):
 def blocks(
     config: UNetConfig, dims: int, emb_channels: int, attention: Callable[[int], nn.Module]
 ) -> tuple[nn.ModuleList, Block, nn.ModuleList, nn.Sequential]:
-    """input_blocks, middle_block, output_blocks and out.
+    """Create input_blocks, middle_block, output_blocks and out.
 
-    attention(channels) makes the next attention block, in the order of execution. Every output block reads what the
-    input block of its place, counted from the end, gave.
+    attention(channels) creates the next attention block, in the order of execution. The i-th output block also takes
+    the output of the i-th last input block.
     """
     width, groups = config.model_channels, config.norm_groups
 

@@ -1,6 +1,6 @@
 """The KL autoencoder of MusicLDM: log-mel spectrogram <-> latent (Rombach et al. 2022, Chen et al. 2023).
 
-Parameter names are those of the published `vae-ckpt.ckpt`, so its `state_dict` loads by key.
+Parameter names are those of the published `vae-ckpt.ckpt`, so its `state_dict` can be loaded directly.
 Shapes in comments: R rows (a stem is a row), C channels, T time, F mel.
 """
 
@@ -17,11 +17,12 @@ from torch import Tensor, nn
 class VAEConfig:
     """Sizes of the autoencoder; the defaults are the published ones.
 
-    A level l has ch * ch_mult[l] channels and works at 1 / 2**l of the time and mel resolution. norm_groups is the
-    number of groups of every group norm; a narrow network needs fewer than the published 32, since a group of one
-    channel loses the level of a clip.
-    The fields `double_z`, `resolution`, `attn_resolutions` and `dropout` exist because published configurations
-    carry them; only the values that this network has are accepted.
+    Level l has ch * ch_mult[l] channels and works at 1 / 2**l of the time and mel resolution. norm_groups is the number
+    of groups of every group norm; a narrow network needs fewer than the published 32, since a group of a single channel
+    loses the level of a clip.
+    The fields `double_z`, `resolution`, `attn_resolutions` and `dropout` exist because published configurations contain
+    them. This network supports only one value of `double_z`, `attn_resolutions` and `dropout`; `resolution` has no
+    effect.
     """
 
     ch: int = 128
@@ -126,7 +127,7 @@ class Middle(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution, then a change of resolution where there is one."""
+    """Residual blocks at one resolution, optionally followed by a change of resolution."""
 
     def __init__(self, in_channels: int, out_channels: int, blocks: int, groups: int):
         super().__init__()
@@ -169,7 +170,7 @@ class Decoder(nn.Module):
         widths = [config.ch * mult for mult in config.ch_mult]
         self.conv_in = nn.Conv2d(config.z_channels, widths[-1], 3, padding=1)
         self.mid = Middle(widths[-1], config.norm_groups)
-        self.up = nn.ModuleList()  # up[l] is the level l: they run from the last to the first
+        self.up = nn.ModuleList()  # up[l] is level l; levels are applied from the last to the first
         for level, (above, width) in enumerate(zip([*widths[1:], widths[-1]], widths)):
             self.up.append(Level(above, width, config.num_res_blocks + 1, config.norm_groups))
             if level > 0:
@@ -185,10 +186,13 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """KL autoencoder of log-mel spectrograms. Latents here are not scaled: the diffusion model works on
-    `scale_factor * z`, and the factor belongs to the diffusion checkpoint."""
+    """KL autoencoder of log-mel spectrograms.
 
-    outer_layers = r"^(encoder\.conv_in|decoder\.conv_out)\."  # as adapterkit.training.optimisers reads it
+    Its latents are not scaled: the diffusion model works on `scale_factor * z`, and the factor is stored in the
+    diffusion checkpoint.
+    """
+
+    outer_layers = r"^(encoder\.conv_in|decoder\.conv_out)\."  # see adapterkit.training.optimisers
 
     def __init__(self, config: VAEConfig = VAEConfig()):
         super().__init__()
@@ -199,7 +203,7 @@ class VAE(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.embed_dim, config.z_channels, 1)
 
     def encode(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the posterior.
+        """Return mean and log-variance of the posterior.
 
         log_mel: float [R, 1, T, F] (time, mel); returns two tensors [R, embed_dim, T / d, F / d], d = downsampling.
         The log-variance is clamped to [-30, 20]. A posterior sample is mean + exp(logvar / 2) * noise.
@@ -214,7 +218,7 @@ class VAE(nn.Module):
         return mean, logvar.clamp(-30.0, 20.0)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Log-mel [R, 1, T, F] from unscaled latents [R, embed_dim, T / d, F / d]."""
+        """Decode unscaled latents [R, embed_dim, T / d, F / d] to a log-mel [R, 1, T, F]."""
         if latents.ndim != 4 or latents.shape[1] != self.config.embed_dim:
             raise ValueError(
                 f"VAE.decode: expected [rows, {self.config.embed_dim}, time, mel], got {list(latents.shape)}"

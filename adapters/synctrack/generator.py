@@ -1,4 +1,4 @@
-"""SyncTrack behind the benchmark's interface."""
+"""SyncTrack as a Generator."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SWITCHES = ("cross_track_keys", "time_attention", "time_residuals", "instrument_
 
 
 def form(config: SyncTrackConfig) -> str:
-    """`paper`, `published`, or what sets the network apart from the paper's form."""
+    """Return `paper`, `published`, or the differences between the network and the paper's form."""
     chosen = {switch: getattr(config, switch) for switch in SWITCHES}
     for name, other in {"paper": SyncTrackConfig(), "published": SyncTrackConfig.published()}.items():
         if all(chosen[switch] == getattr(other, switch) for switch in SWITCHES):
@@ -41,18 +41,19 @@ def make(
     precision: str = "float32",
     compile: bool = False,
 ) -> LatentDiffusion:
-    """The generator of a checkpoint.
+    """Create the generator from a checkpoint.
 
-    weights: None for the embedded one, trained on synthetic songs; `published` for what
-    `python -m musicldm.fetch synctrack` fetched; else a file, of mtbench's training or the published Lightning file.
-    steps: of DDIM; 200 with published weights, else 50. batch_size: samples denoised together, 16 with published
-    weights, else 8. In the published form the samples of a batch mix, so that it changes them; in the paper's form not.
-    precision: `float32`, or `tf32` or `bfloat16`, which are faster on a GPU and change samples. compile: let torch
-    compile the network, which takes a minute at the start.
+    weights: a checkpoint written by mtbench's training or the published Lightning file (None: the embedded checkpoint,
+    trained on synthetic songs). `published` means the file fetched by `python -m musicldm.fetch synctrack`.
+    steps: number of DDIM steps (default: 200 with published weights, otherwise 50). batch_size: samples denoised
+    together (default: 16 with published weights, otherwise 8). In the published form the samples of a batch influence
+    each other, so the batch size changes them; in the paper's form it does not. precision: `float32`, or `tf32` or
+    `bfloat16`, which are faster on a GPU and change the samples. compile: compile the network with torch, which takes a
+    minute at the start.
 
-    Clips may have any length. What it costs grows with the square of it, since attention at down-sampling 2 spans all
-    times of all tracks; and beyond the length of the training nothing tells how well the model does.
-    Raises UsageError for a file that is not there or not such a checkpoint, and for options that cannot be.
+    Clips may have any length. The cost is quadratic in it, since attention at down-sampling 2 spans all times of all
+    tracks. How good the model is on clips longer than those it was trained on is unknown.
+    Raises UsageError if the file does not exist or is not such a checkpoint, and for invalid options.
     """
     options = FAMILY.options(steps=steps, batch_size=batch_size, precision=precision, compile=compile)
     path = trained_model("synctrack") if weights == "published" else Path(weights or EMBEDDED)

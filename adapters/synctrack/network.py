@@ -1,18 +1,18 @@
 """The SyncTrack denoising U-Net: four tracks generated together, with track-shared and track-specific modules.
 
-Parameter names are those of the published checkpoint (below `model.diffusion_model.`).
+Parameter names are those of the published checkpoint (under `model.diffusion_model.`).
 Shapes in comments: B samples, S tracks, R = B S rows in the order row = S b + s, C channels, T time, F mel,
 N = T F tokens, H heads, D head width.
 
-The paper and the published code differ in three places, three switches of `SyncTrackConfig`; two more make the
-variants of the paper's ablation, `ABLATIONS`. The rest follows the code where the paper is silent; in particular the
-instrument prior is concatenated to the time embedding.
+The paper and the published code differ in three places, which are switches of `SyncTrackConfig`. Two more switches
+create the variants of the paper's ablation (`ABLATIONS`). Everything that the paper does not specify follows the code;
+in particular, the instrument prior is concatenated to the time embedding.
 
-Clips longer than the published 10.24 s (T = 256): the network takes any T that is a multiple of the down-sampling, with
-the same weights. Positions are told apart by the zeros that convolutions see beyond the ends of a clip and by nothing
-else, so no table of positions ends. But attention within a track and global attention cost T^2 (the time-specific one
-T), and weights trained at one length have seen neither more tokens in a softmax nor group norms over a longer clip:
-nothing promises that a form holds over more time than was trained on.
+Clips longer than the published 10.24 s (T = 256): with the same weights, the network accepts any T that is a multiple
+of the down-sampling. It has no position embeddings, which would limit the length; positions differ only through the
+zero padding of convolutions at the ends of a clip. However, the cost of attention within a track and of global
+attention is quadratic in T (of time-specific attention, linear). And weights trained at one length have seen neither
+more tokens in a softmax nor group norms over a longer clip, so the quality of longer clips is not guaranteed.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ CrossTrack = Literal["global", "time"]  # an attention across tracks
 
 @dataclass(frozen=True)
 class SyncTrackConfig(UNetConfig):
-    """Sizes, as UNetConfig has them, and form of the U-Net. The defaults are the published size in the paper's form.
+    """Sizes (see UNetConfig) and form of the U-Net. The defaults are the published size in the paper's form.
 
-    Three switches between the paper and the published code, none of which changes the state dict:
+    Three switches select between the paper and the published code; none of them changes the state dict:
 
-    - cross_track_keys: whose tokens the global cross-track attention reads. "own": all tracks of the row's own
-      sample (paper). "row_mod_batch": those of sample r mod B for row r, so that samples of a batch mix (code).
-    - time_attention: what the time-specific attention spans. "frame": all tracks and all frequencies at one time
+    - cross_track_keys: the tokens that the global cross-track attention attends to. "own": all tracks of the row's own
+      sample (paper). "row_mod_batch": for row r, those of sample r mod B, so the samples of a batch mix (code).
+    - time_attention: the range of the time-specific attention. "frame": all tracks and all frequencies at one time
       (paper, Eq. 5). "position": the tracks at one time and one frequency (code).
-    - time_residuals: residual additions around the time-specific layer, 1 (paper) or 2 (code).
+    - time_residuals: number of residual additions around the time-specific layer, 1 (paper) or 2 (code).
 
-    Two switches that leave out what Table 6 calls (a), (b) and (c); parts that are left out have no parameters:
+    Two switches disable the parts that Table 6 calls (a), (b) and (c); disabled parts have no parameters:
 
-    - instrument_prior: the track-specific part (a). False: a residual block sees the timestep alone, through an
-      embedding of half the width, and tracks are treated alike.
-    - cross_track: the attentions across tracks of a block, (b) the global and (c) the time-specific one.
-      "global-then-time": both (SyncTrack). "time-then-global": both, the other way round (SyncTrack-reorder).
-      "global": (b) alone. "time": (c) alone. "none": neither, so that no track sees another. "alternate": (b) alone
-      in the first, third, ... of the blocks in the order of execution, (c) alone in the others (SyncTrack-alternate).
+    - instrument_prior: the track-specific part (a). If False, a residual block sees only the timestep, through an
+      embedding of half the width, and all tracks are treated alike.
+    - cross_track: the cross-track attentions of a block, (b) global and (c) time-specific.
+      "global-then-time": both (SyncTrack). "time-then-global": both in reverse order (SyncTrack-reorder).
+      "global": only (b). "time": only (c). "none": neither, so tracks do not see each other. "alternate": only (b) in
+      the first, third, ... block in the order of execution, only (c) in the others (SyncTrack-alternate).
     """
 
     in_channels: int = 8
@@ -68,7 +68,7 @@ class SyncTrackConfig(UNetConfig):
 
     @classmethod
     def published(cls, **overrides: Any) -> SyncTrackConfig:
-        """The form of the published code, which the published weights were trained in."""
+        """Return the form of the published code, in which the published weights were trained."""
         switches = {"cross_track_keys": "row_mod_batch", "time_attention": "position", "time_residuals": 2}
         return cls(**{**switches, **overrides})
 
@@ -91,11 +91,11 @@ class SyncTrackConfig(UNetConfig):
 
     @property
     def embedding_width(self) -> int:
-        """Of the embedding of a row: the timestep's, and as much again for the instrument prior."""
+        """Width of the embedding of a row: that of the timestep, doubled if there is an instrument prior."""
         return self.model_channels * (8 if self.instrument_prior else 4)
 
     def attentions_across_tracks(self, index: int) -> tuple[CrossTrack, ...]:
-        """Those of attention block `index`, counted from 0 in the order of execution, in the order they run in."""
+        """Return the cross-track attentions, in order, of attention block `index` (from 0, in execution order)."""
         alternate: tuple[CrossTrack, ...] = ("time",) if index % 2 else ("global",)
         orders: dict[str, tuple[CrossTrack, ...]] = {
             "global-then-time": ("global", "time"),
@@ -108,7 +108,7 @@ class SyncTrackConfig(UNetConfig):
         return orders[self.cross_track]
 
 
-ABLATIONS: dict[str, dict[str, Any]] = {  # the rows of the paper's Table 6, from the top, as options of SyncTrackConfig
+ABLATIONS: dict[str, dict[str, Any]] = {  # the rows of the paper's Table 6, in order, as options of SyncTrackConfig
     "backbone": {"instrument_prior": False, "cross_track": "none"},
     "a": {"cross_track": "none"},
     "a-b": {"cross_track": "global"},
@@ -120,7 +120,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {  # the rows of the paper's Table 6, fro
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, head_width: int) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v over sequences [batch, length, C], split into heads of width D."""
+    """Compute softmax(q k^T / sqrt(D)) v over sequences [batch, length, C], split into heads of width D."""
     q, k, v = (x.reshape(*x.shape[:2], -1, head_width).transpose(1, 2) for x in (q, k, v))  # [batch, H, length, D]
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
@@ -154,7 +154,7 @@ class PackedAttention(nn.Module):
 
 
 class TimeSpecificLayer(nn.Module):
-    """A pre-norm Transformer encoder layer. Returns what it adds to its input: the caller adds the residual."""
+    """A pre-norm Transformer encoder layer without the outer residual connection, which the caller adds."""
 
     def __init__(self, channels: int, head_width: int):
         super().__init__()
@@ -190,8 +190,11 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Inner-track attention, global cross-track attention, time-specific cross-track attention, inner-track
-    attention again, feed-forward. An ablation may leave out the attentions across tracks or turn their order."""
+    """Transformer block: attention within a track and across tracks.
+
+    Its layers are inner-track attention, global cross-track attention, time-specific cross-track attention, inner-track
+    attention again, and feed-forward. An ablation may disable the cross-track attentions or reverse their order.
+    """
 
     def __init__(self, channels: int, config: SyncTrackConfig, index: int = 0):
         super().__init__()
@@ -222,7 +225,7 @@ class TransformerBlock(nn.Module):
         return x + self.ff(self.norm3(x))
 
     def global_cross_track(self, x: Tensor) -> Tensor:
-        """Every row reads the tokens of all S tracks of one sample: its own, or sample r mod B."""
+        """Let every row attend to the tokens of all S tracks of one sample: its own, or sample r mod B."""
         R, N, C = x.shape
         S = self.config.num_tracks
         B = R // S
@@ -230,7 +233,7 @@ class TransformerBlock(nn.Module):
         keys = x.reshape(B, S * N, C)
         if self.config.cross_track_keys == "own":
             queries = keys
-        else:  # rows j, j + B, j + 2B, ... read sample j
+        else:  # rows j, j + B, j + 2B, ... attend to sample j
             queries = x.reshape(S, B, N, C).transpose(0, 1).reshape(B, S * N, C)
         out = attend(attention.to_q(queries), attention.to_k(keys), attention.to_v(keys), attention.head_width)
         out = attention.to_out(out)
@@ -239,7 +242,7 @@ class TransformerBlock(nn.Module):
         return out.reshape(R, N, C)
 
     def time_specific(self, x: Tensor, frequencies: int) -> Tensor:
-        """Eq. 5: attention across tracks at one time, over all frequencies or (published code) over one."""
+        """Attend across tracks at one time (Eq. 5), over all frequencies or (published code) over one."""
         R, N, C = x.shape
         S, Fd = self.config.num_tracks, frequencies
         Td = N // Fd
@@ -278,13 +281,13 @@ class SyncTrackUNet(nn.Module):
         super().__init__()
         self.config = config
         width, S = config.model_channels, config.num_tracks
-        time, emb = 4 * width, config.embedding_width  # the timestep's share of the embedding, and all of it
+        time, emb = 4 * width, config.embedding_width  # width of the timestep's embedding, and in total
         self.time_embed = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
         if config.instrument_prior:
-            # Track s is coded by the row s of this matrix, stored and never trained. (torch.eye would import torch's
-            # compiler where weights are loaded, which takes a second.)
+            # Row s of this matrix encodes track s; it is stored but never trained. (torch.eye would import torch's
+            # compiler while loading weights, which takes a second.)
             self.switcher = nn.Parameter(torch.zeros(S, S).fill_diagonal_(1.0).flip(1), requires_grad=False)
-            self.switcher_transform = nn.Sequential(  # 128 at any size
+            self.switcher_transform = nn.Sequential(  # width 128 at any model size
                 nn.Linear(2 * S, 128), nn.SiLU(), nn.Linear(128, time)
             )
         index = count()
@@ -293,7 +296,7 @@ class SyncTrackUNet(nn.Module):
         )
 
     def embedding(self, timesteps: Tensor) -> Tensor:
-        """Timestep and instrument prior of every row, [R, embedding_width], in float32 whatever autocast says."""
+        """Embed timestep and instrument prior of every row, [R, embedding_width], in float32 even under autocast."""
         with torch.autocast(timesteps.device.type, enabled=False):
             time = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))
             time = time.repeat_interleave(self.config.num_tracks, 0)  # [R, 4W]
@@ -304,11 +307,11 @@ class SyncTrackUNet(nn.Module):
             return torch.cat([time, prior.repeat(len(timesteps), 1)], dim=1)
 
     def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise in `latents`, or their velocity, as the network was trained.
+        """Predict the noise in `latents`, or their velocity, depending on the network's training.
 
         latents: [B, S, in_channels, T, F], tracks in the order bass, drums, guitar, piano, scaled by the
-        checkpoint's scale factor; timesteps: [B], 0 ... 999. Returns [B, S, out_channels, T, F].
-        Raises ValueError for another shape, or T, F that the down-sampling does not divide.
+        checkpoint's scale factor. timesteps: [B], 0 ... 999. Returns [B, S, out_channels, T, F].
+        Raises ValueError for a wrong shape, or if T or F is not a multiple of the down-sampling.
         """
         config = self.config
         if (
@@ -322,7 +325,7 @@ class SyncTrackUNet(nn.Module):
             )
         if timesteps.shape != latents.shape[:1]:
             raise ValueError(
-                f"SyncTrackUNet: expected one timestep a sample, [{len(latents)}], got {list(timesteps.shape)}"
+                f"SyncTrackUNet: expected one timestep per sample, [{len(latents)}], got {list(timesteps.shape)}"
             )
         emb = self.embedding(timesteps)
         h = latents.flatten(0, 1)  # [R, C, T, F]

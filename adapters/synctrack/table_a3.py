@@ -1,7 +1,7 @@
-"""Table A3 of the SyncTrack paper beside the network of this package, row by row: python -m synctrack.table_a3
+"""Compare Table A3 of the SyncTrack paper with this package's network, row by row: python -m synctrack.table_a3
 
-The paper's side is the constant `PAPER`. Ours is measured: shapes by hooks on a forward without arithmetic, at the
-paper's input of [1, 4, 8, 64, 64], and parameters by counting those of the modules.
+The paper's values are in the constant `PAPER`. Ours are measured: shapes by hooks in a forward pass without arithmetic,
+at the paper's input of [1, 4, 8, 64, 64], and parameters by counting those of the modules.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Shape = tuple[int, ...] | None
 class Row(NamedTuple):
     layer: str
     index: str  # the paper's depth-idx
-    module: str | None  # ours, a path below SyncTrackUNet; "" is the network, None the frozen VAE and vocoder
+    module: str | None  # path of our module in SyncTrackUNet; "": the network, None: the frozen VAE and vocoder
     input: Shape
     output: Shape
     parameters: int | None  # None: counted in the rows below
@@ -39,7 +39,7 @@ class Measured(NamedTuple):
     parameters: int | None
 
 
-PAPER = (  # Table A3, as printed, but for the column `module`
+PAPER = (  # Table A3 as printed, except for the column `module`
     Row("SyncTrack", "-", None, (1, 4, 8, 64, 64), None, 128_122_516),
     Row("DiffusionWrapper", "1-1", "", (1, 4, 8, 64, 64), (1, 4, 8, 64, 64), None),
     Row("UNetModel", "2-1", "", (4, 16, 64, 64), (4, 8, 64, 64), 16),
@@ -89,16 +89,17 @@ PAPER = (  # Table A3, as printed, but for the column `module`
 INPUT = (1, 4, 8, 64, 64)
 
 NOTES = (
-    "The paper's first row is all that is frozen but the 16 of UNetModel: VAE and vocoder, which are counted here too, "
-    "and the losses the VAE was trained with (perceptual network, discriminator), which sampling does not use.",
-    "The 16 parameters of UNetModel are the frozen `switcher`, which codes the tracks. Its 16 input channels hold the "
-    "latents and a conditioning half that the published code drops; ours takes the 8 of the latents.",
-    "Ours embeds the timestep once a sample and repeats the result for the four tracks; the published code repeats "
+    "The paper's first row counts all frozen parameters except the 16 of UNetModel: the VAE and the vocoder, which are "
+    "also counted here, and the losses the VAE was trained with (perceptual network, discriminator), which sampling "
+    "does not use.",
+    "The 16 parameters of UNetModel are the frozen `switcher`, which encodes the tracks. Its 16 input channels are the "
+    "8 of the latents and 8 of conditioning, which the published code drops; ours has only the 8 of the latents.",
+    "Ours embeds the timestep once per sample and repeats the result for the four tracks; the published code repeats "
     "the timestep.",
-    "The paper counts at latents of 64 x 64; the published code is built for 256 x 16, as are clips of 10.24 s. No "
-    "number of parameters depends on it.",
+    "The paper uses latents of 64 x 64; the published code is built for 256 x 16, the latents of a clip of 10.24 s. "
+    "The numbers of parameters do not depend on it.",
 )
-# What is different and why: (depth-idx, column, our value) -> number of the note. Any other difference is a fault.
+# Explained differences: (depth-idx, column, our value) -> number of the note. Any other difference is an error.
 EXPLAINED = {
     ("-", "parameters", 110_641_770): 1,
     ("2-1", "input", (4, 8, 64, 64)): 2,
@@ -117,8 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m synctrack.table_a3",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Print Table A3 of the SyncTrack paper beside this network, measured.\n"
-        "Exit status 0 if all rows agree, 1 if one does not.",
+        description="Print Table A3 of the SyncTrack paper next to the measured values of this network.\n"
+        "The exit status is 0 if all rows agree, otherwise 1.",
         epilog="Example: python -m synctrack.table_a3 > table-a3.txt",
     )
     parser.parse_args()
@@ -133,12 +134,12 @@ def main() -> None:
 
 
 def measure(config: SyncTrackConfig, rows: Sequence[Row]) -> list[Measured]:
-    """Shapes and parameters of the modules that `rows` name; a parameter counts for the innermost of them."""
-    with FakeTensorMode(), torch.no_grad():  # tensors without storage, as on the meta device, which autocast refuses
+    """Measure shapes and parameters of the modules named in `rows`; a parameter counts only for the innermost one."""
+    with FakeTensorMode(), torch.no_grad():  # tensors without storage; autocast does not support the meta device
         network, frozen = SyncTrackUNet(config), (VAE(), HiFiGAN(weight_norm=False))
         shapes = _shapes(network, [row.module for row in rows if row.module is not None])
 
-    # The last row of a path has its parameters: UNetModel, not the wrapper around it, has those of the network itself.
+    # If several rows have the same path, the last one gets the parameters: UNetModel, not the wrapper around it.
     owners = {row.module: i for i, row in enumerate(rows) if row.module is not None}
     counts = [0] * len(rows)
     for name, parameter in network.named_parameters():
@@ -152,14 +153,14 @@ def measure(config: SyncTrackConfig, rows: Sequence[Row]) -> list[Measured]:
         first, last = (None, None) if row.module is None else shapes.get(row.module, (None, None))
         if row.module is None:
             first, count = shapes[""][0], sum(p.numel() for module in frozen for p in module.parameters())
-        elif row.layer == "UNetModel":  # in ours no module: what lies between merging and parting the tracks
+        elif row.layer == "UNetModel":  # not a module here: the part between merging and splitting the tracks
             first, last = shapes["input_blocks.0"][0], shapes["out"][1]
         measured.append(Measured(first, last, count or None))
     return measured
 
 
 def _shapes(network: nn.Module, paths: Sequence[str]) -> dict[str, tuple[Shape, Shape]]:
-    """Of the first input and the output of the modules that a forward calls."""
+    """Return the shapes of the first input and the output of all modules called in a forward pass."""
     shapes: dict[str, tuple[Shape, Shape]] = {}
 
     def hook(path: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -172,7 +173,7 @@ def _shapes(network: nn.Module, paths: Sequence[str]) -> dict[str, tuple[Shape, 
 
 
 def differences(row: Row, ours: Measured) -> dict[str, int | None]:
-    """The columns that differ, with the number of the note that says why, or None for a fault."""
+    """Return the columns that differ, with the number of the note that explains it, or None for an error."""
     return {
         column: EXPLAINED.get((row.index, column, getattr(ours, column)))
         for column in Measured._fields
@@ -185,7 +186,7 @@ def unexplained(row: Row, ours: Measured) -> list[str]:
 
 
 def table(rows: Sequence[Row], ours: Sequence[Measured]) -> Table:
-    """Both sides of every row: a shape of ours stands below the paper's where it differs."""
+    """Create a table with the paper's and our values; if a shape differs, ours is shown below the paper's."""
     drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("Layer in the paper", "depth\n-idx", "Input shape", "Output shape"):
         drawn.add_column(heading)
@@ -213,7 +214,7 @@ def table(rows: Sequence[Row], ours: Sequence[Measured]) -> Table:
 
 
 def closing(rows: Sequence[Row], ours: Sequence[Measured]) -> str:
-    """How many of the network's rows with parameters agree, and both sums."""
+    """Return a sentence with the number of rows with parameters that agree, and both totals."""
     pairs = [(row, mine) for row, mine in zip(rows, ours) if row.module is not None and row.parameters]
     agree = sum(not unexplained(row, mine) for row, mine in pairs)
     total = sum(mine.parameters or 0 for row, mine in zip(rows, ours) if row.module is not None)

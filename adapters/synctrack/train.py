@@ -4,7 +4,7 @@
     python -m synctrack.train configs/ablation-*.yaml                     # the paper's Table 6, one after the other
     python -m synctrack.train configs/train-synctrack-slakh2100.yaml      # the paper's recipe
 
-The same command resumes a training that was stopped.
+Run the same command again to resume an interrupted training.
 """
 
 from adapterkit.training.command import command
@@ -15,9 +15,9 @@ from synctrack.network import SyncTrackConfig, SyncTrackUNet
 
 
 def train(config: LatentTraining) -> None:
-    """Train the SyncTrack that a config asks for and export it. Raises UsageError for what does not fit."""
+    """Train the SyncTrack specified by a config and export it. Raises UsageError for an invalid config."""
     if config.without_mixture < 1:
-        raise UsageError(f"{config.name}: without_mixture belongs to MSG-LD; SyncTrack never sees a mixture")
+        raise UsageError(f"{config.name}: without_mixture is only for MSG-LD; SyncTrack is never given a mixture")
     train_diffusion(config, config.sized(lambda **sizes: SyncTrackUNet(SyncTrackConfig(**sizes))))
 
 

@@ -1,1 +1,1 @@
-"""What is shown of finished runs: tables for the terminal and for papers, and the pages of the site."""
+"""Reports on finished runs: tables for the terminal and for papers, and the pages of the site."""

@@ -112,9 +112,32 @@ def _distributions(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure
     figure, axes = _row_of_axes(len(panels), 0.9 + 0.36 * len(models), sharey=True)
     palette = {model: _colour(model, models) for model in models}
     for ax, (metric, track, clips) in zip(axes, panels):
-        shared = {"data": clips, "x": "value", "y": "model", "order": models, "hue": "model", "palette": palette}
-        seaborn.boxplot(**shared, ax=ax, fliersize=0, width=0.6, boxprops={"alpha": 0.35}, legend=False)
-        seaborn.stripplot(**shared, ax=ax, size=2.5, alpha=0.8, jitter=0.18, legend=False)
+        values = [clips.loc[clips["model"] == model, "value"].dropna() for model in models]
+        boxes = ax.boxplot(
+            values,
+            positions=range(len(models)),
+            orientation="horizontal",
+            widths=0.6,
+            showfliers=False,
+            patch_artist=True,
+            manage_ticks=False,
+            medianprops={"color": "black"},
+        )
+        for box, model in zip(boxes["boxes"], models):
+            box.set(facecolor=palette[model], alpha=0.35)
+        seaborn.stripplot(
+            data=clips,
+            x="value",
+            y="model",
+            order=models,
+            hue="model",
+            palette=palette,
+            ax=ax,
+            size=2.5,
+            alpha=0.8,
+            jitter=0.18,
+            legend=False,
+        )
         ax.set_xlabel(f"{_label(metric, track)}, per clip")
         ax.set_ylabel("")
     _note_setting(figure, main)

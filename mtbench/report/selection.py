@@ -45,7 +45,7 @@ def in_summary(scores: pd.DataFrame) -> pd.DataFrame:
     scores = installed(scores)
     tracks_of = {metric.name: metric.summary for metric in main(metrics().values())}
     is_main = [track in tracks_of.get(name, ()) for name, track in zip(scores["metric"], scores["track"])]
-    return at_standard_setting(scores[is_main])
+    return at_standard_setting(scores.loc[is_main])
 
 
 def at_standard_setting(scores: pd.DataFrame) -> pd.DataFrame:

@@ -123,7 +123,7 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
                 setting.timebase == "real" or setting.fps != 100 or in_short("real", *setting[1:]) not in real
                 for setting in settings
             ]
-            of_metric = of_metric[is_new]
+            of_metric = of_metric.loc[is_new]
             if len(of_metric[columns].drop_duplicates()) < 2:
                 continue
             labels = [in_short(*cells) for cells in of_metric[columns].itertuples(index=False)]

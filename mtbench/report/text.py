@@ -1,4 +1,4 @@
-"""Numbers, intervals and metrics as texts: every table and page takes them from here."""
+"""Format numbers, intervals and metric names for all tables and pages."""
 
 from collections.abc import Mapping
 from math import floor, isfinite, log10
@@ -10,20 +10,20 @@ MISSING = "–"
 
 
 def number(value: float, digits: int) -> str:
-    """A value with `digits` after the point; MISSING where it is not a finite number."""
+    """Return a value with `digits` decimals, or MISSING if it is not finite."""
     return f"{value:.{digits}f}" if isfinite(value) else MISSING
 
 
 def ends(low: float, high: float, digits: int) -> tuple[str, str] | None:
-    """The ends of an interval; None where there is none."""
+    """Return the ends of an interval as texts, or None if there is no interval."""
     return (number(low, digits), number(high, digits)) if isfinite(low) and isfinite(high) else None
 
 
 def with_interval(value: float, low: float, high: float, digits: int) -> str:
-    """``39 [7.6, 173]``: a value and its 95% interval, with at most `digits` after the point.
+    """Return a value and its 95% interval with at most `digits` decimals: ``39 [7.6, 173]``.
 
-    The value has the digits that the interval is worth: two significant ones of half its width. An end that would keep
-    fewer than two of its own has one more. Without an interval the value stands alone.
+    The precision follows from the interval: two significant digits of half its width. An end of the interval that would
+    have fewer than two significant digits gets one more decimal. Without an interval, only the value is returned.
     """
     if not (isfinite(value) and isfinite(low) and isfinite(high)):
         return number(value, digits)
@@ -49,20 +49,20 @@ def p_value(p: float) -> str:
 
 
 def coverage(n_scored: float, n: float) -> str:
-    """``3/4``: the clips behind a score, of how many; MISSING where they are not known."""
+    """Return the number of clips with a score and of all clips: ``3/4``; MISSING if either is unknown."""
     return f"{n_scored:.0f}/{n:.0f}" if isfinite(n_scored) and isfinite(n) else MISSING
 
 
 def title(metric: Metric, track: str) -> str:
-    """A metric of a track, as the head of a column: ``IRS drums``; the title alone where it stands for all tracks."""
+    """Return the column head of a metric and track, ``IRS drums``; only the metric's title if it is over all tracks."""
     alone = track == "all" or metric.scope == "clip"
     return metric.title if alone else f"{metric.title} {track}"
 
 
 def better(metric: Metric) -> str:
-    """Which side is better, as the head of a column says it, with the unit: ``lower better, s``."""
-    side = {-1: "lower better", 1: "higher better", 0: "neither better"}[metric.direction]
-    return f"{side}, {metric.unit}" if metric.unit else side
+    """Return a metric's unit and direction for the head of a column: ``s, lower is better``."""
+    side = {-1: "lower is better", 1: "higher is better", 0: "neither is better"}[metric.direction]
+    return f"{metric.unit}, {side}" if metric.unit else side
 
 
 def model_names(provenances: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -75,10 +75,10 @@ def model_names(provenances: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def listed(words: list[str]) -> str:
-    """``CBD mean, CBD std and CBD median``."""
+    """Join words with commas and "and": ``CBD mean, CBD std and CBD median``."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _two_significant(value: float) -> int:
-    """How many digits after the point show two significant ones of a value; 0 of zero."""
+    """Return the number of decimals that show two significant digits of a value; 0 for zero."""
     return max(0, 1 - floor(log10(abs(value)))) if value else 0

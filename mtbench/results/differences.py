@@ -141,7 +141,7 @@ def _of_keys(samples: pd.DataFrame, keys: set[tuple[object, ...]], model: str) -
         key in keys or (*key[:track], "all", *key[track + 1 :]) in over_stems
         for key in plain[COLUMN].itertuples(index=False, name=None)
     ]
-    return samples[is_wanted].assign(model=model)
+    return samples.loc[is_wanted].assign(model=model)
 
 
 def _verdict(difference: float, p: float, direction: int) -> str:

@@ -64,7 +64,7 @@ def failure_table(reasons: Mapping[str, str], origin: Origin) -> pd.DataFrame:
 
 def nothing_scored(scored: Scored) -> str:
     failures = scored.failures
-    return f"{scored.title}: none of its {len(failures)} clips can be scored; the first: {failures.iloc[0]['reason']}"
+    return f"{scored.title}: 0 of {len(failures)} clips could be scored; first error: {failures.iloc[0]['reason']}"
 
 
 def length_notices(title: str, cut: int, padded: int) -> list[str]:

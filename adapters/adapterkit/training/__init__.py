@@ -1,6 +1,6 @@
-"""What every training shares: configs, songs and their caches, the loop and its state, optimisers, logs, scores.
+"""Code shared by all trainings: configs, songs and their caches, the loop and its state, optimisers, logs, scores.
 
-A kind of training brings a loss, which is a function of (network, songs, generator), and a command of a few lines.
-Every step draws its songs and its noise from (seed, step) alone: a training that was stopped resumes to the same
-weights, and two networks trained with one seed see the same songs with the same noise.
+Each kind of training adds a loss, a function of (network, songs, generator), and a command of a few lines.
+Every step draws its songs and its noise from (seed, step) alone: an interrupted training resumes to the same weights,
+and two networks trained with the same seed see the same songs with the same noise.
 """

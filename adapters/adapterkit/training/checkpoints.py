@@ -1,4 +1,4 @@
-"""The checkpoint that a training ends in, and the one that it may start from."""
+"""The checkpoint that a training writes at the end, and the one that it may start from."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from mtbench.files import whole_file
 
 
 def export(config: TrainConfig, network: nn.Module, progress: Progress, **more: Any) -> None:
-    """Write the checkpoint that ships: float16 weights, the network's config, and how they were made.
+    """Write the final checkpoint: float16 weights, the network's config, and metadata of the training.
 
-    network: has a dataclass `config`. more: what sampling needs besides, of types that torch's safe loader reads.
+    network: must have a dataclass `config`. more: further entries needed for sampling, of types that torch's safe
+    loader can read.
     """
     sizes: Any = network.config
     checkpoint = {
@@ -47,19 +48,19 @@ def export(config: TrainConfig, network: nn.Module, progress: Progress, **more: 
 
 
 def start_from(network: nn.Module, path: Path, below: str = "") -> dict[str, Any]:
-    """Take the tensors of another network's checkpoint whose names and shapes fit.
+    """Initialise the network with all tensors of another checkpoint that match in name and shape.
 
-    below: what the names of its network begin with, if with anything. Returns the checkpoint.
-    Raises UsageError for a file without weights, and if none of them fits.
+    below: a prefix to remove from the checkpoint's tensor names. Returns the checkpoint.
+    Raises UsageError for a file without weights, and if no tensor matches.
     """
     checkpoint = load(path)
     if not isinstance(checkpoint.get("state_dict"), dict):
-        raise UsageError(f"{path}: no checkpoint to start from (it has no state_dict)")
+        raise UsageError(f"{path} is not a checkpoint to start from (it has no state_dict)")
     state = {name.removeprefix(below): value for name, value in checkpoint["state_dict"].items()}
     own = network.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
     if not fitting:
-        raise UsageError(f"{path}: none of its {len(state)} tensors fits this network")
+        raise UsageError(f"{path}: none of its {len(state)} tensors matches this network in name and shape")
     network.load_state_dict(own | fitting)
-    print(f"{len(fitting)} of {len(own)} tensors from {path}", flush=True)
+    print(f"initialised {len(fitting)} of {len(own)} tensors from {path}", flush=True)
     return checkpoint

@@ -1,4 +1,4 @@
-"""The command line of a training, and its processes."""
+"""The command line and the processes of a training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def command(description: str | None, train: Callable[[ConfigT], None], kind: type[ConfigT]) -> None:
-    """Run `train` for the configs that the command line names, of this kind of training, one after the other."""
+    """Run `train` for each config file on the command line, one after the other. kind: the class of the configs."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="+", type=Path, help="what to train: a YAML file, as in configs/train-*.yaml")
+    parser.add_argument("config", nargs="+", type=Path, help="YAML file of the training, such as configs/train-*.yaml")
     try:
         for config in [read_config(path, kind) for path in parser.parse_args().config]:
             torch.manual_seed(config.seed)
@@ -30,19 +30,22 @@ def command(description: str | None, train: Callable[[ConfigT], None], kind: typ
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("stopped; the same command resumes from the last state saved", file=sys.stderr)
+        print("stopped; run the same command again to resume from the last saved state", file=sys.stderr)
         sys.exit(130)
 
 
 def launch(config: TrainConfig) -> Fabric:
-    """The processes and devices of a training: GPUs where torch finds one, else the CPU.
+    """Start the processes of a training, on GPUs if torch finds any, otherwise on the CPU.
 
     Raises UsageError if lightning-fabric is not installed.
     """
     try:
         from lightning_fabric import Fabric
     except ImportError:
-        raise UsageError("training needs lightning-fabric: pip install -e '.[train]' in mtbench's folder") from None
+        raise UsageError(
+            "training needs the package lightning-fabric. Run in mtbench's checkout: "
+            'python -m pip install -c constraints.txt -e ".[train]"'
+        ) from None
     torch.set_num_threads(config.threads)
     torch.set_float32_matmul_precision("high")
     fabric = Fabric(devices=config.devices, precision=config.precision)
@@ -51,7 +54,7 @@ def launch(config: TrainConfig) -> Fabric:
 
 
 def leave() -> None:
-    """End the processes of a training together: one that goes while another still talks to it aborts that one."""
+    """End all processes of a training together: exiting while another one is still communicating aborts the other."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

@@ -1,6 +1,6 @@
-"""What is asked of a training: a YAML file, as in configs/train-*.yaml, as one validated object.
+"""The config of a training: a YAML file such as configs/train-*.yaml, as one validated object.
 
-TrainConfig holds what every training has, and each kind of training adds the keys that belong to it alone.
+TrainConfig has the keys common to all trainings; its subclasses add the keys specific to each kind of training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mtbench.suites import band
 
 ConfigT = TypeVar("ConfigT", bound="TrainConfig")
 SizedT = TypeVar("SizedT")
-ELSEWHERE = {  # where files lie, how long a training lasts, what it runs on and reports: it may resume with others
+ELSEWHERE = {  # paths, duration, hardware and reports: these may differ when a training resumes
     "out",
     "work",
     "steps",
@@ -35,26 +35,26 @@ ELSEWHERE = {  # where files lie, how long a training lasts, what it runs on and
 
 
 class TrainConfig(BaseModel):
-    """What every training has. Unknown keys are refused.
+    """The keys common to all trainings. Unknown keys are refused.
 
-    `network` holds the fields of the network's config; `out` is the checkpoint to write, `work` the folder for caches
-    and, below `name`, for the state and the logs.
+    `network` contains the fields of the network's config. `out` is the checkpoint to write. `work` is the folder of the
+    caches; the state and the logs are in its subfolder `name`.
 
-    `songs` songs of the `suite`: `band` from seed `first_seed` on, of another suite the first ones (None: all); the
-    last `validation` of them are held back to measure the loss on.
+    The training uses `songs` songs of the `suite`: for `band`, those from seed `first_seed` on; for any other suite,
+    the first ones (None: all). The last `validation` of them are held back to measure the validation loss.
 
-    The training ends after `steps` or, where given, `minutes`. A step takes `accumulate` times `batch` songs, in all
-    processes together; there are `devices` processes, each with a GPU. `compile` lets torch compile the network, which
-    takes a minute at the start and a C++ compiler. `threads` is a CPU's.
+    The training ends after `steps` or, if set, `minutes`. One step uses `accumulate` times `batch` songs, in all
+    processes together. There are `devices` processes, each with a GPU. `compile` compiles the network with torch, which
+    takes a minute at the start and needs a C++ compiler. `threads` is the number of CPU threads.
 
-    The learning rate rises over `warm_up` steps, then falls along a half cosine to zero at the end, or stays
-    (`schedule`). `betas` are AdamW's; with the `optimizer` muon only the weights outside the hidden layers are its
-    own. The network's weights are averaged with `ema_decay`, at the start over fewer steps, as published.
+    The learning rate rises over `warm_up` steps, then falls to zero along a half cosine or stays constant
+    (`schedule`). `betas` are AdamW's; with the `optimizer` muon, AdamW trains only the weights outside the hidden
+    layers. The network's weights are averaged with `ema_decay`, at the start over fewer steps, as published.
     Every `report_every` steps the losses are logged and the state is saved.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    what: ClassVar[str] = "any network"  # is trained, in messages
+    what: ClassVar[str] = "any network"  # names the trained network in error messages
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     network: dict[str, Any]
@@ -85,21 +85,21 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _muon_takes_no_scaled_gradients(self) -> TrainConfig:
         if self.optimizer == "muon" and self.precision == "16-mixed":
-            raise ValueError("optimizer muon goes with precision 32-true or bf16-mixed, not with 16-mixed")
+            raise ValueError("optimizer muon requires precision 32-true or bf16-mixed, not 16-mixed")
         return self
 
     @property
     def folder(self) -> Path:
-        """Where the state, the logs and the samples of the training lie."""
+        """Folder of the state, the logs and the samples of the training."""
         return self.work / self.name
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that must stay the same when a training resumes."""
+        """Everything that must stay the same when a training resumes."""
         return self.model_dump(mode="json", exclude=ELSEWHERE)
 
     def sized(self, make: Callable[..., SizedT]) -> SizedT:
-        """What `make` makes of the fields of `network`. Raises UsageError for a field that it does not take."""
+        """Call `make` with the fields of `network`. Raises UsageError for a field or value that it refuses."""
         try:
             return make(**self.network)
         except (TypeError, ValueError) as error:
@@ -107,8 +107,12 @@ class TrainConfig(BaseModel):
 
 
 class VAETraining(TrainConfig):
-    """Of a VAE. `crop`: the frames of a stem that it sees at a time; being convolutional, it learns more from many
-    short stretches. `kl_weight`: of the divergence of its posterior from the standard normal distribution."""
+    """Training of a VAE.
+
+    `crop`: length in frames of the crops of a stem used for training; since the VAE is convolutional, many short crops
+    are more effective than few long ones. `kl_weight`: weight of the divergence of the posterior from the standard
+    normal distribution.
+    """
 
     what = "a VAE"
 
@@ -117,11 +121,11 @@ class VAETraining(TrainConfig):
 
 
 class VocoderTraining(TrainConfig):
-    """Of a vocoder, on log-mels or on what the VAE in the checkpoint `vae` gives back of them.
+    """Training of a vocoder, on log-mels or, if `vae` is set, on their reconstructions by the VAE in that checkpoint.
 
-    `initial_weights`: a vocoder to start from. `crop`: the frames that it sees at a time. Its discriminators have
-    `discriminator_width` times the published channels and begin after `adversarial_from` steps. `stft_weight` adds a
-    multi-resolution STFT loss, which HiFi-GAN has not.
+    `initial_weights`: a vocoder to start from. `crop`: length in frames of the crops used for training. The
+    discriminators have `discriminator_width` times the published number of channels and are used after
+    `adversarial_from` steps. `stft_weight`: weight of a multi-resolution STFT loss, which HiFi-GAN does not have.
     """
 
     what = "a vocoder"
@@ -135,8 +139,11 @@ class VocoderTraining(TrainConfig):
 
 
 class GeneratorTraining(TrainConfig):
-    """Of what generates music. `initial_weights`: a checkpoint to start from. With `score_every`, every so many steps,
-    at the start and at the end, `score_songs` samples are made and scored."""
+    """Training of a generator of music.
+
+    `initial_weights`: a checkpoint to start from. If `score_every` is not 0, `score_songs` samples are generated and
+    scored every `score_every` steps, at the start and at the end.
+    """
 
     what = "a generator"
 
@@ -146,11 +153,12 @@ class GeneratorTraining(TrainConfig):
 
 
 class LatentTraining(GeneratorTraining):
-    """Of a diffusion model that learns the latents of the VAE in the checkpoint `vae`.
+    """Training of a diffusion model on the latents of the VAE in the checkpoint `vae`.
 
-    `parameterization`: it predicts the noise (eps), as published, or the velocity (v), which a small network gets right
-    where there is nearly nothing but noise. `without_mixture` belongs to MSG-LD: the share of the songs that it learns
-    without their mixture, as the published one does a tenth; 1: all, so that there is no separation.
+    `parameterization`: the network predicts the noise (eps), as published, or the velocity (v), which a small network
+    predicts well even from inputs that are almost pure noise. `without_mixture` is for MSG-LD only: the fraction of
+    songs used without their mixture (published: a tenth). With 1 the model is never trained with mixtures and cannot
+    separate.
     """
 
     what = "a latent diffusion model"
@@ -161,16 +169,17 @@ class LatentTraining(GeneratorTraining):
 
 
 class WaveTraining(GeneratorTraining):
-    """Of a diffusion model that learns waves, as MSDM does."""
+    """Training of a diffusion model on waves, such as MSDM."""
 
     what = "a diffusion model of waves"
 
 
 def read_config(path: Path, kind: type[ConfigT]) -> ConfigT:
-    """A config file. `like: FILE` takes what this one leaves out from a file beside it, `network` key by key.
+    """Read a config file.
 
-    Raises UsageError naming the file and what is wrong with it: for an unknown key the nearest that there is, or the
-    kind of training that it belongs to.
+    With `like: FILE`, keys missing from this file are taken from FILE in the same folder; `network` is merged key by
+    key. Raises UsageError naming the file and the problem; for an unknown key it suggests the closest key, or names the
+    kind of training that the key belongs to.
     """
     values = _values(path)
     for key in values:
@@ -185,16 +194,16 @@ def read_config(path: Path, kind: type[ConfigT]) -> ConfigT:
 
 
 def _unknown_key(key: str, kind: type[TrainConfig]) -> str:
-    """What is wrong with a key that this kind of training does not have."""
+    """Return the error message for a key that this kind of training does not have."""
     owners = [other.what for other in _kinds(TrainConfig) if key in other.model_fields]
     if owners:
-        return f"{key} belongs to the training of {' or '.join(owners)}; this is the training of {kind.what}"
+        return f"{key} is only for the training of {' or '.join(owners)}; this is the training of {kind.what}"
     near = difflib.get_close_matches(key, kind.model_fields, n=1)
     return f"{key}: Extra inputs are not permitted" + (f". Did you mean '{near[0]}'?" if near else "")
 
 
 def _kinds(kind: type[TrainConfig]) -> Iterator[type[TrainConfig]]:
-    """The kinds of training that specialise this one and that no other specialises."""
+    """Yield the subclasses of this kind of training (or itself) that have no subclasses."""
     kinds = kind.__subclasses__()
     for each in kinds:
         yield from _kinds(each)
@@ -203,14 +212,14 @@ def _kinds(kind: type[TrainConfig]) -> Iterator[type[TrainConfig]]:
 
 
 def _values(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """What a file holds, with what it is like; above: the files that are like it."""
+    """Read a file, merged with the file named by its `like`; above: the files that led to this one."""
     if path.resolve() in above:
-        raise UsageError(f"{path}: is like itself, by way of {len(above)} file{'s' if len(above) > 1 else ''}")
+        raise UsageError(f"{path}: like: circular reference through {len(above)} file{'s' if len(above) > 1 else ''}")
     values = read_yaml(path)
     if "like" not in values:
         return values
     like = values.pop("like")
     if not isinstance(like, str):
-        raise UsageError(f"{path}: like: names a file beside this one, got {like!r}")
+        raise UsageError(f"{path}: like: must name a file in the same folder, got {like!r}")
     base = _values(path.parent / like, (*above, path.resolve()))
     return base | values | {"network": (base.get("network") or {}) | (values.get("network") or {})}

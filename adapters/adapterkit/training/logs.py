@@ -13,14 +13,14 @@ from mtbench.files import whole_file
 
 
 class Log:
-    """What a training has logged, a row per report."""
+    """The log of a training, with one row per report."""
 
     def __init__(self, config: TrainConfig):
         self._name, self._steps = config.name, config.steps
         self._losses, self._scores = config.folder / "loss.csv", config.folder / "scores.csv"
 
     def losses(self, progress: Progress, more: Mapping[str, float]) -> None:
-        """Log the losses of a report. more: further columns, always the same."""
+        """Log the losses of a report. more: additional columns, the same in every call."""
         row = {
             "step": progress["step"],
             "seconds": round(progress["seconds"], 1),
@@ -42,11 +42,11 @@ class Log:
         print(f"{self._name}: step {progress['step']}, {listed}", flush=True)
 
     def has_scores(self, step: int) -> bool:
-        """Whether the samples at this step are scored already."""
+        """Return whether the samples at this step have already been scored."""
         return self._scores.exists() and any(_step(line) == step for line in _lines(self._scores)[1:])
 
     def forget_after(self, step: int) -> None:
-        """Drop the rows that a killed training logged after its last state."""
+        """Drop the rows that an interrupted training logged after saving its last state."""
         for path in (self._losses, self._scores):
             if path.exists():
                 header, *rows = _lines(path)

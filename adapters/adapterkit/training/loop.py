@@ -1,6 +1,7 @@
-"""The training loop: one step after the other, from the state where the last run stopped.
+"""The training loop, which resumes from the last saved state.
 
-Everything lies in the training's folder: `state.pt`, all that resuming needs, `loss.csv`, `scores.csv` and `samples/`.
+All files are in the training's folder: `state.pt` (everything needed to resume), `loss.csv`, `scores.csv` and
+`samples/`.
 """
 
 from __future__ import annotations
@@ -28,31 +29,31 @@ from mtbench.errors import MtbenchError, UsageError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# loss(network, songs, generator): 0-d, the loss of the songs with these numbers, int64 [B], its randomness drawn from
-# the generator, on whose device it computes.
+# loss(network, songs, generator): the loss (0-d) of the songs with these numbers, int64 [B]. It draws all random
+# numbers from the generator and computes on the generator's device.
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 
 
 class Opponent(Stateful, Protocol):
-    """What learns against the network, as a discriminator does: its turn comes after the network's, in every step."""
+    """An adversary of the network, such as a discriminator: in every step it is trained after the network."""
 
     def learn(self, learning_rate: float) -> None: ...
 
     def losses(self) -> dict[str, float]:
-        """Further columns of loss.csv, always the same: means over the steps since the last call."""
+        """Return additional columns of loss.csv, always the same: means over the steps since the last call."""
         ...
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """Every so many steps, score(network, folder) writes samples to the folder and returns {column: score}."""
+    """Every `every` steps, score(network, folder) writes samples to the folder and returns {column: score}."""
 
     score: Callable[[nn.Module, Path], dict[str, float]]
     every: int
 
 
 class _Objective(nn.Module):
-    """A network and its loss as one module, so that a parallel strategy sees one forward per step."""
+    """A network and its loss as one module, so that a parallel strategy sees one forward pass per step."""
 
     def __init__(self, network: nn.Module, loss: Loss):
         super().__init__()
@@ -63,9 +64,9 @@ class _Objective(nn.Module):
 
 
 class _Stopwatch:
-    """Seconds of training, without those of pauses.
+    """Measures the seconds of training, without pauses.
 
-    Where they end the training or set its learning rate, they are the first process's in all of them.
+    If the training has a time limit, which also determines its learning rate, all processes use the time of the first.
     """
 
     def __init__(self, fabric: Fabric, config: TrainConfig, seconds: float):
@@ -94,17 +95,18 @@ def train(
     validation_loss: Loss | None = None,
     opponent: Opponent | None = None,
 ) -> Progress:
-    """Train `network` on the first of so many songs, all except the validation's, from the last state in its folder.
+    """Train `network`, resuming from the saved state if there is one.
 
-    scoring: of the first process; the others wait for it. validation_loss: what is measured on the validation's songs,
-    where it is not the loss.
-    Returns how far it came; the network then holds the exponential moving average of its weights.
-    Raises UsageError for a batch that the processes cannot share, and for a state of another training; MtbenchError if
-    the loss is no longer a number.
+    songs: number of songs; all except the last config.validation are used for training. scoring: only in the first
+    process; the others wait for it. validation_loss: measured on the validation songs (default: the loss).
+    Returns the progress; afterwards the network has the exponential moving average of its weights.
+    Raises UsageError if the batch cannot be divided among the processes, and for a state of another training;
+    MtbenchError if the loss is no longer finite.
     """
     if config.batch % fabric.world_size:
         raise UsageError(
-            f"{config.name}: a batch of {config.batch} cannot be shared out to {fabric.world_size} processes"
+            f"{config.name}: batch must be a multiple of the number of processes, {fabric.world_size}, "
+            f"got {config.batch}"
         )
     state, objective = _resumed(fabric, config, network, loss, opponent)
     log, clock = Log(config), _Stopwatch(fabric, config, state.progress["seconds"])
@@ -120,7 +122,7 @@ def train(
     def score_if_due() -> None:
         at = state.progress["step"]
         if scoring and (has_ended() or at % scoring.every == 0) and not log.has_scores(at):
-            with clock.paused():  # the budget is training's alone
+            with clock.paused():  # the time limit is for training only
                 log.scores(state.progress, scoring.score(state.ema, config.folder / "samples" / f"{at:06d}"))
 
     score_if_due()
@@ -144,11 +146,11 @@ def train(
 def _resumed(
     fabric: Fabric, config: TrainConfig, network: nn.Module, loss: Loss, opponent: Opponent | None
 ) -> tuple[State, Any]:
-    """The state to train from, and network and loss as fabric runs them."""
+    """Return the state to train from, and the network with its loss as set up by fabric."""
     config.folder.mkdir(parents=True, exist_ok=True)
     network.to(fabric.device)
     ema = copy.deepcopy(network).requires_grad_(False)
-    compiled: Any = torch.compile(network) if config.compile else network  # with the network's own parameters
+    compiled: Any = torch.compile(network) if config.compile else network  # shares the network's parameters
     objective, *optimisers = fabric.setup(_Objective(compiled, loss), *optimisers_of(config, network))
     state, path = State(config, network, ema, optimisers, opponent), config.folder / "state.pt"
     if path.exists():
@@ -166,10 +168,10 @@ def step(
     seconds: float,
     opponent: Opponent | None = None,
 ) -> list[Tensor]:
-    """One step: the gradients of `accumulate` batches, the optimisers, the opponent, the average.
+    """Do one step: compute the gradients of `accumulate` batches, update network, opponent and averaged weights.
 
-    objective: network and loss as fabric runs them. songs: how many there are to draw from. seconds: of training so
-    far. Returns the losses of the batches, each 0-d.
+    objective: network and loss as set up by fabric. songs: number of songs to draw from. seconds: duration of the
+    training so far. Returns the losses of the batches, each 0-d.
     """
     number, losses = state.progress["step"], []
     rate = config.learning_rate * share_of_learning_rate(config, number, seconds)
@@ -178,18 +180,18 @@ def step(
         for group in optimiser.param_groups:
             group["lr"] = rate
     for batch in range(config.accumulate):
-        # The songs are the same in every process, each of which takes its own of them.
+        # All processes draw the same songs, and each uses its share of them.
         draw = generator_of("cpu", config.seed, number, batch)
         drawn = torch.randint(songs, (config.batch,), generator=draw)
         mine = drawn[fabric.global_rank :: fabric.world_size]
-        # From 1 on: numbers that end in 0 give the stream that the songs were drawn from.
+        # Starts at 1, because trailing zeros do not change the stream: 0 would be the stream that drew the songs.
         noise = generator_of(fabric.device, config.seed, number, batch, 1 + fabric.global_rank)
         accumulating = fabric.no_backward_sync(objective, enabled=batch + 1 < config.accumulate)
         with accumulating, attention_for(fabric.device):
             value = objective(mine, noise)
             fabric.backward(value / config.accumulate)
         losses.append(value.detach())
-    if config.optimizer == "muon":  # whose matrices have their gradients only within its step
+    if config.optimizer == "muon":  # its matrices have gradients only within its step, so fabric cannot clip them
         nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
     else:
         fabric.clip_gradients(objective, optimisers[0], max_norm=1.0, error_if_nonfinite=False)
@@ -204,13 +206,15 @@ def step(
 
 
 def attention_for(device: torch.device) -> AbstractContextManager[None]:
-    """Attention written out on a CPU, where the fused one's backward pass takes a third of a step of a small network,
-    and its parts half of that."""
+    """Disable fused attention on a CPU.
+
+    There its backward pass takes a third of a training step of a small network; unfused attention takes half of that.
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def share_of_learning_rate(config: TrainConfig, step: int, seconds: float) -> float:
-    """The share of the learning rate, in (0, 1], that a step takes after so many seconds of training."""
+    """Return the factor in (0, 1] on the learning rate at a step, after `seconds` of training."""
     risen = min((step + 1) / config.warm_up, 1.0)
     if config.schedule == "constant":
         return risen
@@ -220,13 +224,13 @@ def share_of_learning_rate(config: TrainConfig, step: int, seconds: float) -> fl
 
 @torch.no_grad()
 def average(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the averaged weights on: decay times themselves and (1 - decay) times the network's."""
+    """Update the averaged weights to decay times themselves plus (1 - decay) times the network's weights."""
     torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1.0 - decay)
 
 
 @torch.no_grad()
 def validate(fabric: Fabric, config: TrainConfig, ema: nn.Module, loss: Loss, songs: Tensor) -> float:
-    """The loss of the averaged weights on held-back songs, always with the same noise."""
+    """Return the loss of the averaged weights on held-back songs, always with the same noise."""
     generator = generator_of(fabric.device, config.seed, 1 << 40)
     with fabric.autocast():
         batches = torch.split(songs, config.batch)
@@ -235,11 +239,11 @@ def validate(fabric: Fabric, config: TrainConfig, ema: nn.Module, loss: Loss, so
 
 
 def _mean(fabric: Fabric, config: TrainConfig, state: State, losses: list[Tensor]) -> float:
-    """Over steps and processes. Raises MtbenchError if it is not a number."""
+    """Return the mean loss over steps and processes. Raises MtbenchError if it is not finite."""
     reduced: Any = fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
     mean = float(reduced)
     if not math.isfinite(mean):
         raise MtbenchError(
-            f"{config.name}: the loss became {mean} before step {state.progress['step']}; try a lower learning_rate"
+            f"{config.name}: the loss became {mean} by step {state.progress['step']}; try a lower learning_rate"
         )
     return mean

@@ -1,5 +1,8 @@
-"""Pictures of a training: `loss.png`, the losses and the scores of its samples by step, beside what songs score, and
-`samples.png`, log-mels of one sample before and after training, with the beats of each stem.
+"""Plots of a training.
+
+`loss.png` shows the losses and the scores of the samples by step, with the scores of songs for comparison: Fréchet
+audio distance (FAD), inner-track rhythmic stability (IRS), cross-track beat synchronization (CBS) and cross-track beat
+dispersion (CBD). `samples.png` shows log-mels of one sample before and after training, with the beats of each stem.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from mtbench.errors import MtbenchError, UsageError
 from mtbench.files import read_yaml
 
 Array = np.ndarray[Any, np.dtype[Any]]
-LogMel = Callable[[Array], Array]  # of mono float32 [samples], natural-log [frames, bands]
+LogMel = Callable[[Array], Array]  # mono float32 [samples] -> natural-log mel [frames, bands]
 
 SCORES = {
     "fad_mixture": "FAD, mixture (lower is better)",
@@ -33,10 +36,10 @@ SCORES = {
 
 
 def main(description: str | None, log_mel: LogMel) -> None:
-    """The command line that writes both pictures."""
+    """Run the command that writes both plots."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("training", type=Path, help="the folder of a training: its work folder and name")
-    parser.add_argument("--out", type=Path, help="where the pictures go (default: the training's folder)")
+    parser.add_argument("training", type=Path, help="folder of the training, <work>/<name>")
+    parser.add_argument("--out", type=Path, help="write the plots here (default: the training's folder)")
     options = parser.parse_args()
     out = options.out or options.training
     try:
@@ -54,7 +57,7 @@ def main(description: str | None, log_mel: LogMel) -> None:
 
 
 def curves(training: Path) -> Figure:
-    """The losses by step and, where the training scored its samples, the scores."""
+    """Plot the losses by step and, if samples were scored, the scores."""
     losses = _table(training / "loss.csv")
     scored = (training / "scores.csv").exists()
     figure, panels = plt.subplots(
@@ -84,7 +87,7 @@ def curves(training: Path) -> Figure:
 
 
 def mels_with_beats(folders: Mapping[str, Path], log_mel: LogMel) -> Figure:
-    """A column per folder of stems: the first clip's log-mel spectrograms with the beats found in each stem."""
+    """Plot one column per folder: the log-mel spectrograms of the first clip with the beats tracked in each stem."""
     stems = sorted({path.name for folder in folders.values() for path in folder.iterdir() if path.is_dir()})
     figure, grid = plt.subplots(
         len(stems),
@@ -100,7 +103,7 @@ def mels_with_beats(folders: Mapping[str, Path], log_mel: LogMel) -> Figure:
         for axes, stem in zip(column, stems):
             file = min((folder / stem).glob("*.wav"), default=None)
             if file is None:
-                raise UsageError(f"{folder / stem}: holds no WAV file")
+                raise UsageError(f"{folder / stem}: contains no WAV files")
             draw_stem(axes, *read(file), log_mel)
             axes.set_ylabel(stem)
         column[-1].set_xlabel("s")
@@ -108,7 +111,7 @@ def mels_with_beats(folders: Mapping[str, Path], log_mel: LogMel) -> Figure:
 
 
 def draw_stem(axes: Axes, wave: Array, rate: int, log_mel: LogMel) -> None:
-    """A log-mel spectrogram and, as lines, the beats (fps 100, transition lambda 100, in real seconds)."""
+    """Plot a log-mel spectrogram, with beats as lines (fps 100, transition lambda 100, in real seconds)."""
     mel = log_mel(wave).T
     seconds = len(wave) / rate
     axes.imshow(
@@ -129,4 +132,4 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: no table of a training ({error})") from None
+        raise UsageError(f"{path}: cannot be read as a table of a training ({error})") from None

@@ -1,4 +1,8 @@
-"""Samples of a network in training, scored by the benchmark's own metrics."""
+"""Score samples of a network in training by the benchmark's metrics.
+
+These are Fréchet audio distance (FAD), inner-track rhythmic stability (IRS), cross-track beat synchronization (CBS) and
+cross-track beat dispersion (CBD).
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,17 @@ from mtbench.stems import StemSet
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-WINDOW = 0.15  # s, of CBS; beats are decoded at fps 100, transition lambda 100, in real seconds
+WINDOW = 0.15  # s, window of CBS; beats are decoded at fps 100, transition lambda 100, in real seconds
 
-# sample(network, n) yields n samples, always of the same seed.
+# sample(network, n) yields n samples, always with the same seed.
 Sample = Callable[[nn.Module, int], Iterable[StemSet]]
 
 
 def scoring_of(fabric: Fabric, config: GeneratorTraining, sample: Sample) -> Scoring | None:
-    """What scores samples against the held-back songs, in the first process, if the config asks for scores.
+    """Return the scoring of samples against the held-back songs, or None.
 
-    What the songs score themselves is written to `songs.yaml` in the training's folder.
+    It is None if the config disables it, and in all processes except the first. The scores of the held-back songs
+    themselves are written to `songs.yaml` in the training's folder.
     """
     if not (config.score_every and fabric.is_global_zero):
         return None
@@ -40,9 +45,9 @@ def scoring_of(fabric: Fabric, config: GeneratorTraining, sample: Sample) -> Sco
 
 
 class Scorer:
-    """Makes n samples of a network, writes them as WAV files, and scores them against songs.
+    """Generates n samples of a network, writes them as WAV files, and scores them.
 
-    `songs` are those that FAD compares with, and what they score themselves is in `songs_score`.
+    `songs` are the reference of FAD; their own scores are in `songs_score`.
     """
 
     def __init__(self, sample: Sample, songs: Sequence[StemSet], n: int):
@@ -53,7 +58,7 @@ class Scorer:
         self.songs_score = rhythm(songs)
 
     def __call__(self, network: nn.Module, folder: Path) -> dict[str, float]:
-        """{column: score}: FAD of the mixture and of each stem, and the rhythm metrics."""
+        """Return {column: score}: FAD of the mixture and of each stem, and the rhythm metrics."""
         samples = []
         for sample in self._sample(network, self._n):
             pcm = {stem: audio.to_pcm16(wave) for stem, wave in sample.stems.items()}
@@ -67,14 +72,14 @@ class Scorer:
         return distances | rhythm(samples)
 
     def _embedded(self, clips: Sequence[StemSet]) -> dict[str, np.ndarray[Any, Any]]:
-        """{track: frames [n, E]} of the mixture and of each stem."""
+        """Return {track: embeddings [n, E]} of the mixture and of each stem."""
         tracks = {"mixture": [clip.mixture for clip in clips]}
         tracks |= {stem: [clip.stems[stem] for clip in clips] for stem in clips[0].stems}
         return {track: np.concatenate([self._embed(wave) for wave in waves]) for track, waves in tracks.items()}
 
 
 def rhythm(clips: Sequence[StemSet]) -> dict[str, float]:
-    """IRS in s (the mean over stems, then over clips), CBS, mean CBD, and the share of drum stems that have beats."""
+    """Return IRS in s (mean over stems, then over clips), CBS, mean CBD, and the share of drum stems with beats."""
     stems, rate = list(clips[0].stems), clips[0].sample_rate
     waves = [clip.stems[stem] for clip in clips for stem in stems]
     times = [beats.decode(activation)[0] for activation in beats.activations(waves, rate)]

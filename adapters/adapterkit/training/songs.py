@@ -1,7 +1,8 @@
-"""The songs that a training learns from, and caches of what is made of them.
+"""The training songs, and caches of data computed from them.
 
-A cache is a folder of files in the work folder, named for what it holds and for the songs. Its files are made once,
-appear whole, and serve every training on these songs; two trainings may make them at once.
+A cache is a folder of files in the work folder, named after its content and the songs. Each file is written once,
+appears only when complete, and is shared by all trainings on these songs. Two trainings may fill a cache at the same
+time.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from mtbench.registry import open_suite
 from mtbench.stems import N_SAMPLES, SAMPLE_RATE, Songs, StemSet
 from mtbench.suites import band
 
-SHARD = 250  # songs in a file
+SHARD = 250  # songs per file
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def training_songs(config: TrainConfig) -> Songs:
-    """The songs to learn from and to validate on, each made or read when it is asked for.
+    """Return the songs for training and validation, generated or read lazily.
 
-    Raises UsageError if the suite has too few songs, or clips of another length than 10.24 s.
+    Raises UsageError if the suite has too few songs, or if its clips are not 10.24 s long.
     """
     if config.suite != "band":
         return _songs_of_suite(config)
@@ -41,8 +42,8 @@ def training_songs(config: TrainConfig) -> Songs:
     count = config.songs or 0
     if config.first_seed not in allowed or config.first_seed + count - 1 not in allowed or count <= config.validation:
         raise UsageError(
-            f"{config.name}: `band` needs more songs than its validation ({config.validation}), with seeds "
-            f"from {allowed[0]} to {allowed[-1]}; got songs: {config.songs}, first_seed: {config.first_seed}"
+            f"{config.name}: with suite band, songs must be greater than validation ({config.validation}) and all "
+            f"seeds between {allowed[0]} and {allowed[-1]}; got songs: {config.songs}, first_seed: {config.first_seed}"
         )
     return Songs(range(config.first_seed, config.first_seed + count), _band_song)
 
@@ -52,14 +53,14 @@ def _songs_of_suite(config: TrainConfig) -> Songs:
     if suite.n_samples != N_SAMPLES:
         raise UsageError(
             f"{config.name}: suite '{config.suite}' has clips of {suite.n_samples / suite.sample_rate:g} s; "
-            "trainings take 10.24 s"
+            "trainings need clips of 10.24 s"
         )
     songs = suite.reference()
     count = len(songs) if config.songs is None else config.songs
     if not config.validation < count <= len(songs):
         raise UsageError(
-            f"{config.name}: suite '{config.suite}' holds {len(songs)} songs; songs: {config.songs} with "
-            f"validation: {config.validation} do not fit"
+            f"{config.name}: suite '{config.suite}' has {len(songs)} songs; songs must be at most that and greater "
+            f"than validation, got songs: {config.songs}, validation: {config.validation}"
         )
     return Songs(range(count), songs.__getitem__)
 
@@ -70,13 +71,13 @@ def _band_song(seed: int) -> StemSet:
 
 
 def held_back_songs(config: TrainConfig) -> Songs:
-    """Those of the training songs to validate on."""
+    """Return the validation songs."""
     songs = training_songs(config)
     return Songs(range(len(songs) - config.validation, len(songs)), songs.__getitem__)
 
 
 def data_key(config: TrainConfig) -> str:
-    """What names the songs in the names of cache folders: the same for the same songs."""
+    """Return the part of a cache folder's name that identifies the songs."""
     if config.suite == "band":
         return f"band{band.VERSION}-{config.first_seed}"
     suite = open_suite(config.suite)
@@ -85,7 +86,7 @@ def data_key(config: TrainConfig) -> str:
 
 
 def data_in_words(config: TrainConfig) -> str:
-    """What a checkpoint says of the songs that it has learnt from."""
+    """Return the description of the training songs that is stored in a checkpoint."""
     if config.suite != "band":
         return config.suite
     last = config.first_seed + (config.songs or 0) - config.validation - 1
@@ -93,7 +94,7 @@ def data_in_words(config: TrainConfig) -> str:
 
 
 class Shards:
-    """An array with a row per song, kept in files of SHARD songs and memory-mapped."""
+    """An array with one row per song, stored in memory-mapped files of SHARD songs each."""
 
     def __init__(self, folder: Path, songs: int):
         self._files = [np.load(folder / f"{first:06d}.npy", mmap_mode="r") for first in range(0, songs, SHARD)]
@@ -103,19 +104,19 @@ class Shards:
         return self.shape[0]
 
     def song(self, number: int) -> Array:
-        """The row of a song."""
+        """Return the row of a song."""
         row: Array = self._files[number // SHARD][number % SHARD]
         return row
 
     def __getitem__(self, numbers: Sequence[int] | Tensor) -> Tensor:
-        """A copy of the rows of these songs, [len(numbers), ...]."""
+        """Return a copy of the rows of these songs, [len(numbers), ...]."""
         return torch.from_numpy(np.stack([self.song(int(i)) for i in numbers]))
 
 
 def cached(folder: Path, songs: int, what: str, make: Callable[[range], Array]) -> Shards:
-    """The cache in a folder. `make` makes the rows of a range of songs, for the files that are not there yet.
+    """Open the cache in a folder, writing missing files. `make` computes the rows of a range of songs.
 
-    what: the cache in words, for the log. A file may hold more songs than are asked for.
+    what: name of the cache in log messages. An existing file may contain more songs than requested.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, songs, SHARD):
@@ -133,13 +134,13 @@ def cached(folder: Path, songs: int, what: str, make: Callable[[range], Array]) 
 def cache_of_waves(
     config: TrainConfig, stems: Sequence[str], folder: str, what: str, make: Callable[[Array], Array]
 ) -> Shards:
-    """A cache of what `make` makes of a song's waves, float32 [S, samples] at 16 kHz, in several processes.
+    """Open a cache of `make` applied to each song's waves, float32 [S, samples] at 16 kHz, in several processes.
 
-    stems: in the order of the model. Raises UsageError if the suite lacks one of them.
+    stems: in the order of the model. Raises UsageError if the suite does not have all of them.
     """
     row_of = _RowOfSong(training_songs(config), tuple(stems), make)
-    if lacking := [stem for stem in stems if stem not in open_suite(config.suite).stems]:
-        raise UsageError(f"{config.name}: suite '{config.suite}' has no {', '.join(lacking)}")
+    if missing := [stem for stem in stems if stem not in open_suite(config.suite).stems]:
+        raise UsageError(f"{config.name}: suite '{config.suite}' has no stems {', '.join(missing)}")
 
     def rows(numbers: range) -> Array:
         return np.stack(Parallel(n_jobs=-1)(delayed(row_of)(i) for i in numbers))
@@ -148,7 +149,7 @@ def cache_of_waves(
 
 
 class _RowOfSong:
-    """Makes the row of a song, in another process."""
+    """Computes the row of a song, in another process."""
 
     def __init__(self, songs: Songs, stems: tuple[str, ...], make: Callable[[Array], Array]):
         self.songs, self._stems, self._make = songs, stems, make
@@ -160,13 +161,13 @@ class _RowOfSong:
 
 
 def training_waves(config: TrainConfig, stems: Sequence[str], rate: int = SAMPLE_RATE) -> Shards:
-    """The training songs at 16 bits, int16 [songs, S, 10.24 rate]; made at the first call."""
+    """Return the training songs at 16 bits, int16 [songs, S, 10.24 rate]; cached at the first call."""
     folder = "waves" if rate == SAMPLE_RATE else f"waves-{rate}"
     return cache_of_waves(config, stems, folder, folder, partial(_pcm16, rate=rate))
 
 
 def _pcm16(waves: Array, rate: int) -> Array:
-    """Rounded to the nearest: the floor of the published files would lift silent passages by half a step."""
+    """Round to the nearest integer; rounding down, as in the published files, offsets silence by half a step."""
     waves = np.pad(waves[:, :N_SAMPLES], ((0, 0), (0, max(N_SAMPLES - waves.shape[1], 0))))
     waves = np.stack([audio.resample(wave, SAMPLE_RATE, rate) for wave in waves])
     pcm: Array = np.rint(32768 * waves).clip(-32768, 32767).astype(np.int16)

@@ -1,4 +1,4 @@
-"""The state of a training: all that it resumes from, in one file."""
+"""The state of a training: everything needed to resume, in one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mtbench.files import whole_file
 
 
 class Progress(TypedDict):
-    """How far a training is: steps, seconds of training, and the losses that were logged last."""
+    """The progress of a training: steps, seconds of training, and the last logged losses."""
 
     step: int
     seconds: float
@@ -25,7 +25,7 @@ class Progress(TypedDict):
 
 
 class Stateful(Protocol):
-    """What can be saved and resumed, as torch's optimisers can."""
+    """An object that can be saved and resumed, such as torch's optimisers."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -33,10 +33,10 @@ class Stateful(Protocol):
 
 
 class State:
-    """A network in training, the average of its weights, its optimisers, its progress and torch's random state.
+    """A network in training, its averaged weights, its optimisers, its progress and torch's random state.
 
-    opponent: what learns against the network, if anything does. The state remembers the training's config, and
-    another training does not resume from it.
+    opponent: the adversary of the network, if any. The training's config is stored too, so that no other training can
+    resume from this state.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class State:
         self._name, self._fingerprint = config.name, config.fingerprint
 
     def save(self, path: Path) -> None:
-        """Write all to one file, which appears whole."""
+        """Write everything to one file, which appears only when complete."""
         everything = {
             "config": self._fingerprint,
             "progress": dict(self.progress),
@@ -67,12 +67,12 @@ class State:
             torch.save(everything, file)
 
     def resume(self, path: Path, device: torch.device) -> None:
-        """Take all from a file. Raises UsageError, saying what to do, if it is not of this training."""
+        """Restore everything from a file. Raises UsageError if it is not the state of this training."""
         try:
             stored = torch.load(path, map_location=device, weights_only=True)
             before, now = stored["config"], self._fingerprint
             if differing := [key for key in now if before.get(key) != now[key]]:
-                raise ValueError(f"{', '.join(differing)}: not as they were")
+                raise ValueError(f"changed since: {', '.join(differing)}")
             self.network.load_state_dict(stored["network"])
             self.ema.load_state_dict(stored["ema"])
             for optimiser, state in zip(self.optimisers, stored["optimizers"], strict=True):
@@ -81,16 +81,16 @@ class State:
                 self.opponent.load_state_dict(stored["opponent"])
             _set_random_state(stored.get("random", {}))  # states of earlier versions have none
             self.progress = stored["progress"]
-        except Exception as error:  # torch raises what its unpickler meets
+        except Exception as error:  # torch passes on whatever its unpickler raises
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
-                f"{path}: not a state of the training that {self._name} asks for ({reason}); "
-                "put the config back, delete the file, or take another name"
+                f"{path}: {self._name} cannot resume from this state ({reason}). Restore the config, delete the file, "
+                "or choose another name"
             ) from error
 
 
 def _random_state() -> dict[str, Any]:
-    """Of torch's own generators: ours are made afresh in every step, but a network may have layers that draw."""
+    """Return the state of torch's default generators, from which a network's layers may draw; ours are per step."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()

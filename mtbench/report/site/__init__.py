@@ -1,8 +1,11 @@
-"""The leaderboard site: plain files from run folders and ``results/``, which open from disk and load nothing else.
+"""The leaderboard site: static files built from run folders and ``results/`` that open from disk and load nothing else.
 
-One way through: `sources` reads; `board`, `models`, `lengths`, `sensitivity` and `listening` choose and compute;
-`figures` draws; `pages` lays it out in the templates of ``leaderboard/``; and `folder` writes. The same results make
-the same bytes: no clock, no random number.
+Data flow in one direction: `sources` reads the results; `board`, `models`, `lengths`, `sensitivity` and `listening`
+select and compute; `figures` draws; `pages` fills the templates of ``leaderboard/``; `folder` writes the files. The
+same results give the same bytes: no clock and no random numbers are used.
+
+Metrics: Fréchet audio distance (FAD), inner-track rhythmic stability (IRS), cross-track beat synchronization (CBS) and
+cross-track beat dispersion (CBD).
 """
 
 from mtbench.report.site.pages import write

@@ -1,5 +1,7 @@
-"""The board's tables: one row per model, one column per metric and track, a score for every setting; ranks from the
-comparisons. What a reader chooses of it, board.js shows."""
+"""The board's tables: one row per model, one column per metric and track, and a score for every setting.
+
+Ranks come from the comparisons of the runs. board.js shows the part of the board that the reader selects.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,13 +22,13 @@ from mtbench.settings import TIMEBASES, Setting
 
 TASKS = {"total": "Total generation", "arrangement": "Arrangement"}
 PAPERS = {"synctrack-iclr2026": "SyncTrack, ICLR 2026", "mt-musicldm-2024": "MT-MusicLDM, 2024"}
-# What a reader may choose of a board, in the order of a score's indices; `fad`: embedding and reference.
+# What a reader can select on a board, in the order of a score's indices; `fad`: embedding and reference.
 DIMENSIONS = ("given", *Setting._fields, "fad")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric of a track. views: in which of the board's selections of columns it is shown."""
+    """A metric of a track. views: the board's selections of columns that include it."""
 
     metric: Metric
     track: str
@@ -37,8 +39,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the board. run: an index of the board's runs, -1 for a reported one; kind: measured, embedded (trained
-    on synthetic songs), control or reported."""
+    """A row of the board.
+
+    run: index into the board's runs, -1 for a reported row. kind: measured, embedded (trained on synthetic songs),
+    control or reported.
+    """
 
     model: str
     run: int
@@ -48,8 +53,11 @@ class Row:
 
 
 class Score(NamedTuple):
-    """A score of the board. From `row` to `fad` indices: of the board's rows, columns and settings, -1 where the metric
-    has no such setting. The rest is None where it is not known."""
+    """A score of the board.
+
+    `row` to `fad` are indices into the board's rows, columns and settings, -1 if the metric does not depend on that
+    setting. The other fields are None if unknown.
+    """
 
     row: int
     column: int
@@ -71,9 +79,9 @@ class Score(NamedTuple):
 class Board:
     """One table per task and suite.
 
-    settings: {dimension: its values}. standard: {dimension or `run`: the index shown first}. ranked: was any model
-    tested against another? tables: the scores shown first as plain tables, for a page without scripts; reported: those
-    of papers.
+    settings: {dimension: its values}. standard: {dimension or `run`: the index shown first}. ranked: whether any model
+    was tested against another. tables: the scores shown first, as plain tables for a page without scripts. reported:
+    plain tables of the scores in papers.
     """
 
     task: str
@@ -95,12 +103,12 @@ class Board:
 
     @property
     def first_rows(self) -> dict[str, Row]:
-        """{model: its row} of the run shown first."""
+        """{model: its row} for the run shown first."""
         return {row.model: row for row in self.rows if row.run == 0}
 
 
 def boards(runs: Sequence[SiteRun], reported: pd.DataFrame) -> list[Board]:
-    """Every table that the runs and the reported scores fill: total generation first, suites with runs first."""
+    """Return one board per task and suite: total generation first, then suites with runs first."""
     pairs = [pair for run in runs for pair in zip(run.scores["task"], run.scores["suite"])]
     pairs += list(zip(reported["task"], reported["suite"]))
     order = list(TASKS)
@@ -111,22 +119,23 @@ def boards(runs: Sequence[SiteRun], reported: pd.DataFrame) -> list[Board]:
 
 
 def model_page(run: SiteRun, model: str) -> str:
-    """Where a model's page is, from the site's root."""
+    """Return the path of a model's page, relative to the site's root."""
     return f"models/{run.slug}/{slug(model)}.html"
 
 
 def kind_of(run: SiteRun, model: str) -> str:
-    """Measured, embedded or control: the `kind` of a model's row."""
+    """Return the `kind` of a model's row: measured, embedded or control."""
     if model in CONTROLS:
         return "control"
     return "embedded" if run.trained_on(model) == "synthetic songs" else "measured"
 
 
 def as_json(board: Board) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-    """What board.js shows, plain lists and numbers: the board with the scores beside the stems given first, and by
-    index of other given stems their scores, which a page loads when somebody asks for them.
+    """Return the board as plain lists and numbers for board.js.
 
-    A score is a list, whose positions `fields` names.
+    The first value is the board with the scores for the given stems shown first. The second maps the index of every
+    other set of given stems to its scores, which the page loads on demand. A score is a list; `fields` names its
+    positions.
     """
     by_given: dict[int, list[Score]] = {}
     for score in board.scores:
@@ -208,17 +217,19 @@ def _of(table: pd.DataFrame, task: str, suite: str) -> pd.DataFrame:
 
 
 class _Places:
-    """Where the scores of a board stand."""
+    """The positions of scores on a board."""
 
     def __init__(self, columns: Sequence[Column], settings: Mapping[str, list[Any]]):
         self.settings = settings
         self.columns = {(column.metric.name, column.track, column.version): i for i, column in enumerate(columns)}
-        # A reported score has no version: it stands beside those of the newest one.
+        # A reported score has no version: it is shown in the column of the newest one.
         self.columns |= {(column.metric.name, column.track, ""): i for i, column in enumerate(columns)}
 
     def of(self, row: int, score: Any) -> Iterator[Score]:
-        """A score (SCORE_COLUMNS and rank) in its column under its setting, a reported FAD under every reference; none
-        where the board has no such column, as for live stems one by one."""
+        """Yield a score (SCORE_COLUMNS and rank) at its column and setting; a reported FAD once per reference.
+
+        Yields nothing if the board has no such column, as for the share of live stems of single tracks.
+        """
         column = self.columns.get((score.metric, score.track, score.version))
         if column is None:
             return
@@ -246,7 +257,7 @@ class _Places:
 
 
 def _columns(table: pd.DataFrame) -> list[Column]:
-    """Mixture first, then all stems together, then each; the metrics in their own order."""
+    """Return the columns: the metrics in their order, each with the mixture first, then all stems, then each stem."""
     keys = list(dict.fromkeys(zip(table["metric"], table["track"], table["version"])))
     measured = {(metric, track) for metric, track, version in keys if version}
     keys = [(metric, track, version) for metric, track, version in keys if version or (metric, track) not in measured]
@@ -272,7 +283,7 @@ def _views(metric: Metric, track: str) -> tuple[str, ...]:
 
 
 def _view_titles(columns: Sequence[Column]) -> list[tuple[str, str]]:
-    """(key, title) of every selection of columns that has some; the key stands in the address of the page."""
+    """Return (key, title) of every non-empty selection of columns; the key is used in the page's address."""
     own = {column.metric.name: f"{column.metric.title} by stem" for column in columns}
     titles = {"summary": "Summary", **own, "sync": "Across stems", "everything": "All"}
     present = {view for column in columns for view in column.views}
@@ -280,7 +291,7 @@ def _view_titles(columns: Sequence[Column]) -> list[tuple[str, str]]:
 
 
 def _settings(table: pd.DataFrame) -> dict[str, list[Any]]:
-    """{dimension: the values that scores have of it}."""
+    """Return {dimension: the values that occur in the scores}."""
     numbers = {name: sorted(float(value) for value in table[name].dropna().unique()) for name in SETTING_NUMBERS}
     return {
         "given": sorted(table["given"].unique(), key=lambda given: (given.count("+") if given else -1, given)),
@@ -291,7 +302,7 @@ def _settings(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _words(settings: Mapping[str, list[Any]]) -> dict[str, list[str]]:
-    """{dimension of a rhythm setting: its values, as `Setting.words` says them between commas}."""
+    """Return {dimension of a rhythm setting: its values in the words of `Setting.words`}."""
     whole = Setting("real", 1, 1, 1)
     return {
         name: [whole._replace(**{name: value}).words.split(", ")[place] for value in settings[name]]
@@ -300,7 +311,7 @@ def _words(settings: Mapping[str, list[Any]]) -> dict[str, list[str]]:
 
 
 def _fad_labels(table: pd.DataFrame) -> list[str]:
-    """What FADs of a table are against: embedding and reference. Reported ones have no reference of their own."""
+    """Return the embeddings and references of a table's FADs as labels; a reported FAD has no reference."""
     keys = list(dict.fromkeys(zip(table["embedding"], table["reference"])))
     labels = [f"{embedding}, {reference}" for embedding, reference in keys if reference]
     labels += [
@@ -312,7 +323,7 @@ def _fad_labels(table: pd.DataFrame) -> list[str]:
 
 
 def _matching(labels: Sequence[str], score: Any) -> list[int]:
-    """The labels under which a score stands: its own; for a reported FAD every one of its embedding; else none, -1."""
+    """Return the indices of a score's FAD labels: all of its embedding for a reported FAD; [-1] for other metrics."""
     if not score.embedding:
         return [-1]
     if score.reference:
@@ -321,18 +332,18 @@ def _matching(labels: Sequence[str], score: Any) -> list[int]:
 
 
 def _standard(settings: Mapping[str, list[Any]], shown: pd.DataFrame, measured: bool) -> dict[str, int]:
-    """The setting that is shown first, as indices: the standard one of the scores shown."""
+    """Return the setting shown first, as indices: the standard setting of the scores shown."""
     given = min(map(settings["given"].index, shown["given"]))
     indices = {"run": 0 if measured else -1, **dict.fromkeys(DIMENSIONS, 0), "given": given}
     setting = selection.standard_setting(shown[shown["given"] == settings["given"][given]])
     for name, value in (setting._asdict() if setting else {}).items():
-        if value in settings[name]:  # not NaN, for which there is no window
+        if value in settings[name]:  # false for NaN, which stands for "no window"
             indices[name] = settings[name].index(value)
     return indices
 
 
 def _reported_tables(papers: pd.DataFrame) -> list[Table]:
-    """The tables of each paper's scores; no comparison of models stands behind them."""
+    """Return the tables of each paper's scores, without ranks."""
     nothing = pd.DataFrame(columns=COMPARISON_COLUMNS)
     return [
         replace(table, title=f"{PAPERS.get(str(paper), paper)}: {table.title}")
@@ -342,8 +353,7 @@ def _reported_tables(papers: pd.DataFrame) -> list[Table]:
 
 
 def _number(value: float) -> float | None:
-    """Six significant digits are more than any interval is wide; None where it is not a finite number, which JSON
-    lacks."""
+    """Round to six significant digits, finer than any interval; None if not finite, which JSON cannot express."""
     return float(f"{value:.6g}") if isfinite(value) else None
 
 

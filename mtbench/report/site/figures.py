@@ -1,6 +1,6 @@
-"""Figures as inline SVG: drawn from arrays, coloured by the page's CSS, so that they are crisp in light and dark.
+"""Draw figures from arrays as inline SVG, coloured by the page's CSS for its light and dark schemes.
 
-Each has a role and a label for a screen reader; the numbers stand in a table beside it, which the page makes.
+Each figure has a role and a label for screen readers. The page shows the numbers in a table next to it.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-WIDTH = 340  # of a figure, in its own units: about a phone's, so that its letters stay readable there
-LETTER = 6  # width of one of a label, about
+WIDTH = 340  # of a figure, in its own units; about the width of a phone, so that its text stays readable there
+LETTER = 6  # approximate width of a letter of a label
 MARKS = ("circle", "square", "diamond", "up", "down", "cross")
 
 
 @dataclass(frozen=True)
 class Violin:
-    """One line of a distribution figure. style: a CSS class that colours it; values [n], NaN where there is none."""
+    """One row of a distribution figure. style: its CSS class, which sets the colour; values [n], NaN if undefined."""
 
     name: str
     style: str
@@ -28,7 +28,7 @@ class Violin:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a curve figure: y [x], NaN where there is none; low and high its interval, NaN where unknown."""
+    """One line of a curve figure. y [x], NaN if undefined; low and high: its interval, NaN if unknown."""
 
     name: str
     style: str
@@ -38,16 +38,16 @@ class Line:
 
 
 def distributions(title: str, unit: str, violins: Sequence[Violin]) -> Markup:
-    """A half-violin, quartiles, median and, where there are few, the samples themselves: a line each, from 0 on.
+    """Draw one row per violin: density, quartiles, median and, for up to 100 samples, the samples. The axis includes 0.
 
-    Empty where no sample has a value.
+    Returns an empty string if no sample has a value.
     """
     defined = [violin.values[np.isfinite(violin.values)] for violin in violins]
     everything = np.concatenate(defined) if defined else np.empty(0)
     if not len(everything):
         return Markup("")
     low = min(0.0, float(everything.min()))
-    # A few wild samples must not flatten all others: beyond the axis they are drawn at its edge.
+    # A few outliers must not flatten everything else: values beyond the axis are drawn at its edge.
     high = float(max(np.quantile(everything, 0.98), low + 1e-9))
     ticks = _ticks(low, high)
     high = max(high, ticks[-1])
@@ -92,13 +92,13 @@ def curves(
     unit: str = "",
     limits: tuple[float, float] | None = None,
 ) -> Markup:
-    """Lines with markers over a few settings, intervals as whiskers. limits: of y, where panels share an axis."""
+    """Draw lines with markers over a few settings, intervals as whiskers. limits: of y, if panels share an axis."""
     low, high = limits or y_limits(lines)
     ticks = _ticks(low, high)
     high = max(high, ticks[-1])
     left, right, top, bottom = 44, WIDTH - 12, 12, 172
     step = (right - left) / max(len(labels), 1)
-    # Labels that would run into each other are slanted.
+    # Labels that would overlap are slanted.
     slanted = max(map(len, labels), default=0) * LETTER > step
 
     def x(i: int, shift: float = 0.0) -> float:
@@ -130,7 +130,7 @@ def curves(
 
 
 def _curve(number: int, line: Line, places: Sequence[float], y: Callable[[float], float], low: float) -> str:
-    """A line with its whiskers and markers. places: of its points along x; low: where the axis of y begins."""
+    """Draw a line with whiskers and markers. places: x of its points; low: the lower end of the y axis."""
     ends = [(places[i], y(value), i) for i, value in enumerate(line.y) if np.isfinite(value)]
     whiskers = "".join(
         f"M{here:.1f} {y(max(line.low[i], low)):.1f}V{y(line.high[i]):.1f}"
@@ -147,14 +147,14 @@ def _curve(number: int, line: Line, places: Sequence[float], y: Callable[[float]
 
 
 def y_limits(lines: Sequence[Line]) -> tuple[float, float]:
-    """From 0 to the highest end of an interval."""
+    """Return y limits from 0 to slightly above the highest end of an interval."""
     finite = [numbers[np.isfinite(numbers)] for line in lines for numbers in (line.y, line.high)]
     highest = max((float(numbers.max()) for numbers in finite if len(numbers)), default=0.0)
     return 0.0, highest * 1.02 if highest > 0 else 1.0
 
 
 def key_mark(number: int, style: str) -> Markup:
-    """A line's marker, for a legend."""
+    """Draw a line's marker for a legend."""
     return Markup(
         f'<svg class="keymark" viewBox="0 0 26 14" width="26" height="14" aria-hidden="true">'
         f'<line class="curve {style}" x1="1" x2="25" y1="7" y2="7"/>'
@@ -163,7 +163,7 @@ def key_mark(number: int, style: str) -> Markup:
 
 
 def timebases(times: Floats, factor: float, seconds: float) -> Markup:
-    """Beats on two rulers: as they sound, and as the published timebase has them; `factor` = 100/fps."""
+    """Draw beats on two rulers, in real seconds and in the published timebase; `factor` = 100/fps."""
     left, right = 8, WIDTH - 10
     scale = (right - left) / seconds
     shapes = []
@@ -181,7 +181,9 @@ def timebases(times: Floats, factor: float, seconds: float) -> Markup:
     for tick in range(int(seconds) + 1):
         shapes.append(f'<text class="tick" x="{left + tick * scale:.1f}" y="126" text-anchor="middle">{tick}</text>')
     shapes.append(f'<text class="axis" x="{(left + right) / 2}" y="142" text-anchor="middle">seconds</text>')
-    title = f"Beats of a click track in real seconds and, closer together by {factor:.3f}, in the published timebase"
+    title = (
+        f"Beats of a click track in real seconds and in the published timebase, where times are scaled by {factor:.3f}"
+    )
     return _svg(148, title, shapes)
 
 
@@ -197,14 +199,14 @@ def _axis(ticks: Sequence[float], x: Callable[[float], float], top: float, botto
     texts = [
         f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 13}" text-anchor="middle">{tick:g}</text>' for tick in ticks
     ]
-    if unit:  # the last is at the edge, where a number and its unit have no room to be centred
+    if unit:  # the last tick is at the edge, where there is no room to centre a number with its unit
         label = escape(f"{ticks[-1]:g} {unit}")
         texts[-1] = f'<text class="tick" x="{WIDTH - 1}" y="{bottom + 13}" text-anchor="end">{label}</text>'
     return lines + "".join(texts)
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers that cover low to high."""
+    """Return three to six round numbers that cover low to high."""
     rough = (high - low) / 4
     power = 10.0 ** np.floor(np.log10(rough)) if rough > 0 else 1.0
     step = next(step for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power) if step >= rough * 0.999)
@@ -213,7 +215,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _density(values: Floats, low: float, high: float, points: int = 60) -> Floats:
-    """A Gaussian kernel density over [low, high], its highest point 1; the width is Silverman's, but never a hair's."""
+    """Return a Gaussian kernel density over [low, high], scaled to a maximum of 1; Silverman's width, bounded below."""
     spread = min(values.std(), (np.quantile(values, 0.75) - np.quantile(values, 0.25)) / 1.34) or values.std()
     width = max(0.9 * spread * len(values) ** -0.2, (high - low) / 80)
     grid = np.linspace(low, high, points)
@@ -222,12 +224,12 @@ def _density(values: Floats, low: float, high: float, points: int = 60) -> Float
 
 
 def _shape(number: int) -> str:
-    """Another marker where the colours, of which there are as many, begin again."""
+    """Return a line's marker; it is shifted when the colours, of which there are as many, repeat."""
     return MARKS[(number + number // len(MARKS)) % len(MARKS)]
 
 
 def _mark(kind: str, x: float, y: float) -> str:
-    """The path of a marker about 7 units wide."""
+    """Return the path of a marker about 7 units wide."""
     r = 3.5
     return {
         "circle": f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",

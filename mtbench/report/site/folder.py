@@ -1,4 +1,4 @@
-"""The folder that a site is written into, and the templates of its pages."""
+"""The output folder of a site and the templates of its pages."""
 
 import json
 import shutil
@@ -14,19 +14,19 @@ from mtbench.registry import metrics
 from mtbench.report import text
 from mtbench.version import __version__
 
-JSON_ROWS = 200_000  # of a table; one with more rows is a CSV alone
+JSON_ROWS = 200_000  # tables with more rows are written as CSV only
 STATIC = ("site.css", "board.js", "player.js", "icon.svg")
 
 
 class File(NamedTuple):
-    """A file of the site, for a link. name: its path from the site's root; size: in words."""
+    """A file of the site, for a link. name: its path relative to the site's root; size: as text."""
 
     name: str
     size: str
 
 
 class SiteFolder:
-    """Where the files of a site are written, each whole."""
+    """The folder that the files of a site are written to, each one atomically."""
 
     def __init__(self, out: Path):
         self.out = out
@@ -35,7 +35,7 @@ class SiteFolder:
             for item in files("mtbench.leaderboard").iterdir()
             if item.name.endswith((".html", ".css", ".js", ".svg"))
         }
-        # Everything is escaped, whatever the template's suffix: names and reasons come from outside.
+        # Escape everything, whatever the template's suffix: names and failure reasons are untrusted.
         self.environment = Environment(
             loader=FunctionLoader(self.templates.get),
             autoescape=True,
@@ -52,18 +52,18 @@ class SiteFolder:
         }
 
     def put(self, name: str, content: bytes) -> File:
-        """Write a file. name: its path from the site's root, here and below."""
+        """Write a file. name: its path relative to the site's root, here and below."""
         with whole_file(self.out / name) as file:
             file.write(content)
         return File(name, _size(len(content)))
 
     def static(self) -> None:
-        """The style sheet, the scripts and the icon."""
+        """Write the style sheet, the scripts and the icon."""
         for name in STATIC:
             self.put(name, self.templates[name].encode())
 
     def copy(self, name: str, source: Path) -> File:
-        """Copy a file as it is."""
+        """Copy a file unchanged."""
         with source.open("rb") as original, whole_file(self.out / name) as file:
             shutil.copyfileobj(original, file)
         return File(name, _size(source.stat().st_size))
@@ -73,25 +73,27 @@ class SiteFolder:
         return self.put(name, table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace"))
 
     def json(self, name: str, table: pd.DataFrame) -> list[File]:
-        """Write a table as ``{"columns": [...], "rows": [[...], ...]}``, unless it has too many rows: then no file."""
+        """Write a table as ``{"columns": [...], "rows": [[...], ...]}``; no file if it has over JSON_ROWS rows."""
         if len(table) > JSON_ROWS:
             return []
-        rows = table.to_json(orient="values", double_precision=15)  # null for NaN and for what is not finite
+        rows = table.to_json(orient="values", double_precision=15)  # null for NaN and infinity
         columns = json.dumps(list(table.columns), separators=(",", ":"))
         return [self.put(name, f'{{"columns":{columns},"rows":{rows}}}'.encode())]
 
     def script(self, name: str, function: str, values: Any) -> None:
-        """Write a call of a function with JSON that no text in it can end: a page opened from disk may load scripts,
-        but fetch nothing."""
-        # ASCII escapes U+2028 as well.
+        """Write a script that calls a function with JSON data, since a page opened from disk cannot fetch files.
+
+        Text in the data cannot end the script.
+        """
+        # ASCII output also escapes U+2028.
         arguments = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
         self.put(name, f"{function}({arguments.replace('<', chr(92) + 'u003c')})\n".encode())
 
     def page(self, name: str, template: str, **values: Any) -> None:
-        """Write a page from a template, which also knows where the page is and how to get to the root."""
+        """Write a page from a template, which also gets the page's path and the relative path to the root."""
         root = "../" * name.count("/")
         page = self.environment.get_template(template).render(root=root, here=name, **values)
-        self.put(name, page.encode(errors="backslashreplace"))  # the name of a file may be no UTF-8
+        self.put(name, page.encode(errors="backslashreplace"))  # a file name may not be valid UTF-8
 
 
 def _size(count: int) -> str:

@@ -1,4 +1,4 @@
-"""The same model on clips of other lengths: Table A6 and Figure A8 of the SyncTrack paper, from our own runs."""
+"""The same model on clips of different lengths: our versions of Table A6 and Figure A8 of the SyncTrack paper."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from mtbench.stems import FOLDER, LENGTHS, N_SAMPLES, SAMPLE_RATE
 
 @dataclass(frozen=True)
 class Lengths:
-    """One model in total generation on suites that differ in the length of their clips alone.
+    """One model in total generation on suites that differ only in the length of their clips.
 
-    suite: their name without it; measured: what else must be the same for scores to stand in one table; runs:
-    {length in s: (run, name of the suite)}, two or more, shortest first.
+    suite: the name of the suites without the length. measured: everything else that must be the same for scores to
+    share a table. runs: {length in s: (run, name of the suite)}, two or more, shortest first.
     """
 
     suite: str
@@ -32,7 +32,8 @@ class Lengths:
 
 
 class LengthRow(NamedTuple):
-    """A line of a table: the length in words, the run's name, a cell per column, the fewest clips behind one."""
+    """A row of a table: the length as text, the run's name, one cell per column, and the smallest number of clips
+    behind a cell."""
 
     seconds: str
     run: str
@@ -42,7 +43,7 @@ class LengthRow(NamedTuple):
 
 @dataclass(frozen=True)
 class LengthTable:
-    """A group of rows per model, a row per length, a column per metric across stems or metric of a stem."""
+    """One group of rows per model, one row per length, one column per metric across stems or metric of a stem."""
 
     setting: str
     columns: list[tuple[Metric, str]]
@@ -51,7 +52,10 @@ class LengthTable:
 
 @dataclass(frozen=True)
 class SuiteLengths:
-    """What is shown of one suite: a table per timebase, and the figures of the first of them, at `setting` in words."""
+    """The tables and figures of one suite: one table per timebase, and the figures for the first of them.
+
+    setting: the setting of the figures, in words.
+    """
 
     suite: str
     tables: list[LengthTable]
@@ -60,7 +64,7 @@ class SuiteLengths:
 
 
 class _Measured(NamedTuple):
-    """A suite's total generation in a run."""
+    """The models of a run that have scores for a suite in total generation."""
 
     seconds: float
     run: SiteRun
@@ -69,12 +73,12 @@ class _Measured(NamedTuple):
 
 
 def find(runs: Sequence[SiteRun]) -> list[Lengths]:
-    """Every model that the runs hold at two or more lengths; of two runs of one length the first.
+    """Return every model that the runs have at two or more lengths; of several runs at one length, the first is used.
 
-    The runs have one beat engine, one version of each rhythm metric and of the suite; where a run's version of the
-    suite is not known, it counts as the first that is. It is one model if it is a control, or if its row's name, its
-    options and the hashes of its weights are the same. One without such a hash, or a folder of audio, is never known to
-    be the same.
+    Runs are combined only if they have the same beat engine and the same versions of the suite and of the rhythm
+    metrics; an unknown suite version counts as the first known one. Two rows are the same model if they are the same
+    control, or if the row's name, its options and the hashes of its weights are equal. A model without such a hash and
+    a folder of audio are never considered the same.
     """
     alike: dict[tuple[Any, ...], list[_Measured]] = {}
     for run in runs:
@@ -101,9 +105,9 @@ def find(runs: Sequence[SiteRun]) -> list[Lengths]:
 
 
 def by_suite(lengths: Sequence[Lengths]) -> list[SuiteLengths]:
-    """For each suite the tables, one per timebase, and the figures of the first of them, three per model.
+    """Return for each suite one table per timebase and, for the first timebase, three figures per model.
 
-    Runs that were not measured alike have tables of their own, and `suite` then names them.
+    Runs that were not measured in the same way have separate tables; `suite` then names the runs.
     """
     suites = []
     keys = list(dict.fromkeys((of_model.suite, of_model.measured) for of_model in lengths))
@@ -130,20 +134,20 @@ def by_suite(lengths: Sequence[Lengths]) -> list[SuiteLengths]:
 
 
 def _length(suite: str) -> tuple[str, float]:
-    """A suite's name without its length, and that in s; an empty name for one that has no others."""
+    """Return a suite's name without its length, and the length in s; an empty name if there are no other lengths."""
     end = next((end for end in LENGTHS if end and suite.endswith(end)), "")
     return "" if suite.startswith(FOLDER) else suite.removesuffix(end), LENGTHS[end] * N_SAMPLES / SAMPLE_RATE
 
 
 def _engine(run: SiteRun, scores: pd.DataFrame) -> tuple[Any, ...]:
-    """The beats that a run's rhythm scores rest on, and the versions of the metrics that these scores have."""
+    """Return how a run's beats were tracked and the versions of its rhythm metrics."""
     rhythm = scores[scores["metric"].isin([metric.name for metric in _shown_metrics()])]
     return (*sorted(models.flat(run.record.get("beats") or {})), *sorted(set(zip(rhythm["metric"], rhythm["version"]))))
 
 
 def _identity(run: SiteRun, model: str) -> tuple[Any, ...] | None:
-    """What else than its row's name makes a model the same in two runs; None if nothing says so."""
-    # The content of a folder of audio is no model's weights: its clips are of one length whatever the suite's.
+    """Return what identifies a model across runs apart from its row's name; None if it cannot be identified."""
+    # The hash of a folder of audio does not identify a model: its clips have one length whatever the suite's.
     hashes = [
         pair
         for pair in models.flat(run.provenances.get(model, {}))
@@ -158,12 +162,12 @@ def _identity(run: SiteRun, model: str) -> tuple[Any, ...] | None:
 
 
 def _shown_metrics() -> list[Metric]:
-    """The rhythm metrics that have a better side: across stems first, then those of a stem."""
+    """Return the rhythm metrics that have a direction: those across stems first, then those of single stems."""
     return selection.judged([*selection.of_clips(), *selection.of_tracks()])
 
 
 def _of(table: pd.DataFrame, suite: str, model: str) -> pd.DataFrame:
-    """The rhythm scores of a model's total generation, as the figures and tables have them."""
+    """Return the rhythm scores of a model in total generation that the figures and tables show."""
     across = [metric.name for metric in selection.judged(selection.of_clips())]
     of_stems = [metric.name for metric in selection.judged(selection.of_tracks())]
     shown = table["metric"].isin(across) | (table["metric"].isin(of_stems) & (table["track"] != "all"))
@@ -172,7 +176,7 @@ def _of(table: pd.DataFrame, suite: str, model: str) -> pd.DataFrame:
 
 
 def _shared(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores whose metric, track and setting the same model has at another length, too."""
+    """Return the scores whose metric, track and setting the same model also has at another length."""
     same = ["of", "metric", "track", *Setting._fields]
     return scores[scores.groupby(same, dropna=False)["seconds"].transform("nunique") > 1]
 
@@ -199,7 +203,7 @@ def _table(group: Sequence[Lengths], scores: pd.DataFrame, setting: Setting) -> 
 def _row(
     seconds: float, run: SiteRun, columns: Sequence[tuple[Metric, str]], scores: Mapping[Any, Any]
 ) -> LengthRow | None:
-    """scores: {(metric's name, track): score} of one length; None where there is none."""
+    """Return the row of one length, or None if it has no scores. scores: {(metric's name, track): score}."""
     if not scores:
         return None
     cells = [models.Cell.of(scores.get((metric.name, track)), metric.digits) for metric, track in columns]
@@ -208,8 +212,10 @@ def _row(
 
 
 def _panels(group: Sequence[Lengths], setting: Setting) -> list[models.Panel]:
-    """Figure A8: of each model a distribution over samples per main metric, a line per length; of runs that kept their
-    samples' scores."""
+    """Return the panels of Figure A8: per model and main metric the distribution over samples, one row per length.
+
+    Runs without scores of individual samples are left out.
+    """
     panels = []
     for of_model in group:
         kept = {

@@ -1,4 +1,4 @@
-"""Samples to listen to: which, their stems as FLAC, the pictures of their mel spectrograms, and their beats."""
+"""Samples to listen to: their selection, stems as FLAC, mel spectrograms as pictures, and beats."""
 
 import base64
 import io
@@ -25,10 +25,10 @@ from mtbench.results.keys import BEAT_COLUMNS, NAN
 from mtbench.results.store import RunFolder
 from mtbench.settings import Setting
 
-JUDGE = "cbs"  # the metric by which the best and the worst sample are chosen
-FIXED = 2  # samples of a model that are shown whatever they score: its first
-SHOWN = (-4.0, 3.5)  # log-mel from the first colour to the last, alike in all pictures
-# Dark violet to pale yellow, lightness rising evenly: (r, g, b) at equal distances.
+JUDGE = "cbs"  # the metric that selects the best and the worst sample
+FIXED = 2  # number of samples shown whatever their scores: the first ones of each model
+SHOWN = (-4.0, 3.5)  # log-mel range from the first colour to the last, the same in all pictures
+# Dark violet to pale yellow with evenly increasing lightness: (r, g, b) at equal distances.
 COLOURS = ((10, 8, 28), (58, 18, 94), (128, 37, 115), (196, 60, 92), (243, 118, 76), (253, 196, 128), (252, 246, 202))
 
 
@@ -37,10 +37,11 @@ Beats = tuple[NDArray[np.float64], NDArray[np.bool_]]  # times [n] in real secon
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample to listen to. why: 'fixed', 'best' or 'worst' (by CBS), one or more; kept: of how many with audio.
+    """A sample to listen to.
 
-    stems: {stem: WAV}; given: those that were given, not generated, joined by ``+``; beats: {stem: its beats}; scores:
-    its rows of samples.csv under the setting.
+    why: one or more of 'fixed', 'best' and 'worst', the last two by cross-track beat synchronization (CBS). kept: the
+    number of samples with audio that it was selected from. stems: {stem: WAV}. given: the stems that were given, not
+    generated, joined by ``+``. beats: {stem: its beats}. scores: its rows of samples.csv at the setting.
     """
 
     run: SiteRun
@@ -57,12 +58,12 @@ class Sample:
 
     @property
     def page(self) -> str:
-        """Where its page is, from the site's root."""
+        """The path of the sample's page, relative to the site's root."""
         where = slug("-".join(word for word in (self.task, self.given.replace("+", "-")) if word))
         return f"listening/{self.run.slug}/{where}/{slug(self.model)}/{slug(self.id)}.html"
 
     def score(self, metric: Metric, track: str) -> str:
-        """As a text; MISSING where it is not defined."""
+        """Return a score as text; MISSING if it is undefined."""
         of_track = self.scores[(self.scores["metric"] == metric.name) & (self.scores["track"] == track)]
         values = of_track["value"].dropna().tolist()
         return text.number(values[0], metric.digits) if values else text.MISSING
@@ -70,8 +71,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Lane:
-    """A stem of the player. audio: the hash that names its files; colour: its stem's class, empty for one without a
-    colour; scores: in words; beats: (time in s as text, does it begin a bar?)."""
+    """A stem of the player.
+
+    audio: the hash that names its files. colour: the name of the stem, or empty if the stem has no colour. scores: as
+    text. beats: (time in s as text, whether the beat begins a bar).
+    """
 
     stem: str
     audio: str
@@ -82,9 +86,10 @@ class Lane:
 
 
 def choose(run: SiteRun) -> list[Sample]:
-    """The samples of a run to listen to: of each model the first two and the worst and best by CBS, if audio is kept.
+    """Select the samples of a run to listen to: for each model the first two and the worst and best by CBS.
 
-    In arrangement, which has many subsets of given stems, the worst and best over all of them alone.
+    In arrangement, which has many subsets of given stems, only the worst and best over all subsets. Only samples whose
+    audio was kept are selected.
     """
     setting = None if run.samples is None else selection.standard_setting(run.samples)
     if setting is None or run.samples is None or not (run.path / "audio").is_dir():
@@ -98,7 +103,7 @@ def choose(run: SiteRun) -> list[Sample]:
 
 
 def _chosen(run: SiteRun, setting: Setting, scores: pd.DataFrame) -> list[Sample]:
-    """The samples to listen to of one task and model, whose scores these are."""
+    """Select the samples of one task and model, given its scores."""
     task, model = scores["task"].iloc[0], scores["model"].iloc[0]
     folders = {given: Path(f"{task}-{given}" if given else task) / model for given in dict.fromkeys(scores["given"])}
     folders = {given: folder for given, folder in folders.items() if _within(run.path / "audio", folder)}
@@ -135,12 +140,12 @@ def _chosen(run: SiteRun, setting: Setting, scores: pd.DataFrame) -> list[Sample
 
 
 def judge() -> Metric:
-    """The metric by which the best and the worst sample are chosen."""
+    """Return the metric that selects the best and the worst sample."""
     return metrics()[JUDGE]
 
 
 def lanes(sample: Sample) -> list[Lane]:
-    """The stems of a sample's player: those that have a colour first, in their order."""
+    """Return the stems of a sample's player: the stems with a colour first, in their fixed order."""
     stems = [stem for stem in dict.fromkeys((*STEMS, *sample.stems)) if stem in sample.stems]
     return [_lane(sample, stem) for stem in stems]
 
@@ -162,12 +167,12 @@ def _lane(sample: Sample, stem: str) -> Lane:
 
 
 def file_hash(content: bytes) -> str:
-    """The name of a file of audio or of its picture."""
+    """Return the name of an audio file or of its picture."""
     return sha256(content).hexdigest()[:16]
 
 
 def flac(path: Path) -> bytes:
-    """A WAV as FLAC, the same bytes every time."""
+    """Encode a WAV as FLAC, with the same bytes every time."""
     samples, rate = soundfile.read(path, dtype="int16")
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="FLAC", subtype="PCM_16")
@@ -175,12 +180,12 @@ def flac(path: Path) -> bytes:
 
 
 def audio_script(name: str, path: Path) -> str:
-    """A stem as a script that hands it to the player: a page opened from disk may load scripts, but fetch nothing."""
+    """Return a script that passes a stem to the player, since a page opened from disk cannot fetch files."""
     return f'mtbenchAudio("{name}","{base64.b64encode(flac(path)).decode()}")\n'
 
 
 def mel(paths: Iterable[Path]) -> tuple[NDArray[np.float64], float]:
-    """(Log-mel spectrogram of the files' sum, float64 [columns, 64], 20 ms a column; its length in s)."""
+    """Return the log-mel spectrogram of the files' sum, float64 [columns, 64] of 20 ms each, and its length in s."""
     waves = [audio.read_canonical(path, SAMPLE_RATE).samples for path in paths]
     mixture = audio.mix(waves)[0]
     columns = log_mel(mixture)
@@ -189,7 +194,7 @@ def mel(paths: Iterable[Path]) -> tuple[NDArray[np.float64], float]:
 
 
 def picture(columns: NDArray[np.float64]) -> bytes:
-    """A log-mel spectrogram [columns, bands] as a PNG of 16 colours, low bands below; the same bytes every time."""
+    """Encode a log-mel spectrogram [columns, bands] as a 16-colour PNG, low bands at the bottom; deterministic."""
     low, high = SHOWN
     levels = np.clip((columns.T[::-1] - low) / (high - low) * 15, 0, 15).round().astype(np.uint8)  # [bands, columns]
     height, width = levels.shape
@@ -212,7 +217,7 @@ def picture(columns: NDArray[np.float64]) -> bytes:
 
 
 def click_track(bpm: float = 120.0, seconds: float = 10.0, rate: int = SAMPLE_RATE) -> bytes:
-    """A FLAC of clicks at a steady tempo, the first at 0.25 s."""
+    """Return a FLAC file with clicks at a steady tempo, the first one at 0.25 s."""
     time = np.arange(round(0.03 * rate)) / rate
     click = 0.8 * np.sin(2 * np.pi * 1000 * time) * np.exp(-time / 0.006)
     wave = np.zeros(round(seconds * rate))
@@ -224,12 +229,12 @@ def click_track(bpm: float = 120.0, seconds: float = 10.0, rate: int = SAMPLE_RA
 
 
 def _within(root: Path, path: Path) -> bool:
-    """Whether `path`, made of names from a table, stays in `root`: a name may be ``..`` or an absolute path."""
+    """Return whether `path` stays inside `root`: it is built from names in a table, which may be ``..`` or absolute."""
     return (root / path).resolve().is_relative_to(root.resolve())
 
 
 def _stems(folder: Path, names: set[str]) -> dict[str, dict[str, Path]]:
-    """{sample: {stem: WAV}} of the samples of these names whose audio was kept, by name."""
+    """Return {sample: {stem: WAV}} for the named samples whose audio was kept, sorted by name."""
     stems: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.glob("*/*.wav"), key=lambda path: (path.stem, path.parent.name)):
         if path.stem in names:
@@ -238,7 +243,7 @@ def _stems(folder: Path, names: set[str]) -> dict[str, dict[str, Path]]:
 
 
 def _beats(run: Path, folder: Path, setting: Setting) -> dict[str, dict[str, Beats]]:
-    """{sample: {stem: its beats}}; times in real seconds, whatever the timebase."""
+    """Return {sample: {stem: its beats}}, with times in real seconds whatever the timebase."""
     file = folder.parent / f"{folder.name}.csv"
     path = Path("beats") / file
     if not _within(run / "beats", file) or not (run / path).is_file():

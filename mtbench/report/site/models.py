@@ -1,4 +1,4 @@
-"""What a model's page shows: its scores by track, their distributions over samples, and how to make them again."""
+"""The content of a model's page: scores by track, distributions over samples, and the commands to reproduce them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ from mtbench.report.site.sources import SiteRun
 from mtbench.settings import TIMEBASES
 from mtbench.stems import FOLDER
 
-STEMS = ("bass", "drums", "guitar", "piano")  # which have a colour of their own everywhere on the site
+STEMS = ("bass", "drums", "guitar", "piano")  # the stems that have a colour, the same everywhere on the site
 FIRST_TRACKS = ("mixture", "generated", "all")
-# What of a config has an option on the command line.
+# The fields of a config that can be set by command-line options.
 OPTIONS = {"models", "suite", "task", "n", "seed", "grid", "embeddings"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A score as texts. ends: of its interval, None where it has none; scored: the clips behind it, of how many."""
+    """A score as texts. ends: of its interval, None without one; scored: the clips with a score, of all clips."""
 
     value: str
     ends: tuple[str, str] | None
@@ -36,7 +36,7 @@ class Cell:
 
     @classmethod
     def of(cls, score: Any, digits: int) -> "Cell | None":
-        """Of a score (SCORE_COLUMNS); None where there is none, or it is not defined."""
+        """Return the cell of a score (SCORE_COLUMNS); None if it is missing or undefined."""
         if score is None or text.number(score.value, digits) == text.MISSING:
             return None
         ends = text.ends(score.ci_low, score.ci_high, digits)
@@ -45,8 +45,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One row per track, one column per metric. setting: in words, empty without rhythm scores; columns: (metric, what
-    it is measured under); rows: (track, a cell per column)."""
+    """One row per track, one column per metric.
+
+    setting: in words, empty without rhythm scores. columns: (metric, its embedding or empty). rows: (track, one cell
+    per column).
+    """
 
     task: str
     given: str
@@ -57,8 +60,11 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure of distributions and its numbers. stem: of those with a colour, or empty; rows: (line, samples that have
-    a value of how many, minimum, quartiles and maximum)."""
+    """A figure of distributions and its numbers.
+
+    stem: a stem with a colour, or empty. rows: (name, samples with a value of all samples, minimum, quartiles and
+    maximum).
+    """
 
     title: str
     stem: str
@@ -68,7 +74,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PanelGroup:
-    """Panels under one heading. source: the figures of the paper that they repeat."""
+    """Panels under one heading. source: the corresponding figures or table of the paper."""
 
     title: str
     source: str
@@ -76,23 +82,23 @@ class PanelGroup:
 
 
 def facts(scores: pd.DataFrame) -> list[tuple[str, str]]:
-    """What the page's head says in numbers: clips made, and how many of them have a score across stems."""
+    """Return the numbers at the top of the page: clips generated, and how many have a windowed score across stems."""
     facts = [("clips", str(int(scores["n"].max())))]
     for metric in selection.of_clips():
         counts = scores[scores["metric"] == metric.name]["n_scored"]
         if metric.windowed and len(counts):
             few, most = int(counts.min()), int(counts.max())
-            facts.append((f"with a {metric.title}", f"{few} to {most}" if few < most else str(most)))
+            facts.append((f"clips with {metric.title}", f"{few} to {most}" if few < most else str(most)))
     return facts
 
 
 def score_tables(scores: pd.DataFrame) -> list[ScoreTable]:
-    """A model's tables: one per task, given stems and timebase, each in its standard setting, with intervals."""
+    """Return a model's tables with intervals: one per task, given stems and timebase, each at its standard setting."""
     scores = selection.installed(scores)
     tables = []
     for task, given in scores[["task", "given"]].drop_duplicates().itertuples(index=False):
         of_task = scores[(scores["task"] == task) & (scores["given"] == given)]
-        # FAD and tuning have no timebase: they stand in the first table alone.
+        # FAD and tuning have no timebase: they are only in the first table.
         timeless = of_task[of_task["timebase"] == ""]
         for base in [base for base in TIMEBASES if (of_task["timebase"] == base).any()] or [""]:
             tables.append(_score_table(task, given, of_task[of_task["timebase"] == base], timeless))
@@ -103,7 +109,7 @@ def score_tables(scores: pd.DataFrame) -> list[ScoreTable]:
 def _score_table(task: str, given: str, rhythm: pd.DataFrame, timeless: pd.DataFrame) -> ScoreTable:
     setting = selection.standard_setting(rhythm)
     shown = timeless if setting is None else pd.concat([timeless, selection.at_setting(rhythm, setting)])
-    by_column: dict[tuple[str, str, str], dict[str, Any]] = {}  # of each its scores by track
+    by_column: dict[tuple[str, str, str], dict[str, Any]] = {}  # {column: {track: score}}
     scores: list[Any] = list(shown.itertuples())
     for score in scores:
         by_column.setdefault((score.metric, score.embedding, score.reference), {})[score.track] = score
@@ -120,15 +126,18 @@ def _score_table(task: str, given: str, rhythm: pd.DataFrame, timeless: pd.DataF
 
 
 def standard_samples(run: SiteRun) -> pd.DataFrame | None:
-    """The samples' own rhythm scores in the standard setting (SAMPLE_COLUMNS); None if the run kept none."""
+    """Return the rhythm scores of individual samples at the standard setting (SAMPLE_COLUMNS); None if not kept."""
     setting = None if run.samples is None else selection.standard_setting(run.samples)
     return None if setting is None or run.samples is None else selection.at_setting(run.samples, setting)
 
 
 def distributions(samples: pd.DataFrame | None, model: str) -> list[PanelGroup]:
-    """Groups of figures: IRS of each stem (Figure A3) and of all (A7), CBS and CBD (A4); arrangement by given stems.
+    """Return groups of figures: total generation, and arrangement by given stems.
 
-    samples: as `standard_samples` gives them. A panel without a value is left out, and a group without a panel.
+    Inner-track rhythmic stability (IRS) is drawn for each stem (Figure A3) and for all stems (A7), cross-track beat
+    synchronization (CBS) and dispersion (CBD) as in Figure A4.
+
+    samples: from `standard_samples`. Panels without values and groups without panels are left out.
     """
     if samples is None:
         return []
@@ -137,17 +146,17 @@ def distributions(samples: pd.DataFrame | None, model: str) -> list[PanelGroup]:
     groups = [
         PanelGroup(
             "Total generation",
-            "Figures A3, A4 and A7 of the SyncTrack paper, from our own runs",
+            "Our versions of Figures A3, A4 and A7 of the SyncTrack paper",
             _panels_of_models(total, model) if (total["model"] == model).any() else [],
         ),
-        PanelGroup("Arrangement, by what is given", "as Table A5", _panels_by_given(arranged)),
+        PanelGroup("Arrangement, by given stems", "As in Table A5 of the SyncTrack paper", _panels_by_given(arranged)),
     ]
     groups = [PanelGroup(group.title, group.source, [p for p in group.panels if p.figure]) for group in groups]
     return [group for group in groups if group.panels]
 
 
 def _panels_of_models(samples: pd.DataFrame, model: str) -> list[Panel]:
-    """A model's distributions beside those of the others: the controls last."""
+    """Return a model's distributions together with those of the other models; the controls come last."""
     others = [name for name in dict.fromkeys(samples["model"]) if name != model]
     order = [model, *sorted(others, key=lambda name: name in CONTROLS)]
 
@@ -169,7 +178,7 @@ def _panels_of_models(samples: pd.DataFrame, model: str) -> list[Panel]:
 
 
 def _panels_by_given(samples: pd.DataFrame) -> list[Panel]:
-    """A model's arrangements: of each main metric across stems a line per set of given stems."""
+    """Return a model's arrangement panels: one per main metric across stems, with a row per set of given stems."""
     panels = []
     for metric in selection.main(selection.of_clips()):
         of_metric = samples[samples["metric"] == metric.name]
@@ -186,7 +195,7 @@ def _panels_by_given(samples: pd.DataFrame) -> list[Panel]:
 
 
 def distribution(title: str, metric: Metric, violins: Sequence[figures.Violin], stem: str = "") -> Panel:
-    """A figure of distributions and its numbers; the figure is empty where no sample has a value."""
+    """Return a figure of distributions and its numbers; the figure is empty if no sample has a value."""
     rows = []
     for violin in violins:
         values = violin.values[np.isfinite(violin.values)]
@@ -200,7 +209,7 @@ def distribution(title: str, metric: Metric, violins: Sequence[figures.Violin], 
 
 
 def entries(run: SiteRun, model: str) -> list[Mapping[str, Any]]:
-    """What a run's config says of a model: as a rule one entry, with its name, weights and options."""
+    """Return the entries of a run's config for a model: usually one, with its name, weights and options."""
 
     def row(entry: Mapping[str, Any]) -> Any:
         name = entry.get("name")
@@ -212,7 +221,7 @@ def entries(run: SiteRun, model: str) -> list[Mapping[str, Any]]:
 
 
 def reproduce(run: SiteRun, model: str) -> str:
-    """What to type to make the run's scores of a model again: a command, or a config file and a command."""
+    """Return what reproduces a model's scores in a run: a command, or a config file and a command."""
     config = run.record["config"]
     options = _grid_options(config.get("grid") or {})
     options += ["--embedding", ",".join(map(str, config["embeddings"]))] if config.get("embeddings") else []
@@ -229,11 +238,11 @@ def reproduce(run: SiteRun, model: str) -> str:
     kept = {key: value for key, value in config.items() if key != "models" and value is not None}
     listed: list[Any] = [*chosen] or [model]
     file = yaml.safe_dump({"models": listed, **kept}, sort_keys=False, allow_unicode=True)
-    return f"# reproduce.yaml\n{file}\n# then type\nmtbench run --config reproduce.yaml"
+    return f"# reproduce.yaml\n{file}\n# then run\nmtbench run --config reproduce.yaml"
 
 
 def _grid_options(grid: Mapping[str, Any]) -> list[str]:
-    """``--fps 100,150 ...``: what of a grid is given, as words of a command."""
+    """Return the parts of a grid that are set as command-line words: ``--fps 100,150 ...``."""
     options = []
     for name in ("fps", "transition_lambda", "window", "timebase"):
         if grid.get(name):
@@ -243,7 +252,7 @@ def _grid_options(grid: Mapping[str, Any]) -> list[str]:
 
 
 def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A mapping from outside as (name, text), nested names joined by dots."""
+    """Flatten an untrusted mapping into (name, text) pairs, with nested names joined by dots."""
     if isinstance(values, Mapping):
         return [
             pair for key, value in values.items() for pair in flat(value, f"{prefix}.{key}" if prefix else str(key))

@@ -1,4 +1,4 @@
-"""The pages, laid out in the templates."""
+"""Write the site: compute the content of every page and fill the templates."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ from mtbench.report.site.listening import Sample
 from mtbench.report.site.sources import SiteRun, Sources
 from mtbench.report.tables import LEGEND
 
-CLICK_FPS = 150  # of the published scripts, on the page that shows what they do to a click track
+CLICK_FPS = 150  # frames/s of the published scripts, for the figure that shows their effect on a click track
 
 
 def write(paths: Sequence[Path], out: Path) -> Path:
-    """Write the site of some runs into `out`; returns the path of its first page.
+    """Write the site of some runs into `out` and return the path of its first page.
 
-    A path is a run folder, or a folder that holds some, as ``results/`` does with the published numbers beside them.
-    Raises UsageError, naming the file, for a folder that holds no finished run or cannot be written.
+    A path is a run folder or a folder of run folders, such as ``results/``, which also contains the published numbers.
+    Raises UsageError, naming the file, if a folder contains no finished run or cannot be written.
     """
     gathered = sources.gather(paths)
     if out.resolve() in [run.path.resolve() for run in gathered.runs]:
@@ -51,7 +51,7 @@ def _board_pages(site: SiteFolder, gathered: Sources) -> None:
         for given, scores in others.items():
             site.script(f"data/board-{table.slug}/{given}.js", "mtbenchScores", scores)
     failures = [
-        {"run": run.name, "given": "", **failure}  # an old run's failures do not say what was given
+        {"run": run.name, "given": "", **failure}  # failures of old runs do not have the given stems
         for run in gathered.runs
         if run.failures is not None
         for failure in run.failures.to_dict("records")
@@ -113,29 +113,29 @@ def _listening_pages(site: SiteFolder, runs: Sequence[SiteRun], samples: Sequenc
 
 
 class _Media:
-    """Audio and pictures of a site: each file is written once, whichever pages show it."""
+    """The audio and pictures of a site; each file is written once, even if several pages use it."""
 
     def __init__(self, site: SiteFolder):
         self.site = site
-        self.seconds: dict[str, float] = {}  # of each picture
+        self.seconds: dict[str, float] = {}  # {picture: length in s}
         self.scripts: set[str] = set()
 
     def picture(self, name: str, paths: Sequence[Path]) -> float:
-        """The mel spectrogram of the files' sum; returns its length in s."""
+        """Write the mel spectrogram of the files' sum and return its length in s."""
         if name not in self.seconds:
             columns, self.seconds[name] = listening.mel(paths)
             self.site.put(f"mel/{name}.png", listening.picture(columns))
         return self.seconds[name]
 
     def audio(self, name: str, path: Path) -> None:
-        """A stem, as a script."""
+        """Write a stem as a script."""
         if name not in self.scripts:
             self.scripts.add(name)
             self.site.put(f"audio/{name}.js", listening.audio_script(name, path).encode())
 
 
 def _sample_page(media: _Media, sample: Sample, group: dict[str, list[Sample]]) -> None:
-    """group: {model: its samples} of the same run and task."""
+    """Write the page of a sample. group: {model: its samples} for the same run and task."""
     lanes = listening.lanes(sample)
     for lane in lanes:
         media.picture(lane.audio, [sample.stems[lane.stem]])
@@ -164,8 +164,11 @@ def _sample_page(media: _Media, sample: Sample, group: dict[str, list[Sample]]) 
 
 
 def _sensitivity_pages(site: SiteFolder, runs: Sequence[SiteRun], by_length: Sequence[lengths.Lengths]) -> None:
-    """The first page has what is of no run alone and, where that is not much, the run with the most scores; each other
-    run has a page of its own."""
+    """Write the sensitivity pages: the first one and one per run.
+
+    The first page has the content that does not belong to a single run. Without tables by clip length, it also shows
+    the run with the most scores, which then has no separate page.
+    """
     site.put("data/click-120bpm.flac", listening.click_track())
     by_suite = lengths.by_suite(by_length)
     pages: dict[str, sensitivity.Sensitivity | None] = {"sensitivity.html": None}
@@ -183,8 +186,11 @@ def _sensitivity_pages(site: SiteFolder, runs: Sequence[SiteRun], by_length: Seq
 
 
 def _data_page(site: SiteFolder, gathered: Sources) -> None:
-    """Every table as CSV and JSON: over all runs, where a column `run` says whose a row is; the samples, which may be
-    millions, as each run's own file."""
+    """Write every table as CSV and JSON, and the page that links them.
+
+    A table covers all runs, with the run's name in a column `run`. Only the scores of samples, which may be millions of
+    rows, have one file per run.
+    """
     tables: list[dict[str, Any]] = []
 
     def add(name: str, what: str, table: pd.DataFrame, csv: File, json_name: str) -> None:
@@ -194,21 +200,21 @@ def _data_page(site: SiteFolder, gathered: Sources) -> None:
         add(name, what, table, site.csv(f"data/{name}.csv", table), f"data/{name}.json")
 
     chosen: tuple[tuple[str, str, Callable[[SiteRun], pd.DataFrame | None]], ...] = (
-        ("scores", "every measured score: its key, value, 95% interval and counts", lambda run: run.scores),
+        ("scores", "Every measured score with its key, value, 95% interval and counts", lambda run: run.scores),
         (
             "comparisons",
-            "every pair of models: difference, interval, p-value",
+            "Every pair of models with difference, interval and p-value",
             lambda run: run.comparisons if len(run.comparisons) else None,
         ),
-        ("failures", "samples that could not be made or scored, and why", lambda run: run.failures),
+        ("failures", "Samples that could not be generated or scored, with the reason", lambda run: run.failures),
     )
     for name, what, pick in chosen:
         of_runs = [(run.name, table) for run in gathered.runs if (table := pick(run)) is not None]
         if of_runs:
             put(name, what, _joined(of_runs))
     what = (
-        "the scores of every sample, under every setting; rows of fad are no sample's FAD, but what a clip does to the "
-        "FAD of all, which is their mean"
+        "Scores of individual samples, at the settings that the run kept. In rows of the metric fad, the value is not "
+        "a sample's own FAD but its contribution to the FAD of the set, which is the mean of these values"
     )
     for run in gathered.runs:
         if run.samples is not None:
@@ -216,7 +222,7 @@ def _data_page(site: SiteFolder, gathered: Sources) -> None:
             csv = site.copy(f"{name}.csv", run.path / "samples.csv")
             add(f"samples of {run.name}", what, run.samples, csv, f"{name}.json")
     if gathered.published is not None:
-        put("published", "the numbers that papers report, as printed; never ranked", gathered.published)
+        put("published", "Numbers as printed in papers; never ranked", gathered.published)
     records = {run.name: run.record for run in gathered.runs}
     site.put("data/runs.json", json.dumps(_finite(records), indent=1, default=str, sort_keys=True).encode())
     site.page(
@@ -225,13 +231,13 @@ def _data_page(site: SiteFolder, gathered: Sources) -> None:
 
 
 def _joined(tables: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """The tables of some runs as one, with the run's name as the first column."""
+    """Join the tables of several runs, with the run's name as the first column."""
     table = pd.concat([table.assign(run=name) for name, table in tables], ignore_index=True)
     return table[["run", *[column for column in table.columns if column != "run"]]]
 
 
 def _finite(values: Any) -> Any:
-    """Mappings and lists with None for numbers that are not finite, which JSON lacks."""
+    """Replace numbers that are not finite, which JSON cannot express, by None in mappings and lists."""
     if isinstance(values, dict):
         return {key: _finite(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):

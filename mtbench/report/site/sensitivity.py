@@ -1,5 +1,5 @@
-"""How the rhythm metrics move with the beat decoder's settings and the window: Figures A1, A2 and Table A1 of the
-SyncTrack paper, from our own runs."""
+"""How the rhythm metrics depend on the beat decoder's settings and on the window of cross-track beat synchronization
+(CBS): our versions of Figures A1 and A2 and Table A1 of the SyncTrack paper."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from mtbench.report.site.sources import SiteRun
 from mtbench.results.keys import NAN
 from mtbench.settings import TIMEBASE_WORDS, TIMEBASES, in_words
 
-COLOURS = 6  # of models, in the style sheet
-# What of the paper a metric's figures repeat.
+COLOURS = 6  # number of colours for models in the style sheet
+# The figure or table of the paper that a metric's figures correspond to.
 SOURCES = {
-    "irs": "As Figure A1. ",
-    "cbs": "As Figure A2: wider windows forgive more. ",
-    "cbd_mean": "As Table A1. ",
+    "irs": "As in Figure A1. ",
+    "cbs": "As in Figure A2: wider windows tolerate larger deviations. ",
+    "cbd_mean": "As in Table A1. ",
 }
 DECODE = ["fps", "transition_lambda"]
 
 
 @dataclass(frozen=True)
 class CurvePanel:
-    """A figure of curves and its numbers: a row per label, a column per line; head: what the labels are."""
+    """A figure of curves and its numbers: one row per label, one column per line. head: what the labels are."""
 
     title: str
     head: str
@@ -40,7 +40,7 @@ class CurvePanel:
     figure: Markup
 
     def rows(self) -> list[tuple[str, list[tuple[str, tuple[str, str] | None]]]]:
-        """(label, of each line its value and the ends of its interval) as texts."""
+        """Return (label, [(value, ends of the interval) per line]) as texts."""
         return [
             (
                 label,
@@ -55,7 +55,7 @@ class CurvePanel:
 
 @dataclass(frozen=True)
 class CurveGroup:
-    """The panels of one metric. note: where they come from, and which side is better."""
+    """The panels of one metric. note: the corresponding figure of the paper, and which direction is better."""
 
     title: str
     note: str
@@ -64,7 +64,10 @@ class CurveGroup:
 
 @dataclass(frozen=True)
 class DecodeRow:
-    """A metric under a decode. first: does another decode begin here? cells: (text, is it the best competitor?)."""
+    """A metric under a decode.
+
+    first: whether this is the first row of its decode. cells: (text, whether it is the best competitor).
+    """
 
     setting: str
     first: bool
@@ -74,7 +77,7 @@ class DecodeRow:
 
 @dataclass(frozen=True)
 class TimebaseRow:
-    """What a decode gives a model in both timebases; scale: 100/fps."""
+    """A model's scores under one decode in both timebases. scale: 100/fps."""
 
     setting: str
     model: str
@@ -86,9 +89,11 @@ class TimebaseRow:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What is shown of a run. legend: (model, its mark); curves: of metrics of a track by decode, of windowed ones by
-    window; decodes: (timebase, rows) of the other metrics across stems, which `decoded` names; timebases: (title, rows)
-    of a metric in both."""
+    """The figures and tables of a run.
+
+    legend: (model, its marker). curves: metrics of a track by decode, and windowed metrics by window. decodes:
+    (timebase, rows) for the other metrics across stems, which `decoded` names. timebases: (title, rows) per metric.
+    """
 
     run: SiteRun
     legend: list[tuple[str, Markup]]
@@ -101,13 +106,13 @@ class Sensitivity:
 
 
 def of_run(run: SiteRun) -> Sensitivity | None:
-    """The figures and tables of a run's total generation; None where its grid has one setting alone.
+    """Return the figures and tables of a run's total generation; None if its grid has only one setting.
 
-    Timebases are apart: a panel, a row group or a column holds one of them.
+    The timebases are never mixed in a panel, a group of rows or a column.
     """
     table = run.scores[(run.scores["task"] == "total") & (run.scores["given"] == "")]
     shown = selection.judged(selection.rhythm())
-    # Over all stems, or of the whole clip.
+    # The score over all stems, or that of the clip.
     tracks = {metric.name: metric.track if metric.scope == "clip" else "all" for metric in shown}
     table = table[table["track"] == table["metric"].map(tracks)]
     decodes = table[["timebase", *DECODE]].drop_duplicates()
@@ -126,14 +131,14 @@ def of_run(run: SiteRun) -> Sensitivity | None:
         models=models,
         curves=[group for group in curves if group.panels],
         decoded=text.listed([metric.title for metric in decoded if (table["metric"] == metric.name).any()]),
-        decoded_note=f"{sources}The best competitor is bold. fps / lambda.",
+        decoded_note=f"{sources}The best competing model is bold. Settings are fps / transition lambda.",
         decodes=_decode_tables(decoded, table, models),
         timebases=_timebase_tables(selection.main(shown), table, models),
     )
 
 
 def _styles(models: Sequence[str]) -> dict[str, str]:
-    """{model: the CSS class of its colour}; controls share one."""
+    """Return {model: the CSS class of its line}; controls share one colour."""
     competing = [model for model in models if model not in CONTROLS]
     return {
         model: f"c{list(CONTROLS).index(model)}" if model in CONTROLS else f"m{competing.index(model) % COLOURS}"
@@ -146,7 +151,7 @@ def _side(metric: Metric) -> str:
 
 
 def _by_decode(metric: Metric, table: pd.DataFrame, styles: Mapping[str, str]) -> CurveGroup:
-    """A panel per timebase: a metric by fps and transition lambda, if there are two decodes."""
+    """Return one panel per timebase of a metric by fps and transition lambda; none if no timebase has two decodes."""
     of_metric = table[table["metric"] == metric.name]
     drawn: list[tuple[str, list[str], list[Line]]] = []
     for base, of_base in _by_timebase(of_metric):
@@ -161,12 +166,12 @@ def _by_decode(metric: Metric, table: pd.DataFrame, styles: Mapping[str, str]) -
         what = f"{metric.title} by fps and transition lambda, {title.lower()}"
         figure = figures.curves(what, "fps / transition lambda", labels, lines, metric.unit, limits)
         panels.append(CurvePanel(title, "fps / lambda", labels, lines, metric.digits, figure))
-    note = f"{SOURCES.get(metric.name, '')}{_side(metric)}; the panels share their axis."
+    note = f"{SOURCES.get(metric.name, '')}{_side(metric)}. The panels share an axis."
     return CurveGroup(f"{metric.title} by decoder setting", note, panels)
 
 
 def _by_window(metric: Metric, table: pd.DataFrame, styles: Mapping[str, str]) -> CurveGroup:
-    """A panel per decode: a metric by window."""
+    """Return one panel per decode of a metric by window."""
     panels = []
     for base, of_base in _by_timebase(table[table["metric"] == metric.name]):
         windows = sorted(set(of_base["window"]))
@@ -187,7 +192,7 @@ def _by_window(metric: Metric, table: pd.DataFrame, styles: Mapping[str, str]) -
 def _decode_tables(
     shown: Sequence[Metric], table: pd.DataFrame, models: Sequence[str]
 ) -> list[tuple[str, list[DecodeRow]]]:
-    """A table per timebase: a row per decode and metric, the best of the competitors marked."""
+    """Return one table per timebase: one row per decode and metric, with the best competitor marked."""
     tables = []
     for base, of_base in _by_timebase(table[table["metric"].isin([metric.name for metric in shown])]):
         rows = []
@@ -203,7 +208,7 @@ def _decode_tables(
 
 
 def _marked(values: Sequence[float], models: Sequence[str], metric: Metric) -> list[tuple[str, bool]]:
-    """Values as texts; marked is the best of two or more competitors that have one."""
+    """Return values as texts; the best one is marked if at least two competitors have a value."""
     competing = [value for value, model in zip(values, models) if model not in CONTROLS and value == value]
     best = None
     if len(competing) > 1:
@@ -217,7 +222,7 @@ def _marked(values: Sequence[float], models: Sequence[str], metric: Metric) -> l
 def _timebase_tables(
     shown: Sequence[Metric], table: pd.DataFrame, models: Sequence[str]
 ) -> list[tuple[str, list[TimebaseRow]]]:
-    """For each metric what a decode gives in both timebases, and the ratio, which 100/fps would explain for a time."""
+    """Return for each metric the scores of a decode in both timebases and their ratio, which is 100/fps for a time."""
     tables = []
     for metric in shown:
         of_metric = table[table["metric"] == metric.name]
@@ -248,13 +253,13 @@ def _timebase_row(row: Any, digits: int) -> TimebaseRow:
 
 
 def _by_timebase(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(timebase, its scores) of those that have some."""
+    """Return (timebase, its scores) for every timebase that has scores."""
     tables = [(base, table[table["timebase"] == base]) for base in TIMEBASES]
     return [(base, of_base) for base, of_base in tables if len(of_base)]
 
 
 def _line(model: str, style: str, table: pd.DataFrame, by: list[str], settings: Sequence[tuple[float, ...]]) -> Line:
-    """A model's scores over some settings, which are values of the columns `by`."""
+    """Return a model's scores over some settings, which are values of the columns `by`."""
     of_model = table[table["model"] == model]
     scores = dict(zip(zip(*(of_model[name] for name in by)), of_model.itertuples()))
     ends = [
@@ -266,10 +271,10 @@ def _line(model: str, style: str, table: pd.DataFrame, by: list[str], settings: 
 
 
 def _decode(fps: float, transition_lambda: float) -> str:
-    """``100 / 100``: a decode as a label, where the head says what the numbers are."""
+    """Return a decode as a label without units: ``100 / 100``."""
     return f"{fps:g} / {transition_lambda:g}"
 
 
 def _sentence(words: str) -> str:
-    """Words as they begin a sentence."""
+    """Capitalize the first letter of some words."""
     return words[0].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""What the site is built from: finished runs, and what ``results/`` holds beside them."""
+"""Read the sources of the site: finished runs, published numbers and the list of releases."""
 
 import os
 import re
@@ -33,19 +33,19 @@ REPORTED_COLUMNS = [
 
 @dataclass(frozen=True)
 class SiteRun(FinishedRun):
-    """A finished run on a site. name: its folder's, made unique there; slug: the same as a part of a file name."""
+    """A finished run on a site. name: its folder's name, made unique; slug: the name in a form safe for file names."""
 
     name: str
     slug: str
 
     def trained_on(self, model: str) -> str:
-        """What an embedded or otherwise marked model was trained on; empty if its provenance does not say."""
+        """Return what a model was trained on; empty if its provenance does not state it."""
         return str(self.provenances.get(model, {}).get("trained_on", ""))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The runs, most scores first; published.csv as it is (texts) or None; releases, newest first."""
+    """The runs, most scores first; published.csv unchanged (as texts) or None; the releases, newest first."""
 
     runs: list[SiteRun]
     published: pd.DataFrame | None
@@ -53,9 +53,9 @@ class Sources:
 
 
 def gather(paths: Sequence[Path]) -> Sources:
-    """Runs from run folders, and from folders that hold some, which may also hold published.csv and releases.yaml.
+    """Read run folders and folders of run folders; the latter may also contain published.csv and releases.yaml.
 
-    Raises UsageError, naming the file, for a folder that holds no finished run, or a damaged file.
+    Raises UsageError, naming the file, if a folder contains no finished run or a file is damaged.
     """
     folders: list[Path] = []
     published: pd.DataFrame | None = None
@@ -75,9 +75,9 @@ def gather(paths: Sequence[Path]) -> Sources:
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file name, the same on every system: lower case; a hash where something was changed.
+    """Return a text in a form safe for file names on every system: lower case, with a hash if anything was changed.
 
-    A text that ends like such a hash gets one too, so that it is never the name of another.
+    A text that ends like such a hash also gets one, so that it cannot collide with the result for another text.
     """
     plain = re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip(".-_")[:60]
     own = plain == text and not re.search(r"-[0-9a-f]{6}$", text)
@@ -85,7 +85,10 @@ def slug(text: str) -> str:
 
 
 def unique(text: str, taken: set[str], again: str = "{}-{}") -> str:
-    """A text that is new to `taken`, which it joins: where it is not, the form `again` of it and a number from 2 on."""
+    """Return a text that is not in `taken`, and add it there.
+
+    If the text is taken, `again` is formatted with the text and a number, counting from 2.
+    """
     name, number = text, 2
     while name in taken:
         name, number = again.format(text, number), number + 1
@@ -94,11 +97,10 @@ def unique(text: str, taken: set[str], again: str = "{}-{}") -> str:
 
 
 def reported(published: pd.DataFrame | None) -> pd.DataFrame:
-    """The reported scores that a board may show beside measured ones, one per paper and key, `value` and settings as
-    floats.
+    """Return the reported scores that a board may show, one per paper and key, with `value` and settings as floats.
 
-    As docs/published.md selects them: objective metrics of ours on a suite's own clips, not repeated from another
-    table, under no further condition. Models' names and tracks are made ours.
+    They are selected as docs/published.md describes: objective scores, for metrics that mtbench has, on clips of a
+    suite and of its length, not repeated from another table, without further conditions. Tracks are renamed as in runs.
     """
     if published is None:
         return pd.DataFrame(columns=REPORTED_COLUMNS)
@@ -112,7 +114,7 @@ def reported(published: pd.DataFrame | None) -> pd.DataFrame:
     for column in ("repeats", "conditioning", "sample", "source"):
         table = table[table[column] == ""]
     table = table.assign(**{column: pd.to_numeric(table[column]) for column in ("value", *SETTING_NUMBERS)})
-    # A paper names the stems that were generated where a run says `generated`.
+    # A paper names the generated stems; a run calls their sum `generated`.
     alone = (table["task"] == "arrangement") & (table["metric"] == "fad") & (table["track"] != "mixture")
     table = table.assign(track=table["track"].where(~alone, "generated"))
     return table.drop_duplicates(["paper", *REPORTED_KEYS])
@@ -129,8 +131,8 @@ def _published(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise UsageError(f"{path}: cannot be read as a table ({error})") from None
-    if lacking := [column for column in REPORTED_COLUMNS if column not in table]:
-        raise UsageError(f"{path}: not the published numbers, it has no column {', '.join(lacking)}")
+    if missing := [column for column in REPORTED_COLUMNS if column not in table]:
+        raise UsageError(f"{path}: not a table of published numbers; missing columns: {', '.join(missing)}")
     return table
 
 
