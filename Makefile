@@ -1,8 +1,9 @@
-# The three targets for users are `make run`, `make test` and `make lint`. Each installs what it needs.
+# The four targets for users are `make run`, `make test`, `make lint` and `make docs`. Each installs what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+DOCS ?= public-docs
 
-.PHONY: run test lint setup clean
+.PHONY: run test lint docs setup clean
 run: setup
 	$(BIN)/mtbench run --models synctrack,msg-ld
 
@@ -15,10 +16,18 @@ lint: .venv/.lint-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Builds the documentation into public-docs/, or elsewhere: make docs DOCS=FOLDER. Any warning is an error.
+docs: .venv/.docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(DOCS)
+
 setup: .venv/.installed
 
 .venv/.lint-installed: .venv/.installed
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group lint
+	@touch $@
+
+.venv/.docs-installed: .venv/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
 	@touch $@
 
 # pip runs twice, because madmom's setup.py imports Cython and NumPy without declaring them:
@@ -32,4 +41,4 @@ setup: .venv/.installed
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist public-docs *.egg-info

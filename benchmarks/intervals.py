@@ -1,6 +1,6 @@
 """Measure how often the intervals of `mtbench.stats` contain the true value, and the rate of false alarms.
 
-    python benchmarks/intervals.py                       # 4 minutes on one core; the tables in docs/statistics.md
+    python benchmarks/intervals.py        # 4 minutes on one core; the tables of docs/explanation/statistics.md
     python benchmarks/intervals.py --repetitions 200
 
 A false alarm is a significant difference between two equal models. Rhythm metrics are inner-track rhythmic stability

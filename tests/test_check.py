@@ -717,7 +717,7 @@ def test_late_drums_are_caught(songs):
 
 
 def test_a_detuned_vocoder_is_caught(monkeypatch):
-    # FAD of the default embedding does not see it (docs/gate.md); the tuning does.
+    # FAD of the default embedding does not see it (docs/how-to/ci.md); the tuning does.
     seeds = band.seeds("heldout")[:8]
     baseline = gate.baseline_of_run(finished(*tuning_scores(seeds)))
     assert len(baseline.scores) == 3

@@ -152,11 +152,11 @@ def test_noise_follows_its_seed():
     assert np.std(a.stems["bass"]) == pytest.approx(0.1, rel=0.02)
 
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "adding-a-model.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "your-model.md"
 
 
 def blocks_of_the_page() -> dict[str, str]:
-    """{file name: content} of the code blocks of docs/adding-a-model.md whose first line names a file."""
+    """{file name: content} of the code blocks of docs/how-to/your-model.md whose first line names a file."""
     return dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
 
 
@@ -170,7 +170,7 @@ def test_a_generator_takes_thirty_lines_and_one_entry_point():
 
 
 def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
-    """The package of docs/adding-a-model.md, really installed, as a user types it."""
+    """The package of docs/how-to/your-model.md, really installed, as a user types it."""
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
     for name, content in blocks_of_the_page().items():

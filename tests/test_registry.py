@@ -1,4 +1,4 @@
-"""What packages offer by entry point: the package of docs/adding-a-metric.md, really installed, and broken ones."""
+"""What packages offer by entry point: the package of docs/how-to/your-metric.md, really installed, and broken ones."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from mtbench import registry
 from mtbench.errors import MtbenchError, UsageError
 from mtbench.metrics import Metric, irs, values_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "adding-a-metric.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "your-metric.md"
 
 
 @pytest.fixture(scope="module")

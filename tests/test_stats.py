@@ -197,7 +197,7 @@ def holds(intervals, truth):
 
 
 def test_intervals_of_means_hold_the_truth():
-    """As docs/statistics.md at length. 400 runs of 95 in 100 are within 0.95 +- 0.033 but for 3 times in 1000."""
+    """As in docs/explanation/statistics.md. 400 runs of 95 in 100 are within 0.95 +- 0.033 except 3 times in 1000."""
     random = RANDOM(9)
     found = [stats.bootstrap(skewed(random, 24)) for _ in range(400)]
     assert 0.917 <= holds(map(stats.interval, found), 1.0) <= 0.983
