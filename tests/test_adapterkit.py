@@ -45,7 +45,7 @@ def test_what_a_model_of_two_stems_is_asked_and_given():
     assert task_of(clip("mixture")) == "separation" and task_of(clip("bass")) == "arrangement"
     DUO.check_asked(["drums"], [clip("bass")], 1)
     DUO.check_given(clip("bass"), 0, "arrangement", 100, ["drums"])
-    with pytest.raises(UsageError, match="unknown stem 'guitar'.*Known: bass, drums"):
+    with pytest.raises(UsageError, match="unknown stem 'guitar'.*Available: bass, drums"):
         DUO.check_asked(["guitar"], None, 1)
     with pytest.raises(UsageError, match=r"given\[0\] \('song'\) holds 'piano'; model 'duo' can be given bass, drums$"):
         DUO.check_given(clip("piano"), 0, "arrangement", 100, ["drums"])

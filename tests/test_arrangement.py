@@ -386,7 +386,7 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
     [
         (["folder:absent"], "absent: no such folder"),
         (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
-        ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
+        ([{"name": "folder:{mine}", "weights": "w.pt"}], "accepts neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
         (["folder:{mine}", "folder:{mine}/../mine"], "'mine' stands twice; give one of them a label"),
         (["folder:{mine}/../my stems"], "'my stems', the name of the folder of .* cannot name a row; give it a label"),

@@ -142,7 +142,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name, meant):
 
 def test_a_hopeless_name_is_answered_with_the_list():
     known = "log-mel-stats, pann, vggish, vggish-audioldm"
-    with pytest.raises(UsageError, match=f"unknown embedding 'zzz'. Known: {known}"):
+    with pytest.raises(UsageError, match=f"unknown embedding 'zzz'. Available: {known}"):
         embedding("zzz")
 
 

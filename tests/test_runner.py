@@ -469,7 +469,9 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
 
 def test_a_killed_process_is_named(suite_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "Parallel", KilledWorkers)
-    with pytest.raises(MtbenchError, match="reference of .*: a process was killed, perhaps for want of memory"):
+    with pytest.raises(
+        MtbenchError, match="reference of .*: a process was killed, perhaps because it ran out of memory"
+    ):
         run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
 
 
