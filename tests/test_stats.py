@@ -154,8 +154,8 @@ def test_ranks():
     p = np.full((4, 4), np.nan)
     for a, b, chance in ((0, 1, 0.2), (0, 2, 0.001), (1, 2, 0.3)):
         p[a, b] = p[b, a] = chance
-    # Lower is better. Only model 2 is significantly better than model 0. Ties need not be transitive. Model 3 was tested
-    # against no other.
+    # Lower is better. Only model 2 is significantly better than model 0. Ties need not be transitive. Model 3 was not
+    # tested against any other.
     differences = values[:, None] - values[None, :]
     assert stats.ranks(differences, p, -1) == pytest.approx([2, 1, 1, np.nan], nan_ok=True)
     assert stats.ranks(differences, p, 1) == pytest.approx([1, 1, 2, np.nan], nan_ok=True)
