@@ -70,7 +70,7 @@ def embedding(name: str) -> Embedding:
 
 
 def missing(name: str) -> str | None:
-    """Return a message on what to install or which files `embedding(name)` would download; None if nothing is missing."""
+    """Return a message that states what to install or which files would be downloaded; None if nothing is missing."""
     if name not in _FILES:
         return None
     if not _package_installed():
@@ -237,7 +237,7 @@ def _pann_network(weights: Path) -> Any:
 
 
 def _numpy_globals() -> list[Any]:
-    """Return the globals that a pickled numeric array refers to in NumPy 1 and 2; none of them runs code from the file."""
+    """Return the globals in a pickled numeric array of NumPy 1 or 2; none of them runs code from the file."""
     multiarray = importlib.import_module("numpy._core.multiarray")  # private, so it has no type annotations
     names = [
         (function, f"{package}.multiarray.{function.__name__}")
