@@ -45,16 +45,16 @@ def test_it_prints_as_the_tables_that_show_shows(run):
 
 
 def test_what_is_no_run_is_named(tmp_path, run):
-    with pytest.raises(UsageError, match="no scores.csv there; is it a run folder"):
+    with pytest.raises(UsageError, match="no scores.csv found; is this a run folder"):
         mtbench.load(tmp_path)
     shown = CliRunner().invoke(cli.app, ["show", str(tmp_path / "absent")])
-    assert shown.exit_code == 2 and "absent: no scores.csv there" in " ".join(shown.stderr.split())
+    assert shown.exit_code == 2 and "absent: no scores.csv found" in " ".join(shown.stderr.split())
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     for name in ("run.yaml", "scores.csv"):
         (damaged / name).write_bytes((run / name).read_bytes())
     pd.read_csv(run / "scores.csv").assign(value="much").to_csv(damaged / "scores.csv", index=False)
-    with pytest.raises(UsageError, match="scores.csv: damaged, its column value holds what is not a number"):
+    with pytest.raises(UsageError, match="scores.csv: damaged: column value contains a non-numeric value"):
         mtbench.load(damaged)
 
 

@@ -238,7 +238,7 @@ def test_other_songs_are_not_given_beside_the_ones_that_were(suite_folder, tmp_p
     soundfile.write(suite / "heldout/piano/h0.wav", np.zeros(163840), 16000)
     again = Fake()
     with pytest.raises(
-        UsageError, match="songs holds samples of another run .its suite_version differs.; choose another --out"
+        UsageError, match="songs contains samples of another run .different suite_version.; choose another --out"
     ):
         run(again, suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
     assert again.asked == []
