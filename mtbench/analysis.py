@@ -1,6 +1,6 @@
-"""From the audio of clips to what the metrics need: beat times of every stem, embeddings of every track.
+"""Turn the audio of clips into the inputs of the metrics: beat times of every stem, embeddings of every track.
 
-The beat network runs once per stem and serves every decode; everything is cached by the audio's content.
+The beat network runs once per stem, and every decode uses its output. Results are cached by the audio's content.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip to analyse: its name, and how to get its stems in canonical form."""
+    """A clip to analyse: its name, and a function that loads its stems in canonical form."""
 
     id: str
     load: Callable[[], Mapping[str, audio.Canonical]]
@@ -36,10 +36,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Request:
-    """What to work out of clips whose stems are at `rate` Hz.
+    """What to compute from clips whose stems are at `rate` Hz.
 
-    decodes: of beats. metrics: the names of metrics of the audio itself. embeddings: names. sums: {track: stems} to
-    embed beside the stems and their mixture, clipped as the mixture is. device: the torch device of the beat networks.
+    decodes: the beat decoding settings. metrics: names of metrics computed directly from audio. embeddings: names.
+    sums: {track: stems} to embed in addition to the stems and their mixture; clipped like the mixture. device: the
+    torch device of the beat networks.
     """
 
     rate: int
@@ -52,12 +53,12 @@ class Request:
 
 @dataclass
 class Analysis:
-    """What is known of one clip. `error` says why it could not be scored; then the rest is empty.
+    """The analysis of one clip. If the clip could not be scored, `error` is the reason and the other fields are empty.
 
-    cut, padded: stems brought to the wanted length. duration: s, of the longest stem. beats: {decode: {stem: float64
-    [n, 2]}}, a beat's time in s and its position in the bar. embeddings: {embedding: {track: float32 [frames,
-    dimension]}}, the stems, ``mixture`` and the sums asked for. of_audio: {metric: {track: value}} of the metrics of
-    the audio itself. digest: SHA-256 of each stem.
+    cut, padded: number of stems that were cut or zero-padded to the required length. duration: of the longest stem, in
+    s. beats: {decode: {stem: float64 [n, 2]}}, the time of each beat in s and its position in the bar. embeddings:
+    {embedding: {track: float32 [frames, dimension]}} for the stems, ``mixture`` and the requested sums. of_audio:
+    {metric: {track: value}} for metrics computed directly from audio. digest: SHA-256 of each stem.
     """
 
     id: str
@@ -73,7 +74,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """The stems of a clip that could be read, PCM-16 [samples], with the SHA-256 of each, and the analysis to fill."""
+    """The stems of a readable clip, PCM-16 [samples], the SHA-256 of each, and the analysis to fill in."""
 
     analysis: Analysis
     stems: Mapping[str, Pcm]
@@ -81,8 +82,9 @@ class _Loaded:
 
 
 def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int | None) -> Clip:
-    """A clip on disk, {stem: file}, brought to `rate` Hz and, unless None, `length` samples."""
-    files = {stem: file.absolute() for stem, file in files.items()}  # a process may have begun in another folder
+    """Return a clip on disk, {stem: file}, converted to `rate` Hz and, unless it is None, to `length` samples."""
+    # Worker processes may have a different working directory.
+    files = {stem: file.absolute() for stem, file in files.items()}
     return Clip(name, partial(_load_files, files, rate, length))
 
 
@@ -98,20 +100,20 @@ def clip_of_sample(generator: Generator, number: int, stems: Sequence[str], rate
 
 
 def clip_of_song(songs: Songs, number: int) -> Clip:
-    """Song `number` of a suite, which has brought it to its length."""
+    """Return song `number` of a suite as a clip; the suite has already brought it to the right length."""
     return Clip(str(number), partial(_load_song, songs.loader(number)))
 
 
 def analyse(clips: Sequence[Clip], request: Request, cache: Cache) -> list[Analysis]:
-    """Analyse some clips; their stems go through the beat network together.
+    """Analyse clips, running the beat network on all their stems together.
 
-    A clip that cannot be read becomes an Analysis with its error; the others are not touched by it.
+    A clip that cannot be read becomes an Analysis with an error; the other clips are not affected.
     """
     analyses = [Analysis(clip.id) for clip in clips]
     loaded = [clip for clip in map(_load, clips, analyses, [request.rate] * len(clips)) if clip]
     try:
         _track(loaded, request, cache)
-    except ValueError:  # one of them admits no beats: find out which, and keep the others
+    except ValueError:  # a clip cannot be tracked: track each clip alone to find it, and keep the others
         for clip in loaded:
             try:
                 _track([clip], request, cache)
@@ -141,9 +143,9 @@ def _load(clip: Clip, analysis: Analysis, rate: int) -> _Loaded | None:
 
 
 def _track(loaded: Sequence[_Loaded], request: Request, cache: Cache) -> None:
-    """Fill in the beats of every stem: activations once, then one decode after the other."""
+    """Fill in the beats of every stem: compute its activations once, then run each decode on them."""
     version = beats.identity()
-    untracked: dict[str, Pcm] = {}  # by content: silent stems are all alike
+    untracked: dict[str, Pcm] = {}  # keyed by content, since silent stems are identical
     tracked: dict[tuple[str, Decode], Floats] = {}
     for clip in loaded:
         for stem, digest in clip.hashes.items():
@@ -172,7 +174,7 @@ def _track(loaded: Sequence[_Loaded], request: Request, cache: Cache) -> None:
 
 
 def _of_audio(metric: Metric, clip: _Loaded, rate: int, cache: Cache) -> dict[str, float]:
-    """{track: value} of a metric of the audio itself."""
+    """Return {track: value} of a metric computed directly from audio."""
     if metric.scope == "clip":
         waves = {stem: audio.to_float(pcm) for stem, pcm in clip.stems.items()}
         return {metric.track: values_of([metric], waves, rate)[0]}
@@ -186,7 +188,7 @@ def _of_audio(metric: Metric, clip: _Loaded, rate: int, cache: Cache) -> dict[st
 
 
 def _embeddings(clip: _Loaded, request: Request, cache: Cache) -> dict[str, dict[str, Frames]]:
-    """{embedding: {track: frames}} of the stems, their mixture and the sums asked for."""
+    """Return {embedding: {track: frames}} for the stems, their mixture and the requested sums."""
     summed = {"mixture": list(clip.stems), **request.sums}
     mixtures = {track: audio.mix([clip.stems[stem] for stem in stems])[0] for track, stems in summed.items()}
     hashes = {**clip.hashes, **{track: content_hash(wave, request.rate) for track, wave in mixtures.items()}}

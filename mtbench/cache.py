@@ -1,4 +1,4 @@
-"""Arrays that were worked out from a piece of audio, kept on disk between runs."""
+"""An on-disk cache of arrays computed from audio, kept between runs."""
 
 import hashlib
 import os
@@ -13,13 +13,13 @@ from mtbench.files import whole_file
 
 
 class Cache:
-    """Arrays by what they were worked out from: the audio's content, the step, its settings and its version."""
+    """Arrays keyed by how they were computed: the audio's content, the step, its settings and its version."""
 
     def __init__(self, path: str | Path | None = None):
         self.path = Path(path or os.environ.get("MTBENCH_CACHE") or platformdirs.user_cache_dir("mtbench")).absolute()
 
     def get(self, *key: object) -> NDArray[Any] | None:
-        """The array under this key, or None. A file that cannot be read counts as absent."""
+        """Return the array stored under this key, or None. An unreadable file counts as absent."""
         try:
             array: NDArray[Any] = np.load(self._file(key), allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -37,7 +37,7 @@ class Cache:
 
 
 def content_hash(samples: NDArray[Any], rate: int) -> str:
-    """SHA-256 of a waveform: its rate, sample type and bytes."""
+    """Return the SHA-256 of a waveform's rate, sample type, length and bytes."""
     digest = hashlib.sha256(f"{rate} {samples.dtype.str} {len(samples)}".encode())
     digest.update(np.ascontiguousarray(samples).tobytes())
     return digest.hexdigest()

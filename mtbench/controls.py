@@ -1,4 +1,4 @@
-"""The controls that bound every table: songs that a perfect generator could have made, and noise."""
+"""The controls, which bound the scores in every table: songs that a perfect generator could have made, and noise."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ NOISE_LEVEL = 0.1
 
 
 class Heldout:
-    """Songs of the suite that its reference does not hold: what a perfect generator would score.
+    """Songs of the suite that are not in its reference: they score what a perfect generator would score.
 
-    In arrangement, sample i is the song whose stems are given. With `shuffled` it is another song: each stem by itself
-    is perfect, and in time with the given stems by chance alone. That song is half the suite further on, since
-    neighbours may be cut from one piece. Where the suite knows that both songs are cut from one piece, it is the next
-    song that is not. Raises UsageError if the suite has too few songs.
+    In arrangement, sample i is the song whose stems are given. With `shuffled`, it is a different song: each stem is
+    perfect by itself, but it is in time with the given stems only by chance. The other song is half the suite further
+    on, because neighbouring songs may be cut from the same piece. If the suite states that this song, too, is cut from
+    the same piece, the next song from a different piece is used. Raises UsageError if the suite has too few songs.
     """
 
     name = "heldout"
@@ -28,7 +28,7 @@ class Heldout:
         if len(self._songs) < 1 + shuffled:
             row, few = ("shuffled", "fewer than two") if shuffled else ("heldout", "no")
             raise UsageError(
-                f"suite '{suite.name}' holds {few} songs outside its reference, so it has no '{row}' control"
+                f"suite '{suite.name}' has {few} songs outside its reference, so the control '{row}' is not possible"
             )
         self.sample_rate, self.stems = suite.sample_rate, suite.stems
         self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
@@ -39,7 +39,7 @@ class Heldout:
     def generate(
         self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
     ) -> Iterator[StemSet]:
-        """Songs start ... start + n - 1. Raises UsageError if the suite has not so many."""
+        """Yield songs start ... start + n - 1. Raises UsageError if the suite does not have that many."""
         if start + n > len(self._songs):
             raise UsageError(f"'heldout' has {len(self._songs)} songs; sample {start + n - 1} does not exist")
         for i in range(start, start + n):
@@ -47,7 +47,7 @@ class Heldout:
             yield StemSet(song.id, {stem: song.stems[stem] for stem in stems}, song.sample_rate)
 
     def _other(self, i: int) -> int:
-        """The number of a song that is not cut from the piece of song i, if there is any."""
+        """Return the number of a song that is cut from another piece than song i, if there is one."""
         count, pieces = len(self._songs), self._songs.pieces
         half = (i + count // 2) % count
         if pieces is None:
@@ -56,7 +56,7 @@ class Heldout:
 
 
 class Noise:
-    """White Gaussian noise at a level like that of music (standard deviation 0.1), independent in every stem."""
+    """White Gaussian noise at about the level of music (standard deviation 0.1), independent in every stem."""
 
     name = "noise"
     tasks = frozenset({"total", "arrangement"})
@@ -68,7 +68,10 @@ class Noise:
     def generate(
         self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
     ) -> Iterator[StemSet]:
-        """Samples start ... start + n - 1, which depend on the seed, their number and the place of the stem alone."""
+        """Yield samples start ... start + n - 1.
+
+        A stem depends only on the seed, the number of the sample, and the stem's index in the suite.
+        """
         for i in range(start, start + n):
             waves = {}
             for stem in stems:
@@ -79,10 +82,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class Control:
-    """A row that the harness makes itself.
+    """A row that the harness generates itself.
 
-    model: the generator behind it, made with `options`. tasks: those in which it appears. songs: how many held-out
-    songs it needs.
+    model: the name of its generator, which is created with `options`. tasks: the tasks in which it appears. songs: the
+    number of held-out songs that it needs.
     """
 
     model: str
@@ -99,10 +102,10 @@ CONTROLS = {
 
 
 def make_heldout(*, weights: str | None, device: str, suite: Suite, shuffled: bool = False) -> Heldout:
-    """The factory of ``heldout``. Raises UsageError as `Heldout` does."""
+    """Create the generator ``heldout``. Raises UsageError like `Heldout`."""
     return Heldout(suite, shuffled)
 
 
 def make_noise(*, weights: str | None, device: str, suite: Suite) -> Noise:
-    """The factory of ``noise``."""
+    """Create the generator ``noise``."""
     return Noise(suite)

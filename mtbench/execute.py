@@ -1,4 +1,4 @@
-"""How pieces of work are carried out: in processes of one thread each, with progress, in order."""
+"""Run work in parallel, in processes of one thread each, with progress and in order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,17 +13,18 @@ from mtbench.errors import MtbenchError
 Item = TypeVar("Item")
 Product = TypeVar("Product")
 
-# Shows a stage of work to the user: stage(title, total) gives a function to call with the steps just finished and,
-# where one takes long, a word on what happens in it.
+# Shows the progress of a stage to the user. stage(title, total) is a context manager whose value is a function to call
+# with the number of steps just finished and, if a step takes long, a short text on what it is doing.
 Stage = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 
 
 def in_processes(
     title: str, work: Callable[[Sequence[Item]], list[Product]], items: Sequence[Item], at_once: int, stage: Stage
 ) -> Iterator[Product]:
-    """What `work` makes of the items, in their order, as it becomes ready; few products are in memory at once.
+    """Apply `work` to the items and yield the products in order, as they become ready.
 
-    at_once: items that one call of `work` gets. Raises MtbenchError if a process was killed.
+    Only a few products are in memory at once. at_once: the number of items passed to one call of `work`. Raises
+    MtbenchError if a process was killed.
     """
     chunks = [items[i : i + at_once] for i in range(0, len(items), at_once)]
     with stage(title, len(items)) as advance, joblib.parallel_config(backend="loky", inner_max_num_threads=1):
@@ -33,4 +34,4 @@ def in_processes(
                 advance(len(products))
                 yield from products
         except TerminatedWorkerError:
-            raise MtbenchError(f"{title}: a process was killed, perhaps for want of memory") from None
+            raise MtbenchError(f"{title}: a process was killed, perhaps because it ran out of memory") from None

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, YAML that is read safely, and folders that can be written."""
+"""Write files atomically, read YAML safely, and check that folders are writable."""
 
 import io
 import os
@@ -15,7 +15,10 @@ from mtbench.errors import UsageError
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[io.BufferedWriter]:
-    """A binary file that appears under its name only once it is complete: written aside, then renamed."""
+    """Open a binary file that appears at `path` only once it is complete.
+
+    It is written to a temporary file in the same folder, which is then renamed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -25,12 +28,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[io.BufferedWriter]:
         Path(aside).chmod(0o644)
         Path(aside).replace(path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)  # it may have its name already
+        Path(aside).unlink(missing_ok=True)  # it may already have been renamed
         raise
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping. Raises UsageError, naming the file, if it does not."""
+    """Read a YAML file that contains a mapping. Raises UsageError, naming the file, if that fails."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -39,21 +42,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise UsageError(f"{where}: not valid YAML ({error.problem or error.context})") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: broken UTF-8, or the 31st of February
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: invalid UTF-8, or 31 February
         raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: holds {type(values).__name__}, not a mapping of keys to values")
+        raise UsageError(f"{path}: contains {type(values).__name__}, expected a mapping of keys to values")
     return values
 
 
 def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a mapping as YAML, its keys in their order."""
+    """Write a mapping as YAML, keeping the order of its keys."""
     with whole_file(path) as file:
         file.write(yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode())
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, replacing what had it; where the disk cannot, copy the file."""
+    """Hard-link `source` to `target`, replacing any existing target; copy it if the file system cannot link."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:
@@ -64,10 +67,13 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def check_writable(folder: Path, remedy: str) -> None:
-    """Make a folder, and raise UsageError if it cannot be made or nothing can be written into it."""
+    """Create a folder, and raise UsageError if it cannot be created or written to.
+
+    remedy: what the user should do then; it ends the message.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
+        raise UsageError(f"{folder}: cannot be written to ({error.strerror}); {remedy}") from None

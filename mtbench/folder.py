@@ -1,4 +1,4 @@
-"""A folder of audio as a model, for systems whose code is not available."""
+"""The model ``folder:PATH``: a folder of audio, for systems whose code is not available."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +10,10 @@ from mtbench.suites.folder import clip_hashes, complete_clips
 
 
 class FolderModel:
-    """The complete clips of a folder, in the order of their names: sample i is clip i, at the rate of its files.
+    """The complete clips of a folder, sorted by name: sample i is clip i, at the sample rate of its files.
 
-    The layout is that of `stem_folder`. Raises UsageError as that does, and if no clip is complete; AudioError if the
-    first file cannot be read.
+    The layout is that of `stem_folder`. Raises UsageError like `complete_clips`, and AudioError if the first file
+    cannot be read.
     """
 
     stems: tuple[str, ...] = STEMS
@@ -36,11 +36,14 @@ class FolderModel:
     def generate(
         self, n: int, stems: Sequence[str], *, given: Sequence[StemSet] | None = None, seed: int = 0, start: int = 0
     ) -> Iterator[StemSet]:
-        """Clips start ... start + n - 1, or fewer at the end of the folder. Raises AudioError for unreadable files."""
+        """Yield clips start ... start + n - 1, or fewer if the folder ends before that.
+
+        Raises AudioError for unreadable files.
+        """
         for clip, files in self._clips[start : start + n]:
             waves = {stem: audio.read(files[stem]) for stem in stems}
             rates = {rate for _, rate in waves.values()}
-            rate = rates.pop() if len(rates) == 1 else self._suite_rate  # a StemSet has a single rate
+            rate = rates.pop() if len(rates) == 1 else self._suite_rate  # all stems of a StemSet share one rate
             yield StemSet(
                 clip, {stem: audio.resample(wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()}, rate
             )

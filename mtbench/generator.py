@@ -1,15 +1,15 @@
-"""The interface between the harness and the models: what a generator is.
+"""The interface between the harness and the models.
 
-A package adds a model by naming a factory in its entry points, group ``mtbench.generators``::
+A package adds a model by declaring a factory as an entry point in the group ``mtbench.generators``::
 
     [project.entry-points."mtbench.generators"]
     my-model = "my_package:make"
 
     def make(*, weights, device, suite, **options) -> Generator: ...
 
-`weights` is a path or None (the generator's own default), `device` a torch device name, `suite` the Suite
-whose stems, sample rate and duration are wanted, `options` what the user's config says under `options:`.
-A folder of audio needs no package: it is the model ``folder:PATH``. docs/adding-a-model.md has the whole of it.
+`weights` is a path, or None for the generator's default; `device` is a torch device name; `suite` is the Suite whose
+stems, sample rate and duration are required; `options` are those under `options:` in the user's config. A folder of
+audio needs no package: it is the model ``folder:PATH``. docs/how-to/your-model.md describes all of this.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,15 +23,16 @@ __all__ = ["FIELDS", "Generator", "StemSet", "is_rate"]
 
 @runtime_checkable
 class Generator(Protocol):
-    """A model behind the benchmark.
+    """A model as the harness sees it.
 
-    name: as on the command line. sample_rate: Hz, the generator's own; the harness resamples.
-    stems: what it can make. tasks: those of total, arrangement and separation that it can do.
-    provenance: what its samples depend on (weights' SHA-256, training data and budget, form, batch size).
+    name: as on the command line. sample_rate: the rate of its samples in Hz; the harness resamples them. stems: the
+    stems that it can generate. tasks: the tasks that it supports (total, arrangement, separation). provenance:
+    everything its samples depend on (weights' SHA-256, training data and budget, form, batch size).
 
-    A generator whose samples take long may have an attribute `on_step`, a function that it calls with (done, steps)
-    on the way to the next sample; the harness puts its own there and shows it. One that has only so many samples may
-    say in an attribute `available` how many, and a run that asks for more is refused before anything is made.
+    A generator whose samples take long may have an attribute `on_step`: the harness sets it to a function, which the
+    generator calls with (done, steps) while it works on a sample, to show progress. A generator with a limited number
+    of samples may state that number in an attribute `available`; a run that asks for more is then refused before
+    anything is generated.
     """
 
     name: str
@@ -45,14 +46,15 @@ class Generator(Protocol):
     ) -> Iterator[StemSet]:
         """Yield samples start ... start + n - 1, each with exactly `stems`, of the suite's duration.
 
-        Sample i depends on (weights, seed, i) alone, so that a run can stop, resume, or be split. `given[i]`
-        holds the stems to keep (arrangement) or one stem named ``mixture`` (separation), by absolute sample number.
+        Sample i must depend only on (weights, seed, i), so that a run can be stopped, resumed or split. `given[i]`,
+        where i is the absolute sample number, contains the stems to keep (arrangement) or one stem named ``mixture``
+        (separation).
         """
         ...
 
 
 def is_rate(value: Any) -> bool:
-    """Is this a positive whole number (of Hz), of whatever numeric type?"""
+    """Return whether a value is a positive whole number (of Hz), of any numeric type."""
     return isinstance(value, Real) and float(value) > 0 and float(value) % 1 == 0
 
 
@@ -60,12 +62,12 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, (tuple, list, set, frozenset)) and all(isinstance(name, str) for name in value)
 
 
-# What a generator must have: what it should be, and whether a value is that.
+# The attributes that a generator must have: {name: (what it must be, in words; a function that checks a value)}.
 FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "name": ("a text", lambda value: isinstance(value, str) and value),
+    "name": ("a non-empty string", lambda value: isinstance(value, str) and value),
     "sample_rate": ("a positive whole number of Hz", is_rate),
-    "stems": ("a tuple of names", _are_names),
-    "tasks": ("a set of names", _are_names),
+    "stems": ("a tuple of strings", _are_names),
+    "tasks": ("a set of strings", _are_names),
     "provenance": ("a mapping", lambda value: isinstance(value, Mapping)),
     "generate": ("a method", callable),
 }

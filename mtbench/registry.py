@@ -1,7 +1,7 @@
-"""What installed packages offer by entry point: models, suites, embeddings and metrics, mtbench's own among them.
+"""Models, suites, embeddings and metrics from the entry points of installed packages, including mtbench itself.
 
 ======================  ============================================================================
-group                   an entry point names
+group                   an entry point refers to
 ======================  ============================================================================
 `mtbench.generators`    a factory, ``make(*, weights, device, suite, **options) -> Generator``
 `mtbench.suites`        a `SuiteFamily`
@@ -9,7 +9,8 @@ group                   an entry point names
 `mtbench.metrics`       a `Metric`
 ======================  ============================================================================
 
-Names are listed without importing any package; what is asked for is imported then. docs/adding-a-model.md has examples.
+Listing models and embeddings imports no package; each is imported when it is requested. docs/how-to/your-model.md has
+examples.
 """
 
 import importlib
@@ -33,7 +34,7 @@ from mtbench.suites.folder import Folder
 
 
 def models() -> dict[str, EntryPoint]:
-    """The models that installed packages offer, by name, without importing any."""
+    """Return the installed models by name, without importing any."""
     return _points("mtbench.generators")
 
 
@@ -45,14 +46,14 @@ def make_model(
     device: str = "cpu",
     options: Mapping[str, Any] | None = None,
 ) -> Generator:
-    """Make the generator installed under `name`, or that of ``folder:PATH``.
+    """Create the generator installed under `name`, or the one for ``folder:PATH``.
 
-    Raises UsageError for a name that is not installed or options that its factory refuses, MtbenchError if its
-    package cannot be imported or its factory fails or returns what is not a Generator.
+    Raises UsageError if the name is not installed or its factory does not accept the options, and MtbenchError if its
+    package cannot be imported or its factory fails or does not return a Generator.
     """
     if name.startswith(FOLDER) and name != FOLDER:
         if weights or options:
-            raise UsageError(f"model '{name}' takes neither weights nor options")
+            raise UsageError(f"model '{name}' accepts neither weights nor options")
         return FolderModel(name.removeprefix(FOLDER), suite)
     points = models()
     if name not in points:
@@ -60,26 +61,26 @@ def make_model(
     factory = _load("model", points[name])
     arguments = dict(options or {})
     if taken := sorted(arguments.keys() & {"weights", "device", "suite"}):
-        raise UsageError(f"model '{name}': {', '.join(taken)} cannot be among its options")
+        raise UsageError(f"model '{name}': {', '.join(taken)} cannot be set under options")
     arguments |= {"weights": weights, "device": device, "suite": suite}
     try:
         inspect.signature(factory).bind(**arguments)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"model '{name}' does not take these options: {error}") from error
+        raise UsageError(f"model '{name}' does not accept these options: {error}") from error
     generator: Generator = _call("model", name, factory, arguments)
     for field, (wanted, is_right) in FIELDS.items():
         try:
             value = getattr(generator, field)
         except Exception as error:  # it may be a property
-            why = f"what its factory made is without {field} ({one_line(error)})"
+            why = f"the object that its factory returned has no {field} ({one_line(error)})"
             raise MtbenchError(f"model '{name}': {why}") from error
         if not is_right(value):
-            raise MtbenchError(f"model '{name}': its {field} is {reprlib.repr(value)}, not {wanted}")
+            raise MtbenchError(f"model '{name}': {field} must be {wanted} (got {reprlib.repr(value)})")
     return generator
 
 
 def open_suite(name: str) -> Suite:
-    """The suite of this name. Raises UsageError for an unknown name, or if its files are not where they should be."""
+    """Return the suite of this name. Raises UsageError if the name is unknown or the suite's files are missing."""
     if name.startswith(FOLDER) and name != FOLDER:
         return Folder(name.removeprefix(FOLDER))
     points = _points("mtbench.suites")
@@ -91,27 +92,27 @@ def open_suite(name: str) -> Suite:
         base, _, length = name.rpartition("/")
         if lengths := {suite: s for suite, s in family.suites.items() if suite == base or suite.startswith(f"{base}/")}:
             listed = ", ".join(f"{suite} ({seconds:g} s)" for suite, seconds in lengths.items())
-            raise UsageError(f"suite '{base}' has no clips of the length '{length}'; there are {listed}")
+            raise UsageError(f"suite '{base}' has no clips of length '{length}'. Available: {listed}.")
     known = [suite for point in points.values() for suite in _suite_family(point).suites]
     raise unknown_name("suite", name, [*known, f"{FOLDER}PATH"])
 
 
 def describe_suites() -> list[tuple[str, str, str]]:
-    """(name, what it is, where it is or what to do about it) of every suite."""
+    """Return (name, description, where its files are or how to get them) of every suite."""
     rows = [row for point in _points("mtbench.suites").values() for row in _suite_family(point).describe()]
-    return [*rows, (f"{FOLDER}PATH", "your own audio: a subfolder per stem, the same file names in each", "any folder")]
+    return [*rows, (f"{FOLDER}PATH", "your own audio: one subfolder per stem, same file names in each", "any folder")]
 
 
 def embeddings() -> list[str]:
-    """The names of the embeddings that there are: mtbench's own, then those of other packages."""
+    """Return the names of all embeddings: mtbench's own, then those of other packages."""
     return [*EMBEDDING_NAMES, *_points("mtbench.embeddings")]
 
 
 @cache
 def open_embedding(name: str) -> Embedding:
-    """The embedding of this name, ready to call; a process loads each network once.
+    """Return the embedding of this name, ready to call. Each network is loaded once per process.
 
-    Raises UsageError for an unknown name, MtbenchError where its package, files or weights are missing.
+    Raises UsageError for an unknown name, and MtbenchError if its package, files or weights are missing.
     """
     points = _points("mtbench.embeddings")
     if name in EMBEDDING_NAMES:
@@ -124,9 +125,9 @@ def open_embedding(name: str) -> Embedding:
 
 @lru_cache(maxsize=1)
 def metrics() -> dict[str, Metric]:
-    """Every metric by name, in the order of tables: those of `mtbench.metrics`, then those of other packages.
+    """Return every metric by name, from `mtbench.metrics` and from other packages, in the order of tables.
 
-    Raises MtbenchError for an entry point that cannot be imported, is not a Metric, or takes the name of another.
+    Raises MtbenchError for an entry point that cannot be imported, is not a Metric, or has the name of another metric.
     """
     records = [
         record
@@ -141,7 +142,7 @@ def metrics() -> dict[str, Metric]:
     by_name = {record.name: record for record in sorted(records, key=lambda record: (record.place, record.name))}
     if len(by_name) < len(records):
         names = [record.name for record in records]
-        raise MtbenchError(f"two metrics are called '{next(name for name in names if names.count(name) > 1)}'")
+        raise MtbenchError(f"two metrics are named '{next(name for name in names if names.count(name) > 1)}'")
     return by_name
 
 
@@ -152,7 +153,7 @@ def _points(group: str) -> dict[str, EntryPoint]:
 def _load(kind: str, point: EntryPoint) -> Any:
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # other packages may raise anything
         raise MtbenchError(f"{kind} '{point.name}': {point.value} cannot be imported ({one_line(error)})") from error
 
 
@@ -162,7 +163,7 @@ def _call(kind: str, name: str, factory: Any, arguments: Mapping[str, Any]) -> A
     except MtbenchError:
         raise
     except (Exception, SystemExit) as error:
-        raise MtbenchError(f"{kind} '{name}': cannot be made ({one_line(error)})") from error
+        raise MtbenchError(f"{kind} '{name}': cannot be created ({one_line(error)})") from error
 
 
 def _suite_family(point: EntryPoint) -> SuiteFamily:

@@ -1,15 +1,15 @@
-"""The settings of the rhythm metrics: how beats are decoded, and how they are counted; said in words here alone."""
+"""The settings of the rhythm metrics, which control how beats are decoded and scored, and their names in words."""
 
 import math
 from typing import Any, NamedTuple
 
-# `real` decodes in real seconds; `published` as the papers' scripts do, whose second is fps / 100 s.
+# `real` decodes in real seconds; `published` decodes like the papers' scripts, whose second is fps / 100 s.
 TIMEBASES = ("real", "published")
 TIMEBASE_WORDS = {"real": "real seconds", "published": "published timebase"}
 
 
 class Decode(NamedTuple):
-    """How beats are decoded from activations. fps: frames/s; transition_lambda: the penalty of tempo changes."""
+    """How beats are decoded from activations. fps: frames/s; transition_lambda: the penalty on tempo changes."""
 
     fps: float
     transition_lambda: float
@@ -17,7 +17,10 @@ class Decode(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a rhythm score is decoded and counted with; window: of CBS in s, NaN where there is none."""
+    """The setting of a rhythm score: its decode, and the window of cross-track beat synchronization (CBS).
+
+    window: in s; NaN for metrics without one.
+    """
 
     timebase: str
     fps: float
@@ -30,8 +33,8 @@ class Setting(NamedTuple):
         return in_words(self.timebase, self.fps, self.transition_lambda, self.window)
 
 
-# The setting of the rhythm metrics that is gated, and shown where a table has room for one, by timebase: in real
-# seconds, and as the papers print their numbers.
+# The standard setting of each timebase: in real seconds, and as the papers print their numbers. It is used by the gate,
+# and in tables with room for only one setting.
 STANDARD = {
     "real": Setting("real", 100, 100.0, 0.15),
     "published": Setting("published", 150, 100.0, 0.15),
@@ -39,18 +42,20 @@ STANDARD = {
 
 
 def canonical_timebase(word: Any) -> Any:
-    """The word of today for a timebase: ``real`` was called ``true``, which YAML reads as a boolean. What is neither
-    comes back as it is."""
+    """Return the current name of a timebase. ``real`` used to be called ``true``, which YAML reads as a boolean.
+
+    Any other value is returned unchanged.
+    """
     return "real" if word is True or word == "true" else word
 
 
 def in_words(timebase: str, fps: float, transition_lambda: float, window: float = math.nan) -> str:
-    """A setting as a person reads it; without a window where that is NaN."""
+    """Return a setting in words; the window is left out if it is NaN."""
     counted = "" if math.isnan(window) else f", window {window:g} s"
     return f"{TIMEBASE_WORDS[timebase]}, {fps:g} fps, lambda {transition_lambda:g}{counted}"
 
 
 def in_short(timebase: str, fps: float, transition_lambda: float, window: float = math.nan) -> str:
-    """``real 100 / 100 / 0.15``: a setting as the label of a row, where the table's head says what the numbers are."""
+    """Return a setting as a row label, like ``real 100 / 100 / 0.15``; the table's header explains the numbers."""
     numbers = [fps, transition_lambda] + ([] if math.isnan(window) else [window])
     return f"{timebase} {' / '.join(f'{number:g}' for number in numbers)}"

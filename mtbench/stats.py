@@ -1,17 +1,18 @@
-"""How far a score may be from its expectation, and which differences of two models are more than chance.
+"""Confidence intervals of scores, and tests of whether two models differ by more than chance.
 
-A score is a mean over clips: of one column (a metric, or the IRS of one stem), or the mean of the means of several
-(IRS over stems, each over the clips that have a value). FAD is not a mean, but to first order it moves with its clips
-as the mean of `fad_per_clip` does, so one method serves all.
+A score is a mean over clips: either of one column (a metric, or the inner-track rhythmic stability (IRS) of one stem),
+or the mean of several columns' means (IRS over stems, where each stem's mean is over the clips that have a value).
+Fréchet audio distance (FAD) is not a mean, but to first order it changes with its clips like the mean of
+`fad_per_clip`, so the same method applies to all scores.
 
 The method is the bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5). Clips are
-drawn with replacement, all columns of a clip together. Each resample gives t* = (score* - score) / se*. The quantiles
-of t*, instead of Student's, give the interval score - t* se, which follows the skew that IRS and FAD have. The standard
-error se is the infinitesimal jackknife's. Resamples of equal clips have se* = 0, so t* is kept within three times
+drawn with replacement, all columns of a clip together. Each resample gives t* = (score* - score) / se*. The interval is
+score - t* se with the quantiles of t* instead of Student's, so it follows the skew of IRS and FAD. The standard error
+se is the infinitesimal jackknife's. A resample of identical clips has se* = 0, so t* is limited to three times
 Student's 97.5% quantile.
 
 Everything is seeded, and nothing depends on the order of the clips. Intervals are 95%, p-values are two-sided, and the
-interval of a difference lacks 0 exactly where p < 0.05. How well this holds is measured in docs/statistics.md.
+interval of a difference excludes 0 exactly if p < 0.05. docs/explanation/statistics.md measures how well this works.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,24 +27,24 @@ from scipy.special import stdtr, stdtrit
 
 from mtbench.metrics import fad
 
-LEVEL = 0.05  # of p; the intervals hold 1 - LEVEL
+LEVEL = 0.05  # significance level of p; the intervals cover 1 - LEVEL
 SEED = 0
-LIMIT = 3.0  # of t*, in Student's quantiles
-BLOCK = 2**16  # numbers in a block of resamples: it stays in the cache of a core
+LIMIT = 3.0  # of |t*|, as a multiple of Student's quantile
+BLOCK = 2**16  # numbers in a block of resamples, so that it stays in a core's cache
 NAN = float("nan")
 Floats = NDArray[np.float64]
 Signed = tuple[int, Floats]  # the sign of a score in a difference, and its clips float64 [n, columns]
 
 
 class Interval(NamedTuple):
-    """A 95% interval, in the unit of the score; NaN where not defined."""
+    """A 95% interval, in the unit of the score; NaN if undefined."""
 
     low: float
     high: float
 
 
 class Difference(NamedTuple):
-    """Score of a minus score of b, its interval and p-value; NaN where not defined."""
+    """Score of a minus score of b, its interval and p-value; NaN if undefined."""
 
     value: float
     low: float
@@ -53,9 +54,9 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Resampled:
-    """A score of `n` clips and its resamples. se: 0 where all clips are alike, NaN with fewer than two.
+    """A score of `n` clips and its resamples. se: 0 if all clips are alike, NaN with fewer than two clips.
 
-    scores, variances: float64 [replicates], of the resamples; empty where there is no spread to resample.
+    scores, variances: float64 [replicates], of the resamples; empty if there is no spread to resample.
     """
 
     value: float
@@ -66,10 +67,10 @@ class Resampled:
 
 
 def bootstrap(clips: ArrayLike) -> Resampled:
-    """The bootstrap of one score. `clips` is [n] or [n, columns], NaN where a clip has no value.
+    """Bootstrap one score. `clips` is [n] or [n, columns], NaN where a clip has no value.
 
-    The score is the mean over columns of each column's mean over its values; a column without values is left out.
-    A column with a single value tells nothing of its spread, so se is NaN.
+    The score is the mean over columns of each column's mean over its values; columns without values are left out.
+    A single value has no measurable spread, so se is NaN if any column has only one.
     """
     rows = _sorted(_columns(clips))
     value, se = _score([(1, rows)])
@@ -79,7 +80,7 @@ def bootstrap(clips: ArrayLike) -> Resampled:
 
 
 def interval(score: Resampled) -> Interval:
-    """The 95% interval of a score; NaN with fewer than two clips, or where all are alike: they show no spread."""
+    """Return the 95% interval of a score; NaN with fewer than two clips, or if all clips are alike (no spread)."""
     if not score.se > 0:
         return Interval(NAN, NAN)
     limit = _limit(score.n - 1)
@@ -87,9 +88,10 @@ def interval(score: Resampled) -> Interval:
 
 
 def difference(a: Resampled, b: Resampled) -> Difference:
-    """Score a minus score b, of clips that do not pair up. Degrees of freedom are Welch's (1947).
+    """Test score a minus score b for unpaired clips. Degrees of freedom are Welch's (1947).
 
-    Where neither shows spread, p is the share of the divisions of all clips into two such groups that are as extreme.
+    If neither score has any spread, p is the share, among all ways to divide the clips into two groups of these sizes,
+    of those that are as extreme.
     """
     value, variance = a.value - b.value, a.se**2 + b.se**2
     if not variance > 0:
@@ -98,7 +100,7 @@ def difference(a: Resampled, b: Resampled) -> Difference:
     freedom = variance**2 / sum(score.se**4 / (score.n - 1) for score in (a, b))
     size = min(len(score.scores) for score in (a, b) if score.se)
     (scores_a, variances_a), (scores_b, variances_b) = _first(a, size), _first(b, size)
-    # Both scores draw from one stream of random numbers; shifted by one replicate they are independent.
+    # Both scores use the same stream of random numbers; shifting one by one replicate makes them independent.
     scores_b, variances_b = np.roll(scores_b, 1), np.roll(variances_b, 1)
     limit = _limit(freedom)
     t = _studentised(scores_a - scores_b - value, variances_a + variances_b, limit)
@@ -120,15 +122,15 @@ def welch_difference(a: float, se_a: float, n_a: float, b: float, se_b: float, n
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
-    """Score a minus score b where row i of both is the same clip's: rows are drawn together.
+    """Test score a minus score b where row i of both belongs to the same clip: rows are drawn together.
 
-    a, b: [n] or [n, columns], as for `bootstrap`. A value that the other side lacks is left out. Otherwise a model
-    without values for the hard clips would gain from it. Where all rows differ by the same amount, p is that of the
-    sign test. Raises ValueError unless a and b have as many rows.
+    a, b: [n] or [n, columns], as for `bootstrap`. A value that is missing on one side is left out on both; otherwise a
+    model without values for the hard clips would have an advantage. If all rows differ by the same amount, p is that of
+    the sign test. Raises ValueError unless a and b have the same number of rows.
     """
     a, b = _columns(a, drop=False), _columns(b, drop=False)
     if len(a) != len(b):
-        raise ValueError(f"paired clips: {len(a)} of one, {len(b)} of the other")
+        raise ValueError(f"paired clips: a has {len(a)}, b has {len(b)}")
     rows = np.hstack([np.where(np.isnan(b), NAN, a), np.where(np.isnan(a), NAN, b)])
     rows = _sorted(rows[~np.isnan(rows).all(axis=1)])
     signed, n = [(1, rows[:, : a.shape[1]]), (-1, rows[:, a.shape[1] :])], len(rows)
@@ -142,13 +144,14 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
 
 
 def fad_per_clip(clips: Sequence[ArrayLike], reference: ArrayLike) -> Floats:
-    """What each clip does to the FAD of all: float64 [n], whose mean is that FAD.
+    """Compute the effect of each clip on the FAD of all clips: float64 [n], whose mean is that FAD.
 
-    clips: [frames, dimension] of each; reference: [frames, dimension]. Raises ValueError as `fad` does.
+    clips: [frames, dimension] of each; reference: [frames, dimension]. Raises ValueError like `fad`.
 
     This is the derivative of FAD with respect to the distribution of the frames (the infinitesimal jackknife). With the
     map T = S2^(1/2) (S2^(1/2) S1 S2^(1/2))^(-1/2) S2^(1/2), which is twice the derivative of tr (S1 S2)^(1/2) by S1, a
-    frame at distance c from the mean adds 2 (mu1 - mu2) c + c (I - T) c. A clip is drawn whole, so its frames add up.
+    frame at distance c from the mean adds 2 (mu1 - mu2) c + c (I - T) c. Clips are resampled as units, so the effects
+    of a clip's frames are summed.
     """
     frames_of = [np.asarray(frames, np.float64) for frames in clips]
     counts = [len(frames) for frames in frames_of]
@@ -166,10 +169,10 @@ def fad_per_clip(clips: Sequence[ArrayLike], reference: ArrayLike) -> Floats:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's correction (1979) of p-values [m], float64 [m]: the smallest times m, the next times m - 1, never falling,
-    at most 1.
+    """Apply Holm's correction (1979) to p-values [m]; returns float64 [m].
 
-    NaN stays NaN, and does not count towards m.
+    The smallest is multiplied by m, the next by m - 1, and so on; results never decrease and are at most 1. NaN stays
+    NaN and does not count towards m.
     """
     p = np.asarray(p, np.float64)
     order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN is sorted last
@@ -179,10 +182,10 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def ranks(differences: ArrayLike, p: ArrayLike, direction: int) -> Floats:
-    """1 + the number of models that are better by more than chance: float64 [m]; NaN for a model without any test.
+    """Return 1 + the number of models that are significantly better: float64 [m]; NaN for a model without any test.
 
-    differences: [m, m], score of row minus score of column, as it was tested; p: [m, m], their adjusted p-values, NaN
-    where there was no test; direction: 1 higher is better, -1 lower.
+    differences: [m, m], the tested score of row minus score of column; p: [m, m], their adjusted p-values, NaN where
+    there was no test; direction: 1 if higher is better, -1 if lower is better.
     """
     differences, p = np.asarray(differences, np.float64), np.asarray(p, np.float64)
     behind = (differences * direction < 0) & (p < LEVEL)
@@ -190,19 +193,19 @@ def ranks(differences: ArrayLike, p: ArrayLike, direction: int) -> Floats:
 
 
 def _columns(clips: ArrayLike, drop: bool = True) -> Floats:
-    """float64 [n, columns], without the clips that have no value at all."""
+    """Return the clips as float64 [n, columns]; with `drop`, without the clips that have no value at all."""
     clips = np.asarray(clips, np.float64)
     clips = clips[:, None] if clips.ndim == 1 else clips
     return clips[~np.isnan(clips).all(axis=1)] if drop else clips
 
 
 def _sorted(rows: Floats) -> Floats:
-    """The rows in an order of their own, so that no draw depends on that of the caller."""
+    """Sort the rows, so that the draws do not depend on the caller's order."""
     return rows[np.lexsort(rows.T[::-1])]
 
 
 def _score(signed: Sequence[Signed]) -> tuple[float, float]:
-    """The score and its standard error: 0 where only rounding is left of it, NaN where it is not defined."""
+    """Return the score and its standard error, which is 0 if it is only rounding error and NaN if undefined."""
     n = len(signed[0][1])
     if not n:
         return NAN, NAN
@@ -216,19 +219,19 @@ def _score(signed: Sequence[Signed]) -> tuple[float, float]:
 
 
 def _first(score: Resampled, size: int) -> tuple[Floats, Floats]:
-    """Scores and variances of the first `size` resamples; a score without spread stays where it is in all of them."""
+    """Return scores and variances of the first `size` resamples; a score without spread is the same in all of them."""
     if score.se:
         return score.scores[:size], score.variances[:size]
     return np.full(size, score.value), np.zeros(size)
 
 
 def _replicates(signed: Sequence[Signed]) -> tuple[Floats, Floats]:
-    """Scores and variances of the resamples, float64 [replicates]."""
+    """Return the scores and variances of the resamples, float64 [replicates]."""
     counts = _draws(len(signed[0][1]))
     of_block: Callable[[Floats], tuple[Floats, Floats]]
     if any(np.isnan(clips).any() for _, clips in signed):
         of_block = partial(_weighted, signed)
-    else:  # then the score is the plain mean of one number per clip
+    else:  # without gaps, the score is the plain mean of one number per clip
         of_block = partial(_plain, np.sum([sign * clips.mean(axis=1) for sign, clips in signed], axis=0))
     step = max(1, BLOCK // counts.shape[1])
     blocks = [of_block(counts[i : i + step].astype(np.float64)) for i in range(0, len(counts), step)]
@@ -237,18 +240,18 @@ def _replicates(signed: Sequence[Signed]) -> tuple[Floats, Floats]:
 
 
 def _plain(values: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """`_weighted` of a single column [n] without gaps."""
+    """`_weighted` for a single column [n] without gaps."""
     n, centre = len(values), values.mean()
     means, squares = (counts @ np.column_stack([values - centre, (values - centre) ** 2]) / n).T
     return centre + means, np.maximum(squares - means**2, 0.0) / (n - 1)
 
 
 def _weighted(signed: Sequence[Signed], counts: Floats) -> tuple[Floats, Floats]:
-    """Scores and their variances, float64 [b], of samples that hold clip i counts[b, i] times.
+    """Return scores and their variances, float64 [b], of the resamples that contain clip i counts[b, i] times.
 
-    The score is the signed sum of the scores. A clip moves it by z, the sum over columns of
-    (value - mean) / (number of values) / (number of columns). The variance is that of the sum of z, with N / (N - 1)
-    for each column's N values, so that it is s^2 / N where there is a single column.
+    The score is the signed sum of the scores. A clip changes it by z, the sum over columns of
+    (value - mean) / (number of values) / (number of columns). The variance is that of the sum of z, with a factor
+    N / (N - 1) for each column's N values; for a single column this is s^2 / N.
     """
     total, moves = np.zeros(len(counts)), np.zeros(counts.shape)
     for sign, clips in signed:
@@ -269,7 +272,7 @@ def _weighted(signed: Sequence[Signed], counts: Floats) -> tuple[Floats, Floats]
 
 @lru_cache(maxsize=8)
 def _draws(n: int) -> NDArray[np.uint8]:
-    """How often each of n clips is in a resample, [replicates, n]. Of many clips, fewer resamples tell as much."""
+    """Return how often each of n clips is in each resample, [replicates, n]. With many clips, fewer resamples do."""
     replicates = 9999 if n <= 1000 else 999
     random, step = np.random.default_rng(SEED), max(1, BLOCK // n)
     blocks = []
@@ -281,7 +284,7 @@ def _draws(n: int) -> NDArray[np.uint8]:
 
 
 def _limit(freedom: float) -> float:
-    """The largest |t*| that a resample may have."""
+    """Return the largest |t*| that a resample may have."""
     return LIMIT * float(stdtrit(freedom, 1 - LEVEL / 2))
 
 
@@ -292,22 +295,22 @@ def _studentised(away: Floats, variances: Floats, limit: float) -> Floats:
 
 
 def _around(value: float, se: float, t: Floats) -> Interval:
-    """The interval of a score from the t* of its resamples."""
-    # Replicates are one less than a multiple of 40, so that a quantile is one of them and agrees with _p.
+    """Return the interval of a score from the t* of its resamples."""
+    # The number of replicates is one less than a multiple of 40, so that quantiles are replicates and agree with _p.
     tail = round((len(t) + 1) * LEVEL / 2)
     t = np.partition(t, (tail - 1, len(t) - tail))
     return Interval(float(value - t[-tail] * se), float(value - t[tail - 1] * se))
 
 
 def _p(observed: float, t: Floats, limit: float, freedom: float) -> float:
-    """The two-sided p-value of an observed t, from the t* of resamples."""
-    if abs(observed) > limit:  # further than any resample may be
+    """Return the two-sided p-value of an observed t, from the t* of resamples."""
+    if abs(observed) > limit:  # beyond any resample
         return float(2 * stdtr(freedom, -abs(observed)))
     return float(min(1.0, 2 * (min((t >= observed).sum(), (t <= observed).sum()) + 1) / (len(t) + 2)))
 
 
 def _power(matrix: Floats, exponent: float) -> Floats:
-    """A power of a symmetric, positive semidefinite matrix [d, d]; a negative power, on its range."""
+    """Raise a symmetric positive semidefinite matrix [d, d] to a power, restricted to its range."""
     values, vectors = np.linalg.eigh(matrix)
     positive = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
     power: Floats = (vectors[:, positive] * values[positive] ** exponent) @ vectors[:, positive].T

@@ -1,4 +1,4 @@
-"""What is measured: stems that belong together, songs in their order, and the suites that hold them."""
+"""The objects that are measured: sets of stems, sequences of songs, and the suites that provide them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-STEMS = ("bass", "drums", "guitar", "piano")  # of the papers
+STEMS = ("bass", "drums", "guitar", "piano")  # the stems of the papers
 SAMPLE_RATE = 16000  # Hz
-N_SAMPLES = 163840  # 10.24 s, the clip of the papers
-FOLDER = "folder:"  # begins the name of a model or a suite that is a folder of audio
-LENGTHS = {"": 1, "/30s": 3, "/60s": 6}  # what ends a suite's name, and how many times N_SAMPLES its clips then have
-CLIPS_IN_WORDS = "10.24 s at 16 kHz; with /30s or /60s behind the name 30.72 or 61.44 s"
+N_SAMPLES = 163840  # 10.24 s, the length of the papers' clips
+FOLDER = "folder:"  # prefix of the name of a model or suite that is a folder of audio
+LENGTHS = {"": 1, "/30s": 3, "/60s": 6}  # {suffix of a suite's name: length of its clips in units of N_SAMPLES}
+CLIPS_IN_WORDS = "10.24 s at 16 kHz; add /30s or /60s to the name for 30.72 or 61.44 s"
 
 
 @dataclass(frozen=True)
 class StemSet:
     """One sample: stems that belong together.
 
-    stems: {name: float32 [samples]}, full scale at 1.0. Under the one name ``mixture`` it is what separation is given.
+    stems: {name: float32 [samples]}, full scale at 1.0. The input of separation has the single stem ``mixture``.
     """
 
     id: str
@@ -29,7 +29,7 @@ class StemSet:
 
     @property
     def mixture(self) -> NDArray[np.float32]:
-        """float32 [samples]: the sum of the stems, clipped to [-1, 1] as in the published protocol."""
+        """The sum of the stems, float32 [samples], clipped to [-1, 1] as in the published protocol."""
         if "mixture" in self.stems:
             return self.stems["mixture"]
         total: NDArray[np.float32] = np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
@@ -37,10 +37,10 @@ class StemSet:
 
 
 class Songs(Sequence[StemSet]):
-    """Songs by number, each made or read when it is asked for.
+    """Songs by number, each generated or read on access.
 
-    pieces: what each song is cut from, where several may be of one recording; None: no two are known to be.
-    notices: what the user should know of them.
+    pieces: for each song, the recording that it is cut from; songs with equal pieces share a recording. None if no two
+    songs are known to share one. notices: messages about these songs for the user.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class Songs(Sequence[StemSet]):
         return self.loader(index)()
 
     def loader(self, number: int) -> Callable[[], StemSet]:
-        """What makes or reads a song: for another process, which need not be sent the keys of all."""
+        """Return a function that generates or reads one song, to send to another process without all the keys."""
         return partial(self._load, self._keys[number])
 
 
 class Suite(Protocol):
-    """A reference set.
+    """A source of clips: a reference set, and held-out songs.
 
-    name: as on the command line; split: the part that is the reference; version: changes when the audio of its
-    songs does; n_samples: of every stem, at `sample_rate` Hz. `reference()` and `heldout()` are lazy and share no song;
-    `heldout()` is empty where the suite has none to spare.
+    name: as on the command line. split: the part that is the reference. version: changes when the audio of its songs
+    changes. n_samples: length of every stem, at `sample_rate` Hz. `reference()` and `heldout()` are lazy and have no
+    song in common; `heldout()` is empty if the suite has no held-out songs.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""The version of mtbench that is installed."""
+"""The installed version of mtbench."""
 
 from importlib.metadata import version
 

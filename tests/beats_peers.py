@@ -1,4 +1,4 @@
-"""madmom's own pieces, as the peers that mtbench.beats is compared with. Nothing else in the package runs them."""
+"""Parts of madmom itself, with which the tests compare mtbench.beats. Nothing else in the package runs them."""
 
 import subprocess
 import warnings
@@ -11,7 +11,7 @@ from mtbench.beats import _madmom
 
 @lru_cache(maxsize=8)
 def hmms(fps, transition_lambda):
-    """madmom's ``HiddenMarkovModel`` for bars of 3 and of 4 beats, as its DBNDownBeatTrackingProcessor makes them."""
+    """Return madmom's ``HiddenMarkovModel`` for bars of 3 and 4 beats, as in its DBNDownBeatTrackingProcessor."""
     _madmom.madmom()
     from madmom.features.beats_hmm import BarStateSpace, BarTransitionModel, RNNDownBeatTrackingObservationModel
     from madmom.ml.hmm import HiddenMarkovModel
@@ -24,15 +24,15 @@ def hmms(fps, transition_lambda):
 
 
 def viterbi(activations, fps, transition_lambda):
-    """(path uint32 [K], log-probability, model) of the likelier bar length."""
+    """Return (path uint32 [K], log-probability, model) of the likelier bar length."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # -inf log probability: the answer, here
+        warnings.simplefilter("ignore")  # a log probability of -inf is the expected result here
         results = [(*model.viterbi(activations), model) for model in hmms(fps, transition_lambda)]
     return results[int(np.argmax([log_probability for _, log_probability, _ in results]))]
 
 
 def decode(activations, fps, transition_lambda):
-    """(frames, positions) of the beats in activations at `fps`, as DBNDownBeatTrackingProcessor.process goes on."""
+    """Return (frames, positions) of the beats in activations at `fps`, as in DBNDownBeatTrackingProcessor.process."""
     above = np.nonzero(activations >= 0.05)[0]
     if not above.any():
         return np.empty(0, int), np.empty(0, int)
@@ -50,17 +50,17 @@ def decode(activations, fps, transition_lambda):
 
 
 def processor():
-    """A new ``RNNDownBeatProcessor``: each caches the scale of the first samples it gets."""
+    """Return a new ``RNNDownBeatProcessor``, because each caches the scale of the first samples it receives."""
     _madmom.madmom()
     from madmom.features.downbeats import RNNDownBeatProcessor
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy's note on dtypes pickled before 2.4
+        warnings.simplefilter("ignore")  # NumPy warns about dtypes pickled before NumPy 2.4
         return RNNDownBeatProcessor()
 
 
 def features(samples_44100):
-    """By the steps before the networks."""
+    """Compute the features with madmom's steps before the networks."""
     _madmom.madmom()
     from madmom.audio.signal import Signal
 
@@ -68,12 +68,12 @@ def features(samples_44100):
 
 
 def activations_of_file(path):
-    """From the file, through ffmpeg where madmom needs it."""
+    """Compute activations from a file, through ffmpeg if madmom needs it."""
     return processor()(str(path))
 
 
 def samples_of_file(path):
-    """What madmom's networks get from a file: mono at 44.1 kHz, int16 or float32."""
+    """Return the input that madmom's networks get from a file: mono at 44.1 kHz, int16 or float32."""
     _madmom.madmom()
     from madmom.audio.signal import Signal
 
@@ -81,7 +81,7 @@ def samples_of_file(path):
 
 
 def ffmpeg_44100(samples, sample_rate):
-    """int16 [n] through ffmpeg to 44.1 kHz, as madmom asks for it."""
+    """Convert int16 [n] to 44.1 kHz with ffmpeg, with madmom's options."""
     rate = str(sample_rate)
     done = subprocess.run(
         [

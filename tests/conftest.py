@@ -1,4 +1,4 @@
-"""Little clips of clicks that the tests of the harness score, and a cache of their own."""
+"""Short clips of clicks for the tests of the harness, and a cache separate from the user's."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ RATE = 16000
 
 
 def clicks(bpm: float, seconds: float, offset: float = 0.1, rate: int = RATE, tone: float = 1000.0) -> np.ndarray:
-    """float32 [n]: short decaying tones at `bpm`, the first at `offset` s."""
+    """Return short decaying tones at `bpm`, float32 [n], the first at `offset` s."""
     wave = np.zeros(round(seconds * rate), np.float32)
     time = np.arange(round(0.04 * rate)) / rate
     click = (0.8 * np.sin(2 * np.pi * tone * time) * np.exp(-time / 0.01)).astype(np.float32)
@@ -23,7 +23,7 @@ def clicks(bpm: float, seconds: float, offset: float = 0.1, rate: int = RATE, to
 def write_clips(
     folder: Path, names, seconds: float = 10.24, rate: int = RATE, suffix: str = ".wav", seed: int = 0
 ) -> Path:
-    """A folder with a subfolder a stem; every stem clicks together at 120 BPM over a little noise."""
+    """Write a folder with one subfolder per stem; all stems click together at 120 BPM over a little noise."""
     random = np.random.default_rng(seed)
     for number, name in enumerate(names):
         for pitch, stem in enumerate(STEMS):
@@ -49,13 +49,13 @@ def killed_at(call: int, work):
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """Tests neither read nor fill the user's cache; within a session they share one."""
+    """Use one cache per session, so that tests neither read nor fill the user's."""
     monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="session")
 def suite_folder(tmp_path_factory) -> Path:
-    """`folder:` suite with four reference clips and three held-out ones."""
+    """A `folder:` suite with four reference clips and three held-out clips."""
     folder = tmp_path_factory.mktemp("suite")
     write_clips(folder / "reference", [f"r{i}" for i in range(4)], seed=1)
     write_clips(folder / "heldout", [f"h{i}" for i in range(4)], seed=2)

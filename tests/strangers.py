@@ -1,4 +1,4 @@
-"""Metrics of another package, one of each kind, as the entry points of an installed package would offer them."""
+"""Metrics of a fictional third-party package, one of each kind, as if it were installed."""
 
 from importlib.metadata import EntryPoint
 
@@ -31,7 +31,7 @@ RECORDS = {
 
 
 def offer(monkeypatch) -> dict[str, Metric]:
-    """Let an installed package offer these metrics until `monkeypatch` is undone; returns them by name."""
+    """Install these metrics until `monkeypatch` is undone; returns them by name."""
     points = {name: EntryPoint(name, f"strangers:RECORDS['{name}']", "mtbench.metrics") for name in RECORDS}
     monkeypatch.setattr(registry, "_points", lambda group: points if group == "mtbench.metrics" else {})
     monkeypatch.setattr(registry, "_load", lambda kind, point: RECORDS[point.name])
@@ -40,7 +40,10 @@ def offer(monkeypatch) -> dict[str, Metric]:
 
 
 def rows_of(template: dict, stems: tuple[str, ...], settings: list[dict], windows: tuple[float, ...]) -> list[dict]:
-    """Scores of every such metric. template: the cells that all have; settings: fps, transition_lambda, timebase."""
+    """Return scores of each of these metrics.
+
+    template: the cells common to all. settings: fps, transition_lambda, timebase.
+    """
     rows = []
     for metric in RECORDS.values():
         tracks = (metric.track,) if metric.scope == "clip" else (*(("all",) if metric.over_stems else ()), *stems)

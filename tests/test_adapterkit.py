@@ -45,7 +45,7 @@ def test_requested_and_given_stems_are_checked():
     assert task_of(clip("mixture")) == "separation" and task_of(clip("bass")) == "arrangement"
     DUO.check_asked(["drums"], [clip("bass")], 1)
     DUO.check_given(clip("bass"), 0, "arrangement", 100, ["drums"])
-    with pytest.raises(UsageError, match="unknown stem 'guitar'.*Known: bass, drums"):
+    with pytest.raises(UsageError, match="unknown stem 'guitar'.*Available: bass, drums"):
         DUO.check_asked(["guitar"], None, 1)
     message = r"given\[0\] \('song'\) contains 'piano', but model 'duo' accepts bass, drums$"
     with pytest.raises(UsageError, match=message):

@@ -237,7 +237,7 @@ def test_a_run_does_not_resume_with_other_songs(suite_folder, tmp_path, monkeypa
     soundfile.write(suite / "heldout/piano/h0.wav", np.zeros(163840), 16000)
     again = Fake()
     with pytest.raises(
-        UsageError, match="songs holds samples of another run .its suite_version differs.; choose another --out"
+        UsageError, match="songs contains samples of another run .different suite_version.; choose another --out"
     ):
         run(again, suite, tmp_path / "run", monkeypatch, n=1, subsets=["B"])
     assert again.asked == []
@@ -383,7 +383,7 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
     [
         (["folder:absent"], "absent: no such folder"),
         (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
-        ([{"name": "folder:{mine}", "weights": "w.pt"}], "takes neither weights nor options"),
+        ([{"name": "folder:{mine}", "weights": "w.pt"}], "accepts neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
         (["folder:{mine}", "folder:{mine}/../mine"], "'mine' is used twice; set a label for one of them"),
         (["folder:{mine}/../my stems"], "the folder of .* is called 'my stems', which cannot name a row; set a label"),

@@ -12,18 +12,18 @@ from mtbench.files import whole_file
 from parity import assert_golden, golden, seeded
 
 
-def test_rounding_is_libsndfiles():
+def test_rounding_matches_libsndfile():
     arrays = golden("pcm16_rounding")
     np.testing.assert_array_equal(audio.to_pcm16(arrays["x"]), arrays["int16"])
 
 
 def test_rounding_by_hand():
-    # floor(32768 x), saturated: a half step below zero goes down, a half step above stays.
+    # floor(32768 x), saturated: half a step below zero rounds down, half a step above rounds to zero.
     x = [-2.0, -1.0, -0.5 / 32768, 0.0, 0.9 / 32768, 1.0, 2.0, np.nan]
     assert audio.to_pcm16(np.array(x)).tolist() == [-32768, -32768, -1, 0, 0, 32767, 32767, 0]
 
 
-def test_pcm_survives_the_way_through_floats():
+def test_pcm_survives_conversion_to_float_and_back():
     pcm = np.arange(-32768, 32768).astype(np.int16)
     np.testing.assert_array_equal(audio.to_pcm16(audio.to_float(pcm)), pcm)
 
@@ -40,10 +40,10 @@ def test_resampling_keeps_a_tone(rate):
     y = audio.resample(x, rate, 16000)
     expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert len(y) == 16000
-    assert np.abs(y - expected)[200:-200].max() < 2e-3  # the kernel is short, its pass band not quite flat
+    assert np.abs(y - expected)[200:-200].max() < 2e-3  # the kernel is short, so its pass band is not quite flat
 
 
-def test_resampling_removes_what_the_rate_cannot_hold():
+def test_resampling_removes_frequencies_above_nyquist():
     x = np.sin(2 * np.pi * 15000 * np.arange(44100) / 44100).astype(np.float32)
     assert np.abs(audio.resample(x, 44100, 16000)[200:-200]).max() < 0.01
 
@@ -100,7 +100,7 @@ def test_bad_files_are_named(tmp_path):
     for name, problem in [
         ("text", "cannot be read"),
         ("empty", "cannot be read"),
-        ("none", "holds no samples"),
+        ("none", "contains no samples"),
         ("nan", "NaN or infinite"),
         ("inf", "NaN or infinite"),
         ("absent", "no such file"),
@@ -124,7 +124,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_an_interrupt_just_after_the_renaming_stays_one(tmp_path, monkeypatch):
+def test_an_interrupt_just_after_renaming_is_not_masked(tmp_path, monkeypatch):
     def renamed_then_interrupted(source, target):
         Path(source).rename(target)
         raise KeyboardInterrupt
@@ -135,14 +135,14 @@ def test_an_interrupt_just_after_the_renaming_stays_one(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"whole"
 
 
-def test_a_name_that_is_not_utf8_is_named_with_what_to_do(tmp_path):
+def test_a_name_that_is_not_utf8_gets_a_clear_error(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     path.write_bytes(b"")
     for ask in (audio.read, audio.info):
-        with pytest.raises(AudioError, match=r"caf\\xe9.wav': its name is not in UTF-8; rename it"):
+        with pytest.raises(AudioError, match=r"caf\\xe9.wav': the file name is not valid UTF-8; rename the file"):
             ask(path)
 
 
-def test_a_rate_that_would_fill_the_memory_is_refused():
+def test_a_rate_that_would_exhaust_memory_is_refused():
     with pytest.raises(AudioError, match="44101 Hz"):
         audio.resample(np.zeros(1000, np.float32), 44101, 16000)

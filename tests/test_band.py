@@ -1,4 +1,4 @@
-"""The embedded suite: determinism, the score's arithmetic, and whether a beat tracker takes it for music."""
+"""The embedded suite: determinism, the arithmetic of the score, and whether a beat tracker finds its beats."""
 
 import hashlib
 from itertools import pairwise
@@ -16,7 +16,7 @@ def scores():
     return [band.compose(seed) for seed in range(200)]
 
 
-def test_same_seed_same_bits_whatever_came_before():
+def test_the_same_seed_gives_the_same_bits():
     first = band.song(7)
     band.song(8)
     again = band.song(7)
@@ -25,13 +25,13 @@ def test_same_seed_same_bits_whatever_came_before():
     np.testing.assert_array_equal(first.beats, again.beats)
 
 
-def test_other_seed_other_song():
+def test_another_seed_gives_another_song():
     a, b = band.song(7), band.song(8)
     assert not any(np.array_equal(a.stems[s], b.stems[s]) for s in band.STEMS if a.stems[s].any())
 
 
 def digest(score: band.Score) -> str:
-    """Of style, key, instruments, notes and beats, with times to the microsecond."""
+    """Hash style, key, instruments, notes and beats, with times rounded to microseconds."""
     notes = [
         (stem, *(round(float(value), 6) for value in note[:4]), note.kind)
         for stem in band.STEMS
@@ -49,18 +49,18 @@ def digest(score: band.Score) -> str:
         (1_000_000, "2a35dc29f398d440", (0.0764598, 0.0700456, 0.0324254, 0.0417002)),
     ],
 )
-def test_the_songs_of_version_2_stay_as_they_are(seed, score, levels):
-    """Taken before there were other clip lengths: the references and the embedded checkpoints rest on these songs."""
+def test_the_songs_of_version_2_do_not_change(seed, score, levels):
+    """The hashes are from before other clip lengths existed; references and embedded checkpoints use these songs."""
     song = band.song(seed)
     assert band.VERSION == "2" and digest(band.compose(seed)) == score
     rms = [np.sqrt(np.mean(song.stems[stem].astype(np.float64) ** 2)) for stem in band.STEMS]
     np.testing.assert_allclose(rms, levels, rtol=1e-4)
 
 
-def test_negative_seed_and_no_clip_are_named():
-    with pytest.raises(ValueError, match="seed -3 "):
+def test_negative_seed_and_zero_clips_are_refused():
+    with pytest.raises(ValueError, match=r"seed must be at least 0 \(got -3\)"):
         band.song(-3)
-    with pytest.raises(ValueError, match="clips=0"):
+    with pytest.raises(ValueError, match=r"clips must be at least 1 \(got 0\)"):
         band.song(3, clips=0)
 
 
@@ -79,7 +79,7 @@ def test_a_longer_clip_has_the_length_asked_for_and_sounds_to_its_end():
         assert song.onsets[stem].min() >= 0 and 20.48 < song.onsets[stem].max() < 30.72
 
 
-def test_the_beats_of_a_longer_clip_go_on_in_the_tempo(scores, long_scores):
+def test_the_beats_of_a_longer_clip_keep_the_tempo(scores, long_scores):
     lasts_longer_than_its_form = 0
     for score, short in zip(long_scores, scores):
         beat = 60 / score.tempo
@@ -89,11 +89,11 @@ def test_the_beats_of_a_longer_clip_go_on_in_the_tempo(scores, long_scores):
         np.testing.assert_array_equal(score.downbeats, score.beats[first :: score.meter])
         np.testing.assert_array_equal(score.beats[: len(short.beats)], short.beats)
         lasts_longer_than_its_form += 32 * score.meter * beat < 61.44
-    assert lasts_longer_than_its_form > 10  # so that going round is tested here and below
+    assert lasts_longer_than_its_form > 10  # so that repeating the form is tested here and below
 
 
 def farthest_from_a_sixteenth(score) -> float:
-    """Of the hits of the drums, in s."""
+    """Return the largest distance of a drum hit from the nearest sixteenth, in s."""
     sixteenth = 15 / score.tempo
     places = (np.array([n.onset for n in score.notes["drums"]]) - score.beats[0]) / sixteenth
     return np.abs(places - np.round(places)).max() * sixteenth
@@ -104,21 +104,21 @@ def test_drums_keep_to_the_beats_of_a_longer_clip(long_scores):
         assert farthest_from_a_sixteenth(score) <= 0.015 + 1e-9
 
 
-def test_who_plays_plays_on_to_the_end(long_scores):
-    """A stem rests for 4.5 s at most, two rests that meet for 9; no pattern leaves more than a bar of 3.43 s empty."""
+def test_stems_that_play_continue_to_the_end(long_scores):
+    """A stem rests for at most 4.5 s, or 9 s if two rests adjoin; no pattern is empty for more than a 3.43 s bar."""
     for score in long_scores:
         for stem, notes in score.notes.items():
             onsets = np.r_[0.0, [n.onset for n in notes if n.onset > 0], 61.44]
             assert not notes or np.diff(onsets).max() < 9 + 3.43 + 1, (score.seed, stem)
 
 
-def test_a_clip_begins_as_a_shorter_one_of_its_seed(scores, long_scores):
+def test_a_clip_begins_like_a_shorter_one_of_its_seed(scores, long_scores):
     for six, one in zip(long_scores, scores):
         three = band.compose(six.seed, clips=3)
         for longer, shorter, seconds in ((three, one, 10.24), (six, three, 30.72)):
             for field in ("style", "tempo", "meter", "swing", "key", "sounds"):
                 assert getattr(longer, field) == getattr(shorter, field)
-            for stem in band.STEMS:  # up to where a player may be early with what follows the shorter one
+            for stem in band.STEMS:  # near the end, a player may already play early notes of the next stretch
                 begun = [[n for n in s.notes[stem] if n.onset < seconds - 0.05] for s in (longer, shorter)]
                 assert begun[0] == begun[1], (six.seed, stem)
 
@@ -141,7 +141,7 @@ def test_audio_is_ten_seconds_of_mono_at_16_khz(seed):
     np.testing.assert_allclose(song.mixture, sum(song.stems.values()), atol=1e-6)
 
 
-def test_a_stem_that_rests_is_digital_silence_and_the_others_are_heard(scores):
+def test_silent_stems_are_all_zeros_and_the_others_are_not(scores):
     score = next(s for s in scores if not s.notes["drums"])
     song = band.render(score)
     for stem in band.STEMS:
@@ -149,7 +149,7 @@ def test_a_stem_that_rests_is_digital_silence_and_the_others_are_heard(scores):
         assert len(song.onsets[stem]) <= len(score.notes[stem])
 
 
-def test_beats_are_the_tempo_and_downbeats_the_meter(scores):
+def test_beats_match_the_tempo_and_downbeats_the_meter(scores):
     for score in scores:
         beat = 60 / score.tempo
         np.testing.assert_allclose(np.diff(score.beats), beat, atol=1e-9)
@@ -180,20 +180,20 @@ def test_share_of_silent_stems(scores):
 
 
 def test_straight_drums_lie_on_sixteenths(scores):
-    """Hits are humanised by 15 ms at most."""
+    """Hits are humanised by at most 15 ms."""
     for score in [s for s in scores if s.swing == 0.5 and s.notes["drums"]][:40]:
         assert farthest_from_a_sixteenth(score) <= 0.015 + 1e-9
 
 
 def test_drum_energy_rises_at_the_beats(scores):
-    """20 ms after against 20 ms before: at the beats, and 3/8 of a beat later, where nothing is written."""
+    """Compare the 20 ms after and before: at the beats, and 3/8 of a beat later, where there are no notes."""
     straight = [s for s in scores if s.swing == 0.5 and s.notes["drums"]][:8]
     for score in straight:
         energy = np.r_[0, np.cumsum(band.render(score).stems["drums"].astype(np.float64) ** 2)]
 
         def rise(times, energy=energy):
             middle = (times[(times > 0.03) & (times < 10.2)] * 16_000).astype(int)
-            before = energy[middle - 80] - energy[middle - 400]  # ends 5 ms ahead: hits may come early
+            before = energy[middle - 80] - energy[middle - 400]  # ends 5 ms before, since hits may be early
             after = energy[middle + 320] - energy[middle]
             return np.median(np.log10((after + 1e-6) / (before + 1e-6)))
 
@@ -247,7 +247,7 @@ def test_modes_are_decaying_cosines():
 
 
 def tempi_found(n: int) -> int:
-    """Of the first n drum stems that sound, those whose tempo, or its half or double, is found within 4 %."""
+    """Count the drum stems, of the first n that are not silent, whose tempo (or half or double) is found within 4 %."""
     track = pytest.importorskip("mtbench.beats").track
     songs = (band.song(seed) for seed in band.seeds("reference"))
     drums = ((s.stems["drums"], s.tempo) for s in songs if s.stems["drums"].any())
@@ -260,8 +260,11 @@ def tempi_found(n: int) -> int:
 
 
 def test_a_beat_tracker_finds_the_tempo():
-    """13 of 16: a suite that is found 96 % of the time has this or more with probability 0.997, a suite
-    that is found half of the time with probability 0.011 (binomial tails)."""
+    """Require 13 of 16.
+
+    If the tempo is found 96 % of the time, this is reached with probability 0.997; if half of the time, with
+    probability 0.011 (binomial tails).
+    """
     assert tempi_found(16) >= 13
 
 

@@ -1,4 +1,4 @@
-"""Beats against values worked out by hand, against madmom's own networks, and against the golden beats."""
+"""Beats, compared with values computed by hand, with madmom's own networks, and with the golden beats."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def click_activations():
 
 
 def regular_activations(period, beats_per_bar, frames=1000):
-    """A beat in every `period`-th frame from frame 10 on, the first of each bar a downbeat."""
+    """Return a beat in every `period`-th frame from frame 10 on; the first of each bar is a downbeat."""
     made = np.full((frames, 2), 0.001, np.float32)
     for i, frame in enumerate(range(10, frames, period)):
         made[frame, 1 if i % beats_per_bar == 0 else 0] = 0.9
@@ -45,7 +45,7 @@ def regular_activations(period, beats_per_bar, frames=1000):
 
 
 @pytest.mark.parametrize("beats_per_bar", [3, 4])
-def test_regular_beats_are_found_where_they_are(beats_per_bar):
+def test_regular_beats_are_found(beats_per_bar):
     times, positions = beats.decode(regular_activations(50, beats_per_bar), fps=100)
     assert times.dtype == np.float64 and positions.dtype == np.int64
     assert times.tolist() == [(10 + 50 * i) / 100 for i in range(20)]
@@ -70,13 +70,13 @@ def test_time_bases_agree_at_100():
         assert true.tolist() == published.tolist()
 
 
-def test_interpolation_worked_out_by_hand():
+def test_interpolation_by_hand():
     activations = np.array([[0, 0.8], [0.3, 0.4], [0.9, 0]], np.float32)  # at 0, 10, 20 ms
     by_fps = {
         200: [[0, 0.8], [0.15, 0.6], [0.3, 0.4], [0.6, 0.2], [0.9, 0]],  # 0, 5, 10, 15, 20 ms
         150: [[0, 0.8], [0.2, 1.6 / 3], [0.5, 0.8 / 3], [0.9, 0]],  # 0, 6.67, 13.33, 20 ms
         50: [[0, 0.8], [0.9, 0]],  # 0, 20 ms
-        80: [[0, 0.8], [0.45, 0.3]],  # 0, 12.5 ms; 25 ms would lie beyond the last frame
+        80: [[0, 0.8], [0.45, 0.3]],  # 0, 12.5 ms; 25 ms would be beyond the last frame
     }
     for fps, expected in by_fps.items():
         np.testing.assert_allclose(beats.to_frame_rate(activations, fps), expected, atol=1e-7)
@@ -107,14 +107,14 @@ def test_frames_outside_the_threshold_do_not_matter():
         np.full((10, 2), -0.1),
     ],
 )
-def test_activations_that_are_none_are_refused(activations):
+def test_invalid_activations_are_refused(activations):
     with pytest.raises(ValueError, match="activations"):
         beats.decode(activations)
 
 
 def test_activations_without_a_path_are_refused():
     certain = np.zeros((300, 2), np.float32)
-    certain[[10, 11, 60, 200], 0] = 1  # certain beats 10 ms apart, none elsewhere
+    certain[[10, 11, 60, 200], 0] = 1  # certain beats 10 ms apart and none elsewhere
     with pytest.raises(ValueError, match="no path"):
         beats.decode(certain)
 
@@ -166,7 +166,7 @@ A_STEM_OF_EACH_KIND = [
 
 
 @pytest.mark.parametrize("fps, transition_lambda", DECODINGS)
-def test_decoded_frames_are_madmoms(fps, transition_lambda):
+def test_decoded_frames_match_madmom(fps, transition_lambda):
     for stem in A_STEM_OF_EACH_KIND:
         frames = madmoms_frames(stem, fps, transition_lambda)
         assert_decoded_frames(ACTIVATIONS[stem], fps, transition_lambda, frames)
@@ -174,7 +174,7 @@ def test_decoded_frames_are_madmoms(fps, transition_lambda):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fps, transition_lambda", DECODINGS)
-def test_decoded_frames_are_madmoms_for_all_stems(fps, transition_lambda):
+def test_decoded_frames_match_madmom_for_all_stems(fps, transition_lambda):
     assert len(ACTIVATIONS) == 46 * 4
     for stem, activations in ACTIVATIONS.items():
         assert_decoded_frames(activations, fps, transition_lambda, madmoms_frames(stem, fps, transition_lambda))
@@ -191,7 +191,7 @@ def test_filterbank(frame_size, bands_per_octave, bands):
 
 
 def test_features_of_an_impulse_by_hand():
-    """One sample a in the middle of frame 10: every bin has magnitude a * window(middle), whatever the band."""
+    """With one sample a in the middle of frame 10, every bin has magnitude a * window(middle), in any band."""
     signal = np.zeros(44100, np.float32)
     signal[4410] = 0.5
     made = frontend.features(signal)
@@ -202,14 +202,14 @@ def test_features_of_an_impulse_by_hand():
         np.testing.assert_allclose(made[10, column : column + bands], np.log10(1 + 0.5 * middle), atol=1e-6)
         column += 2 * bands
     assert (made[:5] == 0).all() and (made[15:] == 0).all()  # 4096 samples reach 2048 / 441 = 4.6 frames
-    # the differences look back by one frame (1024, 2048) and by two (4096); falling ones are 0
+    # the differences look back one frame (1024, 2048) or two (4096); negative ones are 0
     for bands, lag, column in ((21, 1, 0), (45, 1, 42), (91, 2, 132)):
         now, difference = made[:, column : column + bands], made[:, column + bands : column + 2 * bands]
         np.testing.assert_array_equal(difference[lag:], np.maximum(now[lag:] - now[:-lag], 0))
         assert (difference[:lag] == 0).all()
 
 
-def test_features_of_16_bit_samples_are_those_over_32767():
+def test_features_of_16_bit_samples_are_divided_by_32767():
     samples = np.random.default_rng(1).integers(-32768, 32768, 20000).astype(np.int16)
     np.testing.assert_allclose(frontend.features(samples), frontend.features(samples / 32767), atol=1e-6)
 
@@ -225,7 +225,7 @@ def test_features_refuse_an_empty_signal():
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_features_are_madmoms(dtype):
+def test_features_match_madmom(dtype):
     x = np.random.default_rng(2).normal(0, 0.2, 44100).clip(-1, 1) * np.linspace(0, 1, 44100) ** 2
     x = (32767 * x).astype(np.int16) if dtype == np.int16 else x.astype(np.float32)
     np.testing.assert_allclose(frontend.features(x), beats_peers.features(x), atol=1e-6)
@@ -244,7 +244,7 @@ def test_stages():
 
 
 @pytest.mark.parametrize("available", [True, False])
-def test_networks_are_madmoms(monkeypatch, available):
+def test_networks_match_madmom(monkeypatch, available):
     monkeypatch.setattr(compiled, "AVAILABLE", available and compiled.AVAILABLE)
     features = np.random.default_rng(3).gamma(0.5, 0.3, (2, 150, 314)).astype(np.float32)
     outputs = network.network_outputs(features)
@@ -255,15 +255,15 @@ def test_networks_are_madmoms(monkeypatch, available):
     np.testing.assert_allclose(outputs.sum(axis=-1), 1, atol=1e-6)
 
 
-def test_torch_form_of_the_networks():
-    """On the CPU; a GPU takes the same path."""
+def test_torch_version_of_the_networks():
+    """Run it on the CPU; a GPU uses the same code."""
     from mtbench.beats import on_gpu
 
     features = np.random.default_rng(3).gamma(0.5, 0.3, (3, 150, 314)).astype(np.float32)
     np.testing.assert_allclose(on_gpu.network_outputs(features, "cpu"), network.outputs_plain(features), atol=1e-5)
 
 
-def test_a_gpu_is_asked_for_many_stems_only(monkeypatch):
+def test_a_gpu_is_used_only_for_many_stems(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -280,7 +280,7 @@ def test_compiled_sigmoid_and_tanh():
 
 
 @needs_numba
-def test_without_a_folder_to_write_it_compiles_in_memory():
+def test_without_a_writable_folder_it_compiles_in_memory():
     run_python("""
         import tempfile
         def refuse(*arguments, **options):
@@ -293,7 +293,7 @@ def test_without_a_folder_to_write_it_compiles_in_memory():
 
 @needs_numba
 def test_without_numba_beats_are_the_same(tmp_path, click_activations):
-    """Numba that cannot be imported, in a process of its own."""
+    """Run without Numba in a separate process, where it cannot be imported."""
     soundfile.write(tmp_path / "clicks.wav", clicks(16000), 16000, subtype="PCM_16")
     run_python(f"""
         import sys
@@ -306,7 +306,7 @@ def test_without_numba_beats_are_the_same(tmp_path, click_activations):
 
 
 @needs_numba
-def test_numba_that_cannot_compile_is_as_good_as_absent():
+def test_numba_that_cannot_compile_is_treated_as_missing():
     run_python("""
         import numba
         def njit(**options):
@@ -352,13 +352,13 @@ def test_silence_has_no_beats():
     assert times.shape == (0,) and times.dtype == np.float64
 
 
-def test_16_bit_and_float_samples_at_16_khz_are_one():
+def test_16_bit_and_float_samples_at_16_khz_agree():
     pcm = (32767 * clicks(16000, seconds=2)).astype(np.int16)
     from_int, from_float = beats.activations([pcm, pcm / np.float32(32768)], 16000)
     np.testing.assert_allclose(from_int, from_float, atol=1e-5)
 
 
-def test_stems_in_a_batch_are_as_each_alone():
+def test_a_batch_of_stems_equals_each_stem_alone():
     rng = np.random.default_rng(4)
     stems = [
         clicks(16000, seconds=3),
@@ -382,7 +382,7 @@ def test_stems_whose_lengths_differ_by_a_sample_may_differ_by_a_frame():
     assert [len(a) for a in beats.activations([np.zeros(96000), np.zeros(96001)], 96000)] == [100, 101]
 
 
-def test_memory_is_bounded_by_splitting_batches(monkeypatch):
+def test_splitting_batches_limits_memory(monkeypatch):
     stems = [clicks(16000, seconds=1, bpm=bpm) for bpm in (100, 120, 140)]
     together = beats.activations(stems, 16000)
     monkeypatch.setattr(tracking, "FRAMES_AT_ONCE", {"cpu": 1})
@@ -443,13 +443,13 @@ def test_bad_sample_rate_is_named(rate):
         beats.track(np.zeros(100, np.float32), sample_rate=rate)
 
 
-def test_a_file_states_its_own_rate(tmp_path):
+def test_a_sample_rate_for_a_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="sample_rate"):
         beats.track(tmp_path / "a.wav", sample_rate=16000)
 
 
 def check_audio(paths, decodings):
-    """Activations within 1e-4 of madmom's (through ffmpeg), and all beats the same."""
+    """Activations are within 1e-4 of madmom's (through ffmpeg), and all beats are the same."""
     stems = [soundfile.read(path, dtype="int16")[0] for path in paths]
     for path, activations in zip(paths, beats.activations(stems, 16000)):
         stem = f"{path.stem}/{path.parent.name}"
@@ -476,7 +476,7 @@ def run_python(code):
 
 
 @pytest.mark.parametrize("missing", [[], ["pkg_resources", "distutils"]])
-def test_the_names_lent_to_madmom_are_taken_back(missing):
+def test_the_names_defined_for_madmom_are_removed(missing):
     run_python(f"""
         import collections, sys
         import numpy as np

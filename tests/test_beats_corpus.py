@@ -1,7 +1,7 @@
-"""End to end against madmom: its own file reading through ffmpeg, its networks, its HMM. Prints what it counted (-s).
+"""Compare end to end with madmom: its file reading through ffmpeg, its networks, its HMM. Prints its counts (use -s).
 
-Of each stem, for every setting: the beats decoded from madmom's activations, and the beats from the file. The stems of
-tests/data/metrics are in test_beats.py.
+For each stem and every setting, two results are compared: the beats decoded from madmom's activations, and the beats
+tracked from the file. test_beats.py tests the stems in tests/data/metrics.
 """
 
 import shutil
@@ -17,9 +17,9 @@ from mtbench.suites import band
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg, through which madmom reads files"),
-    pytest.mark.filterwarnings("ignore:Chunk"),  # SciPy's, of WAV files that hold floats
+    pytest.mark.filterwarnings("ignore:Chunk"),  # SciPy warns about WAV files that contain floats
 ]
-# at fps 100 the time bases are one
+# at fps 100 the time bases are the same
 SETTINGS = [(100, 100, "real"), (100, 50, "real")] + [
     (fps, transition_lambda, timebase)
     for fps in (150, 200)
@@ -29,7 +29,7 @@ SETTINGS = [(100, 100, "real"), (100, 50, "real")] + [
 
 
 def notes(seconds, rate, random, every):
-    """Decaying tones, one about every `every` s, float64 [n]."""
+    """Return decaying tones, one about every `every` s, float64 [n]."""
     wave = np.zeros(round(seconds * rate))
     start = random.uniform(0, every)
     while start < seconds - 0.3:
@@ -42,7 +42,7 @@ def notes(seconds, rate, random, every):
 
 
 def song(seconds, rate, random):
-    """Something like music: a pulse with accents that drifts, and noise."""
+    """Return something like music: a drifting pulse with accents, and noise."""
     wave, start, count, bpm = np.zeros(round(seconds * rate)), random.uniform(0, 0.5), 0, random.uniform(70, 170)
     bar = random.integers(3, 5)
     while start < seconds - 0.2:
@@ -67,7 +67,7 @@ def silence():
     for rate in (16000, 44100):
         for subtype in ("PCM_16", "FLOAT"):
             yield f"{rate}-{subtype}.wav", np.zeros(5 * rate), rate, subtype
-    whisper = np.random.default_rng(0).integers(-1, 2, 80000) / 32768  # one step of the 16 bits
+    whisper = np.random.default_rng(0).integers(-1, 2, 80000) / 32768  # one 16-bit step
     yield "whisper.wav", whisper, 16000, "PCM_16"
 
 
@@ -81,7 +81,7 @@ def noises():
     for n, level in enumerate([0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5]):
         noise = level * random.standard_normal(163840)
         yield f"white{n}.wav", noise.clip(-1, 1), 16000, "PCM_16"
-        walk = np.cumsum(noise)  # brown
+        walk = np.cumsum(noise)  # brown noise
         yield f"brown{n}.wav", 0.9 * walk / np.abs(walk).max(), 16000, "PCM_16"
 
 
@@ -188,7 +188,7 @@ def test_corpus(tmp_path, kind):
 
 
 def test_one_of_each_kind(tmp_path):
-    """A few seconds of one stem of each kind, in two settings."""
+    """Compare a few seconds of one stem of each kind, in two settings."""
     counts = fresh_counts()
     for kind in ("silence", "clicks", "noise", "sparse", "float", "stereo", "48k"):
         name, wave, rate, subtype = next(iter(KINDS[kind]()))

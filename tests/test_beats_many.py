@@ -1,4 +1,4 @@
-"""Many files at once, from Python and from the command line."""
+"""Tracking many files in parallel, from Python and from the command line."""
 
 import json
 
@@ -17,7 +17,7 @@ SETTINGS = [(100, 100, "real"), (150, 50, "published")]
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Clicks at 100 and 120 BPM, a file that is no audio, and silence."""
+    """Write clicks at 100 and 120 BPM, a file that is not audio, and silence."""
     folder = tmp_path_factory.mktemp("many")
     soundfile.write(folder / "a.wav", clicks(100, 8), 16000)
     soundfile.write(folder / "b.flac", clicks(120, 6, rate=22050), 22050)
@@ -27,7 +27,7 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_files_in_their_order_each_as_alone(files, jobs):
+def test_files_come_in_order_with_the_same_beats_as_alone(files, jobs):
     tracked = list(beats.track_files(files, SETTINGS, jobs))
     assert len(tracked) == 4
     for file, found in zip(files, tracked):

@@ -1,4 +1,4 @@
-"""What the networks hear, against ffmpeg and against what madmom itself reads from files."""
+"""The input of the networks, compared with ffmpeg and with the samples that madmom itself reads from files."""
 
 import shutil
 
@@ -11,12 +11,12 @@ from goldens import METRICS_DATA
 from mtbench import beats
 from mtbench.beats import compiled, resampling
 
-needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg, to compare with")
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg for comparison")
 BOTH_FORMS = pytest.mark.parametrize("available", [True, False])
 
 
 def noise(n, seed=0, channels=None):
-    """int16, loud enough to saturate now and then."""
+    """Return int16 samples, loud enough to saturate occasionally."""
     shape = n if channels is None else (n, channels)
     return np.random.default_rng(seed).normal(0, 12000, shape).clip(-32768, 32767).astype(np.int16)
 
@@ -35,7 +35,7 @@ def test_signal_of_the_golden_stem(monkeypatch, available):
 @needs_ffmpeg
 @BOTH_FORMS
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 24000, 32000, 48000, 88200, 96000])
-def test_16_bit_samples_are_ffmpegs(monkeypatch, available, rate):
+def test_16_bit_samples_match_ffmpeg(monkeypatch, available, rate):
     monkeypatch.setattr(compiled, "AVAILABLE", available and compiled.AVAILABLE)
     for length in (100003, 1237, 300, 301, 302, 303):
         samples = noise(length)
@@ -44,21 +44,21 @@ def test_16_bit_samples_are_ffmpegs(monkeypatch, available, rate):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("rate", [11111, 44056])
-def test_samples_at_odd_rates_are_ffmpegs_within_a_step(rate):
+def test_samples_at_unusual_rates_match_ffmpeg_within_a_step(rate):
     samples = noise(20000)
     made, expected = resampling.to_44100(samples, rate).astype(int), beats_peers.ffmpeg_44100(samples, rate)
     assert np.abs(made - expected).max() <= 1 and (made != expected).mean() < 1e-3
 
 
-def test_across_the_seams_of_the_chunks(monkeypatch):
+def test_across_chunk_boundaries(monkeypatch):
     samples = noise(5000)
     expected = resampling.resample_as_ffmpeg(samples, 16000)
     monkeypatch.setattr(resampling, "AT_ONCE", 1000)
     np.testing.assert_array_equal(resampling.resample_as_ffmpeg(samples, 16000), expected)
 
 
-def test_a_constant_stays_itself():
-    """Phase 0 is normalised; the others are within a few steps of 1."""
+def test_a_constant_stays_constant():
+    """Phase 0 is normalised; the other phases are within a few steps of 1."""
     made = resampling.to_44100(np.full(3000, 10000, np.int16), 16000)
     assert made[0] == 10000 and np.abs(made.astype(int) - 10000).max() <= 10
 
@@ -86,7 +86,7 @@ def test_a_few_samples_are_enough(n, rate):
 
 @pytest.mark.parametrize("pair, cut, upward", [((3, 4), 3, 4), ((-3, -4), -3, -3), ((32767, 32767), 32767, 32767)])
 def test_two_channels_by_hand(pair, cut, upward):
-    """madmom's average cuts towards zero; ffmpeg's takes halves upwards."""
+    """madmom's average truncates towards zero; ffmpeg's rounds halves up."""
     samples = np.array([pair] * 3, np.int16)
     assert resampling.to_44100(samples, 44100).tolist() == [cut] * 3
     assert resampling.mix_16_bit(samples).tolist() == [upward] * 3
@@ -109,7 +109,7 @@ FILES = [
 
 
 @needs_ffmpeg
-@pytest.mark.filterwarnings("ignore:Chunk")  # SciPy's, of WAV files that hold floats
+@pytest.mark.filterwarnings("ignore:Chunk")  # SciPy warns about WAV files that contain floats
 @pytest.mark.parametrize("suffix, subtype, rate, channels", FILES)
 def test_files_are_read_as_madmom_reads_them(tmp_path, suffix, subtype, rate, channels):
     soundfile.write(tmp_path / f"a.{suffix}", noise(30000, channels=channels) / 32768, rate, subtype=subtype)
@@ -129,7 +129,7 @@ def test_files_are_read_as_madmom_reads_them(tmp_path, suffix, subtype, rate, ch
     [("wav", "FLOAT", 16000, 1), ("wav", "FLOAT", 48000, 2), ("wav", "PCM_24", 48000, 1), ("flac", "PCM_24", 22050, 1)],
 )
 def test_files_of_more_than_16_bits_are_read_within_a_step(tmp_path, suffix, subtype, rate, channels):
-    """ffmpeg filters them in float32, in the order of its processor's vectors."""
+    """ffmpeg filters them in float32, in an order that depends on the processor's vector width."""
     soundfile.write(tmp_path / f"a.{suffix}", noise(30000, channels=channels) / 40000, rate, subtype=subtype)
     expected = beats_peers.samples_of_file(tmp_path / f"a.{suffix}").astype(int)
     made = beats.read_44100(tmp_path / f"a.{suffix}")
@@ -138,6 +138,6 @@ def test_files_of_more_than_16_bits_are_read_within_a_step(tmp_path, suffix, sub
 
 
 def test_wav_at_44100_with_24_bits_keeps_them(tmp_path):
-    """madmom reads whole numbers of 32 bits there, over 2^31 - 1: the same within 1e-9."""
+    """madmom reads such a file as 32-bit integers and divides by 2^31 - 1; the result agrees within 1e-9."""
     soundfile.write(tmp_path / "a.wav", np.array([0.5, -0.25 + 2.0**-23]), 44100, subtype="PCM_24")
     assert beats.read_44100(tmp_path / "a.wav").tolist() == [0.5, -0.25 + 2.0**-23]

@@ -1,4 +1,4 @@
-"""The decoder against madmom's HMM: paths and log-probabilities to the last bit, by both of its forms."""
+"""The decoder, compared with madmom's HMM: both versions give bit-identical paths and log-probabilities."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ FORMS = [
 
 
 def bumps(frames, period, random, noise=0.05):
-    """Like the networks' output: a beat about every `period` frames, every third or fourth a downbeat."""
+    """Return activations like the networks': a beat about every `period` frames, every third or fourth a downbeat."""
     made = noise * random.random((frames, 2)) ** 2
     bar = random.integers(3, 5)
     for n, frame in enumerate(np.arange(random.integers(0, 30), frames, period)):
@@ -29,18 +29,18 @@ def cases():
     yield "slow beats", bumps(500, 171, random)
     yield "noise", (random.random((500, 2)) / 2).astype(np.float32)
     yield "short noise", (random.random((21, 2)) / 2).astype(np.float32)
-    yield "all alike", np.full((400, 2), 0.25, np.float32)  # nothing but ties
+    yield "all alike", np.full((400, 2), 0.25, np.float32)  # only ties
     yield "rounded", (np.rint(4 * random.random((400, 2))) / 8).astype(np.float32)  # many ties
     yield "rare", np.where(random.random((300, 2)) < 0.02, 0.3, 1e-7).astype(np.float32)
     yield "zeros", np.zeros((200, 2), np.float32)
-    yield "a sum above 1", np.full((60, 2), 0.5000001, np.float32)  # madmom: log of less than nothing
+    yield "a sum above 1", np.full((60, 2), 0.5000001, np.float32)  # madmom takes the log of a negative number
     yield "one certain beat", np.eye(150, 1, -70, np.float32).repeat(2, axis=1) * np.array([0, 1], np.float32)
     yield "one frame", np.array([[0.3, 0.2]], np.float32)
     yield "two frames", np.array([[0.3, 0.2], [0.1, 0.6]], np.float32)
 
 
 def states_of(path, tables, frames):
-    """The states of madmom's model along a path: all places of the first beat of the bar, then of the second, ..."""
+    """Return the states of madmom's model on a path: all places of the bar's first beat, then of the second, ..."""
     lengths = np.diff(np.maximum(path.first, 0), append=frames)
     place = np.cumsum(tables.intervals) - tables.intervals
     state = viterbi.BEAT[path.lane] * tables.intervals.sum() + place[path.tempo] - path.first
@@ -49,7 +49,7 @@ def states_of(path, tables, frames):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("fps, transition_lambda", SETTINGS)
-def test_paths_are_madmoms_bit_for_bit(form, fps, transition_lambda):
+def test_paths_match_madmom_bit_for_bit(form, fps, transition_lambda):
     tables = viterbi.model(fps, transition_lambda)
     for name, activations in cases():
         expected, log_probability, model = beats_peers.viterbi(activations, fps, transition_lambda)
@@ -63,7 +63,7 @@ def test_paths_are_madmoms_bit_for_bit(form, fps, transition_lambda):
 
 
 @pytest.mark.parametrize("fps, transition_lambda", SETTINGS)
-def test_tables_are_madmoms_bit_for_bit(fps, transition_lambda):
+def test_tables_match_madmom_bit_for_bit(fps, transition_lambda):
     tables = viterbi.model(fps, transition_lambda)
     for model, lanes in zip(beats_peers.hmms(fps, transition_lambda), viterbi.BAR_LANES):
         pointers = np.concatenate([table[:, lane] for lane in lanes for table in tables.pointers])
@@ -91,7 +91,7 @@ def test_long_files_are_decoded_in_chunks(monkeypatch, chunk):
 
 @pytest.mark.parametrize("fps, transition_lambda", [(100, 100), (150, 50), (200, 10)])
 @pytest.mark.parametrize("available", [True, False])
-def test_beats_and_positions_are_madmoms(monkeypatch, fps, transition_lambda, available):
+def test_beats_and_positions_match_madmom(monkeypatch, fps, transition_lambda, available):
     monkeypatch.setattr(compiled, "AVAILABLE", available and compiled.AVAILABLE)
     random = np.random.default_rng(3)
     for period in (31.7, 50, 77.7):

@@ -1,4 +1,4 @@
-"""The gate: verdicts on made-up scores that can be worked out by hand, and regressions planted in real audio."""
+"""The gate: verdicts on made-up scores that can be computed by hand, and regressions introduced into real audio."""
 
 import json
 import re
@@ -78,7 +78,7 @@ def baseline_of(*rows, clips=None, **more):
 
 
 def finished(scores, samples=None, models=None, **record):
-    """A finished run as its folder gives it."""
+    """Return a finished run as read from its folder."""
     record = {"config": CONFIG.model_dump(mode="json"), "models": models or {}} | record
     return FinishedRun(record, scores, pd.DataFrame(columns=COMPARISON_COLUMNS), samples, None, Path("run"))
 
@@ -101,17 +101,17 @@ def sample_rows(values, metric="irs", track="all", window=np.nan):
     [
         ("irs", 0.02, 0.029, "ok"),
         ("irs", 0.02, 0.031, "worse"),
-        ("irs", 0.02, 0.009, "better"),  # lower is better, 0.01 allowed
+        ("irs", 0.02, 0.009, "better"),  # lower is better, 0.01 is tolerated
         ("cbs", 0.50, 0.46, "ok"),
         ("cbs", 0.50, 0.44, "worse"),
-        ("cbs", 0.50, 0.56, "better"),  # higher is better, 10 % allowed
+        ("cbs", 0.50, 0.56, "better"),  # higher is better, 10 % is tolerated
         ("live", 1.0, 0.99, "ok"),
         ("live", 1.0, 0.5, "moved"),
-        ("live", 0.5, 1.0, "moved"),  # neither is better
+        ("live", 0.5, 1.0, "moved"),  # no direction
     ],
 )
 def test_directions_and_tolerances(metric, was, now, verdict):
-    # Standard errors of 0: whatever differs is no chance.
+    # With standard errors of 0, any difference is more than chance.
     window = 0.15 if metric == "cbs" else np.nan
     assert verdicts([row(metric, was, window=window)], [row(metric, now, window=window)]) == [verdict]
 
@@ -123,14 +123,14 @@ def test_p_is_welchs():
     expected = scipy.stats.ttest_ind(now, was, equal_var=False, alternative="greater").pvalue
     assert compared(rows[:1], rows[1:])["p"].item() == pytest.approx(expected)
     live = [row("live", score["value"], se=score["se"], n_scored=score["n_scored"], track="drums") for score in rows]
-    expected = scipy.stats.ttest_ind(now, was, equal_var=False).pvalue  # two-sided where there is no better
+    expected = scipy.stats.ttest_ind(now, was, equal_var=False).pvalue  # two-sided if there is no direction
     assert compared(live[:1], live[1:])["p"].item() == pytest.approx(expected)
 
 
-def test_p_is_of_pairs_where_the_samples_are_the_same():
+def test_p_is_paired_if_the_samples_correspond():
     random = np.random.default_rng(1)
     was = random.gamma(2, 0.02, 20)
-    now = was + 0.002 + 0.001 * random.standard_normal(20)  # little beside the spread of the clips
+    now = was + 0.002 + 0.001 * random.standard_normal(20)  # small compared with the spread of the clips
     now[3] = np.nan
     rows = [
         row("irs", np.nanmean(v), se=scipy.stats.sem(v, nan_policy="omit"), n=20, n_scored=(~np.isnan(v)).sum())
@@ -143,12 +143,12 @@ def test_p_is_of_pairs_where_the_samples_are_the_same():
     assert result["p"].item() == pytest.approx(expected) and result["paired"].item()
     apart = gate.compare(baseline, table(rows[1]), samples, same_seed=False)
     assert apart["p"].item() > 0.1 and not apart["paired"].item()
-    # The order of the rows of samples.csv is not that of the samples.
+    # The rows of samples.csv need not be in the order of the samples.
     shuffled = gate.compare(baseline, table(rows[1]), samples[::-1], same_seed=True)
     assert shuffled["p"].item() == pytest.approx(expected)
 
 
-def test_in_arrangement_samples_pair_up_whatever_the_seed():
+def test_in_arrangement_samples_are_paired_for_any_seed():
     given = {"given": "drums+piano", "task": "arrangement", "n": 3, "n_scored": 3}
     baseline = baseline_of(row("cbs", 0.5, window=0.15, se=0.1, **given), clips=[0.4, 0.5, 0.6])
     now = sample_rows([0.30, 0.41, 0.52], "cbs", window=0.15).assign(given="drums+piano", task="arrangement")
@@ -159,7 +159,7 @@ def test_in_arrangement_samples_pair_up_whatever_the_seed():
 
 
 def gaps(was, now):
-    """The one CBS of a baseline of `was` beside a run of `now`, clips of one seed; NaN where a clip has none."""
+    """Compare the one CBS of a baseline with clips `was` and of a run with clips `now`, same seed; NaN: no value."""
     rows = [
         row(
             "cbs",
@@ -175,21 +175,21 @@ def gaps(was, now):
     return gate.compare(baseline, table(rows[1]), sample_rows(now, "cbs", window=0.15), same_seed=True)
 
 
-def test_a_fall_is_no_rise_because_the_hard_clips_have_none():
-    # .10 and .60 to nothing and .50, by turns .01 more or less: the score rises from .35 to .50 while each clip falls
-    # by .10.
+def test_lost_hard_clips_do_not_hide_a_fall():
+    # Clips change from .10 and .60 to none and .50, alternately .01 more or less: the score rises from .35 to .50
+    # although each clip falls by .10.
     jitter = 0.01 * np.array([1, -1] * 5)
     was, now = np.repeat([0.10, 0.60], 10), np.r_[np.full(10, np.nan), 0.50 + jitter]
     result = gaps(was, now)
     assert result["verdict"].item() == "worse" and result["paired"].item()
-    # The scores are shown as they are.
+    # The displayed scores are unchanged.
     assert result[["baseline", "value"]].iloc[0].tolist() == pytest.approx([0.35, 0.50])
     assert result["difference"].item() == pytest.approx(-0.10)
-    assert result["tolerated"].item() == pytest.approx(0.06)  # a tenth of .60, of the clips that both have
+    assert result["tolerated"].item() == pytest.approx(0.06)  # a tenth of .60, the value over the common clips
     assert result["p"].item() == pytest.approx(scipy.stats.ttest_rel(now[10:], was[10:], alternative="less").pvalue)
-    said = " ".join(gate.advice(gate.Outcome(result, 0.01)))
-    assert "over the clips that have a value in both" in said
-    # The reverse: what a clip gains is no fall of the others.
+    advice = " ".join(gate.advice(gate.Outcome(result, 0.01)))
+    assert "over the clips that have a value in both" in advice
+    # The reverse: a clip that gains a value does not make the others fall.
     assert gaps(now, was)["verdict"].item() == "better"
     assert gaps(np.r_[np.full(10, np.nan), was[10:]], was)["verdict"].item() == "ok"
     plain = gaps(was, was - 0.10 + 0.01 * np.array([1, -1] * 10))
@@ -198,29 +198,29 @@ def test_a_fall_is_no_rise_because_the_hard_clips_have_none():
     )
 
 
-def test_few_common_clips_are_no_pairs():
+def test_too_few_common_clips_are_not_paired():
     baseline = baseline_of(row("irs", 0.1, se=0.01, n=5), clips=[0.1, 0.1, 0.1, np.nan, np.nan])
     run = table(row("irs", 0.2, se=0.01, n=5))
     now = sample_rows([np.nan, 0.2, 0.2, 0.2, 0.2])
     assert not gate.compare(baseline, run, now, same_seed=True)["paired"].item()
 
 
-def test_a_standard_error_that_is_not_defined_is_the_others():
+def test_an_undefined_standard_error_is_taken_from_the_other():
     # .1 with 4 clips; of 16 clips it would be half. t = .5 / sqrt(.01 + .0025), 3 degrees of freedom.
     known, unknown = row("irs", 0.5, se=0.1), row("irs", 1.0, se=np.nan, n_scored=16)
     expected = scipy.stats.t.sf(0.5 / 0.0125**0.5, 3)
     assert compared([known], [unknown])["p"].item() == pytest.approx(expected)
     assert compared([unknown], [row("irs", 1.5, se=0.1)])["p"].item() == pytest.approx(expected)
-    # Where neither is: the tolerance alone.
+    # If both are undefined, only the tolerance decides.
     blind = compared([row("irs", 0.5, se=np.nan)], [row("irs", 0.511, se=np.nan)])
     assert np.isnan(blind["p"].item()) and blind["verdict"].item() == "worse"
-    # So too for a metric without a better side.
+    # The same holds for a metric without a direction.
     for now, verdict in ((0.99, "ok"), (0.5, "moved")):
         blind = compared([row("live", 1.0, se=np.nan)], [row("live", now, se=np.nan)])
         assert np.isnan(blind["p"].item()) and blind["verdict"].item() == verdict
 
 
-def test_one_without_spread_is_compared_with_the_others():
+def test_a_score_without_spread_is_compared_using_the_others_spread():
     result = compared([row("irs", 0.5, se=0.1)], [row("irs", 1.0, se=0.0)])
     assert result["p"].item() == pytest.approx(scipy.stats.t.sf(5, 3))
 
@@ -241,17 +241,17 @@ def test_more_than_chance_but_tolerated_and_the_reverse():
     assert verdicts([row("irs", 0.5, se=0.2)], [row("irs", 0.9, se=0.2)]) == ["ok"]
 
 
-def test_the_harness_is_told_from_the_models():
-    # The same songs in every run: the tolerance alone decides, in both directions.
+def test_the_control_is_distinguished_from_the_models():
+    # The songs are the same in every run, so only the tolerance decides, in both directions.
     was, same = row("irs", 0.02, model="heldout", se=0.5), row("irs", 0.5)
     result = compared([was, same], [row("irs", 0.009, model="heldout", se=0.5), same])
     assert result["verdict"].tolist() == ["moved", "ok"] and result["model"].tolist() == ["heldout", "m"]
-    said = " ".join(gate.advice(gate.Outcome(result, 0.01)))
-    assert "heldout is the same songs in every run" in said and "--update" in said
+    advice = " ".join(gate.advice(gate.Outcome(result, 0.01)))
+    assert "heldout consists of the same songs in every run" in advice and "--update" in advice
     assert verdicts([was], [row("irs", 0.025, model="heldout")]) == ["ok"]
 
 
-def test_only_equal_keys_meet():
+def test_only_equal_keys_are_compared():
     was = row("irs", 0.02)
     assert verdicts([was], [row("irs", 0.02, timebase="published")]) == ["missing"]
     assert verdicts([was], [row("irs", 0.02, track="drums"), row("irs", 0.02)]) == ["ok"]
@@ -269,26 +269,26 @@ def test_only_equal_keys_meet():
         ("embedding", "vggish@a", "vggish@b", "the baseline has embeddings vggish@a, the run vggish@b"),
     ],
 )
-def test_what_no_score_can_be_held_against(column, was, now, said):
+def test_runs_that_cannot_be_compared(column, was, now, said):
     baseline = baseline_of(fad_row(3.0, **{column: was}))
     assert gate.mismatch(baseline, table(fad_row(3.0, **{column: now}))) == said
-    # A run may hold more than the baseline's part.
+    # A run may contain more than the baseline.
     assert gate.mismatch(baseline, table(fad_row(3.0, **{column: was}), fad_row(3.0, **{column: now}))) == ""
 
 
-def test_other_heldout_songs_are_said():
-    # No key holds them: with another bass in a held-out clip, say, reference and numbers are what they were.
+def test_other_heldout_songs_are_reported():
+    # No key contains them: with another bass in a held-out clip, for example, reference and numbers stay the same.
     score = fad_row(3.0, suite="folder:x")
     baseline, run = baseline_of(score, suite_version="aa"), table(score)
     assert gate.mismatch(baseline, run, "bb") == (
-        "the songs of folder:x changed: the baseline has version aa of it, the run bb"
+        "the songs of folder:x changed: the baseline has version aa, the run bb"
     )
     assert gate.mismatch(baseline, run, "aa") == ""
-    # One that is not known is no reason.
+    # An unknown version is not a reason.
     assert gate.mismatch(baseline, run) == gate.mismatch(replace(baseline, suite_version=""), run, "bb") == ""
 
 
-def test_a_score_over_fewer_samples_is_no_equal():
+def test_a_score_over_fewer_samples_is_not_compared():
     run = [row("irs", 0.02, n=2), row("irs", 0.02, model="other", track="drums", n=4)]
     assert verdicts([row("irs", 0.02)], run) == ["missing", "new"]
 
@@ -298,12 +298,12 @@ def test_an_undefined_score_is_missing():
     assert result["verdict"].tolist() == ["missing"] and not gate.Outcome(result, 0.01).passed
 
 
-def test_a_new_model_is_said_and_passes():
+def test_a_new_model_is_reported_and_passes():
     other = row("irs", 0.9, model="other", track="bass")
     result = compared([row("irs", 0.02)], [row("irs", 0.02), other])
     assert result["verdict"].tolist() == ["new", "ok"] and gate.Outcome(result, 0.01).passed
     assert verdicts([row("irs", 0.02)], [row("irs", 0.02), other | {"model": "noise"}]) == ["ok"]  # a control
-    assert verdicts([row("irs", 0.02)], [row("irs", 0.02), other | {"fps": 150.0}]) == ["ok"]  # gated nowhere
+    assert verdicts([row("irs", 0.02)], [row("irs", 0.02), other | {"fps": 150.0}]) == ["ok"]  # not gated
 
 
 def test_worst_first():
@@ -315,7 +315,7 @@ def test_worst_first():
 
 
 def written(tolerance="0", score='"value": 1, "n": 4, "n_scored": 4', rate="0.01"):
-    """A baseline of one score."""
+    """Return the JSON of a baseline with one score."""
     head = f'"format": 2, "run": {{"models": ["a"]}}, "error_rate": {rate}'
     tolerances = f'{{"irs": {{"absolute": {tolerance}, "relative": 0}}}}'
     return f'{{{head}, "tolerances": {tolerances}, "scores": [{{"metric": "irs", {score}}}]}}'
@@ -323,7 +323,7 @@ def written(tolerance="0", score='"value": 1, "n": 4, "n_scored": 4', rate="0.01
 
 @pytest.fixture
 def gated_run():
-    """A baseline of every kind of score, the run that made it, and its samples."""
+    """A baseline with every kind of score, the run that it is from, and its samples."""
     run = table(
         row("irs", 0.0212345678, track="drums", se=0.00123456, n_scored=3),
         row("irs", 0.03),
@@ -345,10 +345,9 @@ def gated_run():
     return gate.baseline_of_run(finished(run, samples, {"m": {"weights_sha256": "ab"}, "noise": {}})), run, samples
 
 
-def test_what_a_run_gates(gated_run):
+def test_scores_that_a_run_gates(gated_run):
     baseline, _, _ = gated_run
-    # The standard setting of the models and of the songs that are always the same; each stem by itself; no score of
-    # too few clips.
+    # The standard setting of the models and of the control; each stem by itself; no score with too few clips.
     assert baseline.scores[["model", "metric", "track"]].to_numpy().tolist() == [
         ["heldout", "irs", "bass"],
         ["m", "fad", "mixture"],
@@ -382,24 +381,24 @@ def test_a_baseline_reads_back(gated_run, tmp_path):
     text = (tmp_path / "b.json").read_text()
     assert json.loads(text)["format"] == 2 and "NaN" not in text
     lines = [line for line in text.splitlines() if '"metric"' in line]
-    assert len(lines) == 6  # a score a line
+    assert len(lines) == 6  # one score per line
     assert '"value": 0.021235, "se": 0.001235, "n": 4, "n_scored": 3, "clips": [0.01, null, 0.03333, 0.02]}' in lines[2]
     gate.write_baseline(tmp_path / "again.json", again)
     assert (tmp_path / "again.json").read_text() == text
     assert again.suite_version == "" and "suite_version" not in text
     gate.write_baseline(tmp_path / "again.json", replace(again, suite_version="1234e56"))
     assert gate.read_baseline(tmp_path / "again.json").suite_version == "1234e56"
-    # What a person changed in it stays when it is written anew.
+    # Manual changes are kept when it is updated.
     strict = gate.baseline_of_run(
         finished(run, samples), baseline_of(tolerances={"cbd_std": (0.0, 0.5)}, error_rate=0.2)
     )
     assert strict.scores["metric"].tolist() == ["cbd_std"] and strict.error_rate == 0.2
 
 
-def test_other_weights_are_said():
+def test_other_weights_are_reported():
     baseline = baseline_of(models={"m": {"weights_sha256": "ab", "steps": 4}, "gone": {"steps": 1}})
     assert gate.changed_models(baseline, {"m": {"weights_sha256": "cd", "steps": 4}}) == [
-        "m is another than the baseline's: its weights_sha256 differs"
+        "m differs from the baseline's model in: weights_sha256"
     ]
 
 
@@ -412,19 +411,22 @@ def test_other_weights_are_said():
         ("[]", "format is not 2"),
         (written().replace('"irs": {', '"cbs": {'), "irs"),
         (written().replace('"irs"', '"wit"'), "wit"),
-        ('{"format": 2, "run": {"models": ["a"]}, "tolerances": {}, "scores": []}', "holds no scores"),
-        (written(score='"n": 4, "n_scored": 4'), "without a value"),
+        ('{"format": 2, "run": {"models": ["a"]}, "tolerances": {}, "scores": []}', "contains no scores"),
+        (written(score='"n": 4, "n_scored": 4'), "a score has no value"),
         (written(tolerance="NaN"), "tolerance is not a finite number"),
-        (written(score='"value": 1'), "does not say its n"),
+        (written(score='"value": 1'), "scores.0 has no n)"),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "fps": "abc"'), "'abc'"),
         (
             written(score='"value": 1, "n": 4, "n_scored": 4, "model": ["m"]'),
             "scores.0.model: Input should be a valid string, got ['m']",
         ),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "se": -1'), "standard error is not"),
-        (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": [1]'), "more or fewer clips"),
+        (
+            written(score='"value": 1, "n": 4, "n_scored": 4, "clips": [1]'),
+            "the number of clips of a score is not equal to its n",
+        ),
         (written(score='"value": 1, "n": 4, "n_scored": 4, "clips": 7'), "not a baseline"),
-        (written(rate="1"), "error_rate is 1"),
+        (written(rate="1"), "error_rate must be between 0 and 1 (got 1)"),
         ("[" * 100_000, "not valid JSON"),
     ],
 )
@@ -435,7 +437,7 @@ def test_a_bad_baseline_is_named(tmp_path, text, problem):
     assert problem in str(raised.value) and "b.json" in str(raised.value)
 
 
-def test_an_old_baseline_says_true_for_real_seconds(gated_run, tmp_path):
+def test_an_old_baseline_has_true_for_real_seconds(gated_run, tmp_path):
     baseline, run, samples = gated_run
     baseline = replace(baseline, config=validate({"models": ["m"], "n": 4, "grid": {"timebase": "real"}}, "test"))
     gate.write_baseline(tmp_path / "b.json", baseline)
@@ -450,7 +452,7 @@ def test_an_old_baseline_says_true_for_real_seconds(gated_run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["band", "board"])
-def test_a_committed_baseline_is_as_it_would_be_written(name, tmp_path):
+def test_a_committed_baseline_equals_its_rewritten_form(name, tmp_path):
     path = Path(__file__).resolve().parents[1] / "results" / "baselines" / f"{name}.json"
     gate.write_baseline(tmp_path / "again.json", gate.read_baseline(path))
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
@@ -474,7 +476,7 @@ print(*sys.modules)
     assert not slow & set(modules.split())
 
 
-def test_a_run_without_a_model_is_said(gated_run):
+def test_a_model_without_scores_is_reported(gated_run):
     _, run, samples = gated_run
     assert gate.models_without_scores(finished(run, samples, {"m": {}, "heldout": {}, "silent": {}})) == [
         "silent has no scores in run"
@@ -487,7 +489,7 @@ def test_a_run_is_checked_with_its_notes(gated_run):
     outcome = gate.check(baseline, other, ["silent failed"])
     assert not outcome.passed and outcome.failing.empty
     assert outcome.notes == [
-        "m is another than the baseline's: its weights_sha256 differs",
+        "m differs from the baseline's model in: weights_sha256",
         "the baseline was made with seed 0, this run with seed 3",
     ]
     assert not outcome.table["paired"].any()
@@ -495,20 +497,20 @@ def test_a_run_is_checked_with_its_notes(gated_run):
         gate.check(baseline, finished(run.assign(n=8)))
 
 
-def test_an_evaluated_folder_makes_no_baseline(gated_run):
+def test_an_evaluated_folder_cannot_become_a_baseline(gated_run):
     _, run, samples = gated_run
     with pytest.raises(UsageError, match="mtbench eval"):
         gate.baseline_of_run(finished(run, samples, config={"eval": "stems"}))
 
 
-def test_a_run_of_controls_makes_no_baseline():
+def test_a_run_of_controls_cannot_become_a_baseline():
     with pytest.raises(UsageError, match="nothing to gate"):
         gate.baseline_of_run(finished(table(row("irs", 0.02, model="heldout", track="bass"))))
 
 
 @pytest.fixture
 def outcome():
-    """One score that got worse, of a model whose name is a nuisance, one that is new and one that passed."""
+    """One score that got worse, of a model with a difficult name, one that is new and one that passed."""
     name = "<b>|@me_`x`\x07"
     was = [row("irs", 0.02, model=name, se=0.001, n_scored=30, track="drums"), row("cbs", 0.5, model=name, window=0.15)]
     now = [
@@ -519,7 +521,7 @@ def outcome():
     return gate.Outcome(compared(was, now), 0.01, ["seeds differ"], ["other failed at sample 0: <oh>"])
 
 
-def test_markdown_shows_what_failed_and_folds_the_rest(outcome):
+def test_markdown_shows_failures_and_collapses_the_rest(outcome):
     text = gate.markdown(outcome)
     above, below = text.split("<details>")
     assert (
@@ -530,11 +532,11 @@ def test_markdown_shows_what_failed_and_folds_the_rest(outcome):
     for text_of_half in (above, below):
         assert "<b>" not in text_of_half and "@" not in text_of_half.replace("&#64;", "") and "`" not in text_of_half
         lines = [line for line in text_of_half.splitlines() if line.startswith("|")]
-        assert {line.count("|") for line in lines} == {10}  # nine cells, whatever a model is called
+        assert {line.count("|") for line in lines} == {10}  # nine cells, regardless of a model's name
     assert "&#60;oh&#62;" in above
 
 
-def test_json_is_whole(outcome):
+def test_json_is_complete(outcome):
     document = json.loads(gate.as_json(outcome))
     assert document["passed"] is False and document["counts"] == {"worse": 1, "new": 1, "ok": 1}
     worst = document["scores"][0]
@@ -543,7 +545,7 @@ def test_json_is_whole(outcome):
     assert document["notes"] == ["seeds differ"] and document["failed"] == ["other failed at sample 0: <oh>"]
 
 
-def test_junit_has_a_testcase_a_score(outcome):
+def test_junit_has_a_testcase_per_score(outcome):
     suite = ElementTree.fromstring(gate.junit(outcome))
     assert suite.attrib == {"name": "mtbench check", "tests": "4", "failures": "1", "errors": "1", "skipped": "1"}
     names = [case.get("name") for case in suite]
@@ -559,7 +561,7 @@ def test_junit_has_a_testcase_a_score(outcome):
 
 
 def folder_of(path, run, samples=None, seed=0, **more):
-    """A run folder as far as the gate reads it."""
+    """Write the part of a run folder that the gate reads."""
     path.mkdir()
     run.to_csv(path / "scores.csv", index=False)
     if samples is not None:
@@ -579,7 +581,7 @@ def test_the_command(gated_run, tmp_path):
     good, bad = folder_of(tmp_path / "good", run, samples), run.copy()
     bad.loc[bad["metric"] == "cbs", "value"] = 0.1
     bad = folder_of(tmp_path / "bad", bad, samples)
-    (good / "failures.csv").write_text("damaged")  # which the gate does not read
+    (good / "failures.csv").write_text("damaged")  # the gate does not read it
     baseline = tmp_path / "b.json"
 
     def run_check(*arguments):
@@ -604,39 +606,37 @@ def test_the_command(gated_run, tmp_path):
     assert code == 0 and "made with seed 0, this run with seed 3" in err
     before = baseline.read_text()
     code, out, err = run_check(bad, "--update")
-    assert code == 0 and "CBS" in out and "FAD" in out and "wrote" in out  # the whole difference
+    assert code == 0 and "CBS" in out and "FAD" in out and "wrote" in out  # the complete difference
     changed = set(baseline.read_text().splitlines()) - set(before.splitlines())
     assert len(changed) == 1 and '"metric": "cbs"' in changed.pop()
     assert run_check(bad)[0] == 0
     first, other = (folder_of(tmp_path / version, run, samples, suite_version=version) for version in ("aa", "bb"))
     assert run_check(first, "--update")[0] == run_check(first)[0] == run_check(good)[0] == 0
     code, out, err = run_check(other)
-    assert code == 2 and "the songs of band changed: the baseline has version aa of it, the run bb" in " ".join(
-        err.split()
-    )
+    assert code == 2 and "the songs of band changed: the baseline has version aa, the run bb" in " ".join(err.split())
     assert run_check(other, "--update")[0] == run_check(other)[0] == 0
 
 
-# What follows plants regressions in real audio: songs of `band` stand for a model's samples.
+# The following tests introduce regressions into real audio: songs of `band` are used as a model's samples.
 
 SETTING = Decode(100, 100.0, "real")
 CLIPS = 24
 
 
 def late_drums(stems):
-    """40 ms at 16 kHz."""
+    """Delay by 40 ms at 16 kHz."""
     return stems | {"drums": np.concatenate([np.zeros(640, np.float32), stems["drums"][:-640]])}
 
 
 def detuned(stems):
-    """Sharp by half a semitone."""
+    """Raise the pitch by half a semitone."""
     return {
         stem: np.resize(resample_poly(wave, 100, 103), len(wave)).astype(np.float32) for stem, wave in stems.items()
     }
 
 
 def tuning_scores(seeds, change=lambda stems: stems):
-    """(scores, samples) of the stems that have a pitch."""
+    """Return (scores, samples) for the stems that have a pitch."""
     songs_of_seeds = [change(band.song(seed).stems) for seed in seeds]
     tables = []
     for stem in ("bass", "guitar", "piano"):
@@ -648,7 +648,7 @@ def tuning_scores(seeds, change=lambda stems: stems):
 
 @cache
 def beats_of(pcm):
-    """Of the bytes of a stem: what one stem's fault leaves alone is tracked once."""
+    """Cache by the bytes of a stem, so that stems that a regression does not change are tracked only once."""
     activations = beats.activations([np.frombuffer(pcm, np.int16)], band.SAMPLE_RATE)
     return np.column_stack(beats.decode(activations[0], *SETTING))
 
@@ -673,7 +673,7 @@ def analysed(seeds, change=lambda stems: stems, with_beats=True):
 
 
 def scored(analyses, reference):
-    """(scores, samples) as a run leaves them."""
+    """Return (scores, samples) like those of a run."""
     origin = Origin("total", "", "m", "band")
     samples = sample_table(analyses, [0.15], origin)
     distances = fad_tables(analyses, reference, origin).scores
@@ -688,7 +688,7 @@ def reference_of(analyses):
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
-    """The baseline that songs make, their analyses, and the reference."""
+    """The baseline from songs, their analyses, and the reference."""
     reference = reference_of(analysed(band.seeds("reference")[:CLIPS], with_beats=False))
     clips = analysed(band.seeds("heldout")[:CLIPS])
     path = tmp_path_factory.mktemp("baseline") / "b.json"
@@ -697,7 +697,7 @@ def songs(tmp_path_factory):
 
 
 def failures_against(baseline, run, samples, same_seed=True):
-    """{(metric, track): verdict} of what did not pass."""
+    """Return {(metric, track): verdict} for the scores that did not pass."""
     assert gate.mismatch(baseline, run) == ""
     result = gate.compare(baseline, run, samples, same_seed)
     failing = result[result["verdict"].isin(gate.FAILING)]
@@ -717,7 +717,7 @@ def test_late_drums_are_caught(songs):
 
 
 def test_a_detuned_vocoder_is_caught(monkeypatch):
-    # FAD of the default embedding does not see it (docs/how-to/ci.md); the tuning does.
+    # FAD of the default embedding does not detect it (docs/how-to/ci.md), but tuning does.
     seeds = band.seeds("heldout")[:8]
     baseline = gate.baseline_of_run(finished(*tuning_scores(seeds)))
     assert len(baseline.scores) == 3
@@ -730,7 +730,7 @@ def test_a_detuned_vocoder_is_caught(monkeypatch):
 
 @pytest.mark.parametrize("which", range(0, CLIPS, 4))
 def test_a_repeated_sample_is_caught(songs, which):
-    # Its clips have no spread at all, and its rhythm may be as good as any.
+    # Its clips have no spread at all, and its rhythm may be good.
     baseline, clips, reference = songs
     run, samples = scored([replace(clips[which], id=f"{i:05d}") for i in range(CLIPS)], reference)
     for same_seed in (True, False):
@@ -739,7 +739,7 @@ def test_a_repeated_sample_is_caught(songs, which):
 
 
 def simulated(random, n=32):
-    """The scores of a model with known truth: skewed IRS, bounded CBS, stems that are silent now and then."""
+    """Draw the scores of a model with known truth: skewed IRS, bounded CBS, occasionally silent stems."""
     rows = []
     for track in band.STEMS:
         irs = np.where(random.random(n) < 0.06, np.nan, random.lognormal(-3, 0.5, n))
@@ -771,7 +771,7 @@ def test_honest_reruns_raise_few_alarms():
 
 @pytest.mark.slow
 def test_honest_reruns_of_audio_raise_few_alarms(songs):
-    # Every rerun has songs of its own, as another seed would give.
+    # Every rerun has different songs, as with another seed.
     baseline, _, reference = songs
     seeds = band.seeds("heldout")[CLIPS:]
     reruns = [seeds[i * CLIPS : (i + 1) * CLIPS] for i in range(50)]
@@ -783,10 +783,10 @@ WORKFLOW = Path(__file__).resolve().parents[1] / ".github" / "workflows" / "benc
 
 
 def test_the_workflow_does_what_it_says():
-    # The safe loader would take `on` for a boolean; this one knows no types.
+    # The safe loader would read `on` as a boolean; this one reads only strings.
     workflow = yaml.load(WORKFLOW.read_text(), yaml.BaseLoader)
     gate_job, comment_job = workflow["jobs"]["gate"], workflow["jobs"]["comment"]
-    # Not pull_request_target, which has the repository's token.
+    # Not pull_request_target, which has access to the repository's token.
     assert workflow["on"] == "pull_request" and workflow["permissions"] == {}
     assert gate_job["permissions"] == {"contents": "read"} and comment_job["permissions"] == {"pull-requests": "write"}
     assert int(gate_job["timeout-minutes"]) <= 10
@@ -794,7 +794,7 @@ def test_the_workflow_does_what_it_says():
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
     assert not any(
         "run" in step or "checkout" in step["uses"] for step in comment_job["steps"]
-    )  # the job that may write
+    )  # the job with write permission
     assert "head.repo.full_name == github.repository" in comment_job["if"]
     said = "\n".join(step["run"] for step in steps if "run" in step)
     assert "make setup" in said and "\nsetup:" in (WORKFLOW.parents[2] / "Makefile").read_text()

@@ -58,10 +58,10 @@ ONE_SETTING = ["--fps", "100", "--timebase", "real", "--window", "0.15"]
         (["check", "absent.json", "runs/x"], "baseline absent.json: cannot be read"),
         (["eval", "absent/folder", "--format", "yaml"], "unknown --format 'yaml'"),
         (["eval", "absent/folder", "--device", "abacus"], "device 'abacus' cannot be used here; available: cpu"),
-        (["show", "absent-run"], "absent-run: no scores.csv there"),
-        (["compare", "absent-run", "another"], "absent-run: no scores.csv there"),
+        (["show", "absent-run"], "absent-run: no scores.csv found"),
+        (["compare", "absent-run", "another"], "absent-run: no scores.csv found"),
         (["plot", "absent-run", "--out", "fig.bmp"], "--out fig.bmp: the file name must end in .pdf, .svg or .png"),
-        (["site", "absent-run"], "absent-run: no scores.csv there"),
+        (["site", "absent-run"], "absent-run: no scores.csv found"),
     ],
 )
 def test_misuse_exits_with_2_and_names_it(arguments, said, tmp_path, monkeypatch):
@@ -231,7 +231,7 @@ def test_two_runs_in_one_table_are_refused(finished, tmp_path):
     table = pd.read_csv(run / "scores.csv")
     pd.concat([table, table.assign(suite="another")]).to_csv(run / "scores.csv", index=False)
     code, output = mtbench("site", run, "--out", tmp_path / "page")
-    assert code == 2 and "scores.csv: not one run's" in output
+    assert code == 2 and "scores.csv: not the scores of a single run" in output
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def test_identical_tracks_have_no_dispersion():
         [],
         [[0.5, 1.0]],  # no other track
         [[0.5, 1.0], [], []],  # no target with a beat
-        [[0.5], [0.6]],  # no reference with two
-        [[0.0, 1.0], [5.0, 5.2]],  # nothing within half an interval, either way
+        [[0.5], [0.6]],  # no reference with two beats
+        [[0.0, 1.0], [5.0, 5.2]],  # no beat within half an interval on either side
     ],
 )
 def test_undefined_without_a_pair(tracks):
@@ -76,36 +76,36 @@ def test_errors_of_all_targets_are_pooled():
 
 
 def test_a_tie_goes_to_the_later_beat():
-    # 2.0 lies midway between 1.5 and 2.5. Its half-intervals are 1 before and 2 after: the later match gives
-    # 0.5 / 2, the earlier would give 0.5 / 1. The other reference beats, 0.0 and 6.0, find nothing in reach.
+    # 2.0 is midway between 1.5 and 2.5. Its half-intervals are 1 before and 2 after: the later match gives
+    # 0.5 / 2, the earlier would give 0.5 / 1. The other reference beats, 0.0 and 6.0, have no match in their windows.
     assert cbd_per_reference([[0.0, 2.0, 6.0], [1.5, 2.5]])[0].mean == 0.25
-    # One step nearer, the earlier wins.
+    # If it is one step nearer, the earlier beat is the match.
     assert cbd_per_reference([[0.0, 2.0, 6.0], [np.nextafter(1.5, 2), 2.5]])[0].mean == pytest.approx(0.5)
 
 
-def test_the_window_holds_its_left_edge_only():
+def test_the_window_includes_only_its_left_edge():
     assert cbd_per_reference([[2.0, 4.0], [1.0]])[0] == (1.0, 0.0, 1.0)
     assert math.isnan(cbd_per_reference([[2.0, 4.0], [np.nextafter(1.0, 0)]])[0].mean)
     assert math.isnan(cbd_per_reference([[2.0, 4.0], [5.0]])[0].mean)
     assert cbd_per_reference([[2.0, 4.0], [np.nextafter(5.0, 0)]])[0].mean == pytest.approx(1.0)
 
 
-def test_the_window_is_as_lopsided_as_the_intervals():
-    # 1.0 with intervals 1 and 4 around it reaches back 0.5 and forth 2.
+def test_the_window_is_asymmetric_like_the_intervals():
+    # 1.0, with intervals 1 and 4 around it, has a window from 0.5 before to 2 after.
     reference = [0.0, 1.0, 5.0]
     assert cbd_per_reference([reference, [2.5]])[0].mean == 0.75
-    assert cbd_per_reference([[10.0, 14.0, 15.0], [12.5]])[0].mean == 0.75  # mirrored: 14.0 back 2, forth 0.5
+    assert cbd_per_reference([[10.0, 14.0, 15.0], [12.5]])[0].mean == 0.75  # mirrored: 14.0 has 2 before and 0.5 after
 
 
-def test_a_target_beat_midway_belongs_to_the_later_reference_beat_alone():
+def test_a_target_beat_midway_belongs_only_to_the_later_reference_beat():
     # Both 2.0 and 4.0 match it; windows are half-open, so one error is pooled, not two (0.5 would show in std).
     assert cbd_per_reference([[0.0, 2.0, 4.0], [0.5, 3.0]])[0] == (0.75, 0.25, 0.75)
 
 
 def test_repeated_times():
-    # Of the two beats at 1.0 only the later has a side, [1.0, 1.5), that reaches 1.25.
+    # Of the two beats at 1.0, only the later has a window, [1.0, 1.5), that contains 1.25.
     assert cbd_per_reference([[0.0, 1.0, 1.0, 2.0], [1.25]])[0] == (0.5, 0.0, 0.5)
-    # A track of zero intervals pairs nothing, and nothing is divided by zero.
+    # A track with only zero intervals has no matches, and there is no division by zero.
     with np.errstate(all="raise"):
         references = cbd_per_reference([[1.0, 1.0], [1.0, 2.0]])
     assert all(map(math.isnan, references[0]))
@@ -121,13 +121,13 @@ def test_invariant_under_shift_unit_and_order():
     assert cbd([tracks[i] for i in (2, 0, 3, 1)]) == pytest.approx(value, rel=1e-12)
     assert cbd(dict(zip("abcd", tracks))) == value
     assert all(0 <= statistic <= 1 for statistic in value)
-    # One track moved alone is what CBD measures.
+    # CBD measures a shift of one track alone.
     assert cbd([tracks[0] + 0.05, *tracks[1:]]) != pytest.approx(value, rel=1e-3)
 
 
-def test_a_common_delay_reads_as_its_share_of_half_an_interval():
+def test_a_constant_delay_is_its_share_of_half_an_interval():
     beats = np.arange(16) * 0.5
-    # 50 ms of 250 ms either way.
+    # 50 ms of 250 ms on either side.
     assert cbd([beats, beats + 0.05]) == pytest.approx((0.2, 0.0, 0.2), abs=1e-12)
 
 

@@ -13,7 +13,7 @@ from mtbench.metrics.embeddings import EmbeddingUnavailable, embedding, missing
 
 CLIP = 163_840  # 10.24 s
 FRAME = 15_360  # 0.96 s
-SHORTEST = 400 + 95 * 160  # the samples that 96 STFT columns reach over
+SHORTEST = 400 + 95 * 160  # the samples covered by 96 STFT columns
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("frechet_audio_distance") is None,
@@ -29,7 +29,7 @@ def noise(samples=CLIP, level=0.1, seed=0):
 
 
 def by_the_formulas(frame):
-    """The 32 statistics of one frame, from the definitions, with explicit Fourier sums."""
+    """Compute the 32 statistics of one frame from their definitions, with explicit Fourier sums."""
     columns = []
     phase = np.exp(-2j * np.pi * np.outer(np.arange(257), np.arange(400)) / 512)
     hann = np.sin(np.pi * np.arange(400) / 400) ** 2
@@ -74,7 +74,7 @@ def test_log_mel_stats_frames(samples, frames):
 
 def test_silence_is_finite_and_constant():
     frames = embedding("log-mel-stats")(np.zeros(CLIP, np.float32))
-    # log 0.01 in each band: 8 log 0.01 in the first coefficient (8 = sqrt 64), nothing elsewhere.
+    # log 0.01 in each band: the first coefficient is 8 log 0.01 (8 = sqrt 64), the others are 0.
     assert frames[:, 0] == pytest.approx(np.full(10, 8 * np.log(0.01)), rel=1e-6)
     assert np.abs(frames[:, 1:]).max() < 1e-5
 
@@ -135,14 +135,14 @@ def test_bad_waveforms(waveform, reason):
 
 
 @pytest.mark.parametrize("name, meant", [("log_mel_stats", "log-mel-stats"), ("VGGish", "vggish"), ("PANN", "pann")])
-def test_an_unknown_name_is_answered_with_the_nearest(name, meant):
+def test_an_unknown_name_gets_a_suggestion(name, meant):
     with pytest.raises(UsageError, match=f"unknown embedding '{name}'. Did you mean '{meant}'"):
         embedding(name)
 
 
-def test_a_hopeless_name_is_answered_with_the_list():
+def test_a_name_without_a_close_match_gets_the_list():
     known = "log-mel-stats, pann, vggish, vggish-audioldm"
-    with pytest.raises(UsageError, match=f"unknown embedding 'zzz'. Known: {known}"):
+    with pytest.raises(UsageError, match=f"unknown embedding 'zzz'. Available: {known}"):
         embedding("zzz")
 
 
@@ -186,7 +186,7 @@ def vggish(pretrained=True, postprocess=True):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """torch.hub's folder, empty, without a network and with nobody at stdin; the package passes for installed."""
+    """An empty torch.hub folder, without network or stdin; the package appears to be installed."""
 
     def offline(*args, **kwargs):
         raise URLError("no network")
@@ -204,7 +204,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def vggish_hub(hub):
-    """The same with a stand-in for the VGGish repository and random weights."""
+    """The same folder with a fake VGGish repository and random weights."""
     (hub / "harritaylor_torchvggish_master").mkdir(parents=True)
     (hub / "harritaylor_torchvggish_master/hubconf.py").write_text(HUBCONF)
     (hub / "checkpoints").mkdir()
@@ -217,7 +217,7 @@ def vggish_hub(hub):
 
 
 def linear(hub, waveform):
-    """What the stand-in computes, with no ReLU behind it."""
+    """Compute the output of the fake network without the final ReLU."""
     weights = torch.load(hub / "checkpoints/vggish-10086976.pth", weights_only=True)
     frames = waveform[: len(waveform) // FRAME * FRAME].reshape(-1, FRAME)
     statistics = np.stack([frames.mean(axis=1), frames.std(axis=1, ddof=1)], axis=1)
@@ -246,7 +246,7 @@ def test_vggish_version_changes_with_its_weights_and_with_the_code_fetched_for_i
     assert len({version, after_code, embedding("vggish").version}) == 3
 
 
-def test_loading_vggish_leaves_the_hub_folder_of_the_process(vggish_hub, monkeypatch):
+def test_loading_vggish_does_not_change_the_hub_folder(vggish_hub, monkeypatch):
     embedding("vggish")
     monkeypatch.setenv("TORCH_HOME", os.sep + "elsewhere")
     assert torch.hub.get_dir() == os.path.join(os.sep + "elsewhere", "hub")
@@ -287,7 +287,7 @@ def test_missing_files_are_named_with_their_sources(hub):
     assert str(hub / "Cnn14_16k_mAP%3D0.438.pth") in missing("pann")
     assert "TORCH_HOME" in missing("pann")
     for name in ("vggish", "vggish-audioldm", "pann"):
-        with pytest.raises(EmbeddingUnavailable, match=r"(?s)lacks these files.*download failed.*no network"):
+        with pytest.raises(EmbeddingUnavailable, match=r"(?s)these files are missing.*Download failed.*no network"):
             embedding(name)
 
 
@@ -300,7 +300,7 @@ def test_a_missing_repository_alone_is_named(vggish_hub):
     assert "vggish-10086976.pth" not in str(caught.value)
 
 
-def test_missing_weights_are_downloaded_to_where_they_are_looked_for(vggish_hub, monkeypatch):
+def test_missing_weights_are_downloaded_to_the_hub_folder(vggish_hub, monkeypatch):
     weights = vggish_hub / "checkpoints/vggish-10086976.pth"
     kept = weights.rename(vggish_hub / "kept")
     calls = []
@@ -322,7 +322,7 @@ def test_missing_weights_are_downloaded_to_where_they_are_looked_for(vggish_hub,
 def test_unusable_weights_are_named(vggish_hub, content):
     weights = vggish_hub / "checkpoints/vggish-10086976.pth"
     weights.write_bytes(content) if isinstance(content, bytes) else torch.save({"x": torch.zeros(1)}, weights)
-    with pytest.raises(EmbeddingUnavailable, match="embedding 'vggish' does not load from .*vggish-10086976.pth"):
+    with pytest.raises(EmbeddingUnavailable, match="embedding 'vggish' cannot be loaded from .*vggish-10086976.pth"):
         embedding("vggish")
 
 
@@ -337,7 +337,7 @@ def test_without_the_package_the_extra_is_named(name, monkeypatch):
 
 @pytest.mark.parametrize("as_numpy_1", [False, True])
 def test_checkpoints_with_numpy_arrays_load_without_running_code(tmp_path, as_numpy_1):
-    # As training scripts of 2020 wrote them: torch's old format, and NumPy 1's module names.
+    # Written as by a training script of 2020: torch's old format, and module names of NumPy 1.
     state = {"model": torch.ones(2), "indexes": np.arange(3), "share": np.float64(0.5), "p": np.ones(2, np.float32)}
     path = tmp_path / "checkpoint.pth"
     torch.save(state, path, _use_new_zipfile_serialization=False)
@@ -368,7 +368,7 @@ def test_pann_gives_a_row_per_clip(hub):
     network = Cnn14_16k(16000, 512, 160, 64, 50, 8000, 527)
     weights = hub / "Cnn14_16k_mAP%3D0.438.pth"
     weights.parent.mkdir()
-    # As published: beside the weights lies the state of the training sampler, in NumPy arrays and scalars.
+    # As published, the file also contains the state of the training sampler, in NumPy arrays and scalars.
     sampler = {"indexes": np.arange(5), "probability": np.array([0.5], np.float32), "pointer": np.int64(3)}
     torch.save({"iteration": 7, "model": network.state_dict(), "sampler": sampler}, weights)
     try:
@@ -382,7 +382,7 @@ def test_pann_gives_a_row_per_clip(hub):
     assert all(row.shape == (1, 2048) and row.dtype == np.float32 for row in rows)
     peer = FrechetAudioDistance.__new__(FrechetAudioDistance)
     peer.model, peer.model_name, peer.verbose, peer.device = network.eval(), "pann", False, torch.device("cpu")
-    # The package joins the clips end to end.
+    # The package concatenates the clips.
     assert np.concatenate(rows).ravel() == pytest.approx(peer.get_embeddings(clips), rel=1e-5, abs=1e-7)
     assert np.array_equal(embed(clips[0]), rows[0])
     assert embed(np.zeros(8_000, np.float32)).shape == (1, 2048)

@@ -8,7 +8,7 @@ from mtbench.metrics import fad, frames_needed
 
 
 def golden_sets(case):
-    """The two sets of a golden case, drawn as its recipe says."""
+    """Return the two sets of a golden case, drawn according to its recipe."""
     rng = np.random.default_rng(case["seed"])
     rank = case["rank"] or case["dim"]
     mixing = rng.standard_normal((rank, case["dim"])) / np.sqrt(rank)
@@ -64,11 +64,11 @@ def test_identical_sets_are_at_distance_zero(n, dimension):
     assert fad(x, x[::-1]) == pytest.approx(0, abs=1e-9 * np.sum(x**2))
 
 
-def test_constant_sets_leave_the_distance_of_the_means():
+def test_constant_sets_have_the_distance_of_their_means():
     assert fad(np.zeros((3, 2)), np.full((5, 2), 2.0)) == 8.0
 
 
-def test_symmetric_and_blind_to_the_order_of_frames():
+def test_symmetric_and_independent_of_the_order_of_frames():
     x, y = sets()
     assert fad(x, y) == pytest.approx(fad(y, x), rel=1e-12)
     assert fad(x[::-1], y) == pytest.approx(fad(x, y), rel=1e-12)
@@ -90,9 +90,9 @@ def test_scales_with_the_square(scale):
 
 
 def test_singular_covariances():
-    # Two frames each, on the orthogonal unit axes: variances 2 along each, nothing shared.
+    # Two frames each, on orthogonal unit axes: the variance is 2 along each, and nothing is shared.
     assert fad([[-1, 0, 0], [1, 0, 0]], [[0, -1, 0], [0, 1, 0]]) == pytest.approx(4.0, rel=1e-12)
-    # An unused dimension changes nothing, however the sets are rotated into it.
+    # An unused dimension has no effect, no matter how the sets are rotated into it.
     x, y = sets()
     rotation, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((9, 9)))
     padded = [np.pad(frames, ((0, 0), (0, 3))) @ rotation for frames in (x, y)]
@@ -112,7 +112,7 @@ def test_float32_input_is_computed_in_float64():
         (np.zeros((4, 3)), np.zeros((4, 2)), "dimensions differ: embeddings_a has 3, embeddings_b has 2"),
         (np.zeros(6), np.zeros((4, 2)), r"embeddings_a: expected shape \[frames, dimension\], got \(6,\)"),
         (np.zeros((4, 0)), np.zeros((4, 0)), r"got \(4, 0\)"),
-        (np.zeros((2, 2)), np.array([[0, 1], [np.nan, 0]]), "embeddings_b: frame 1 holds a value that"),
+        (np.zeros((2, 2)), np.array([[0, 1], [np.nan, 0]]), "embeddings_b: frame 1 contains a value that"),
         (np.array([[np.inf, 1], [1, 0]]), np.zeros((2, 2)), "embeddings_a: frame 0"),
     ],
 )
@@ -121,7 +121,7 @@ def test_bad_input(x, y, reason):
         fad(x, y)
 
 
-def test_frames_needed_is_where_a_covariance_gets_full_rank():
+def test_frames_needed_gives_a_covariance_of_full_rank():
     dimension = 12
     x, _ = sets(frames_needed(dimension), 2, dimension)
     assert np.linalg.matrix_rank(np.cov(x.T)) == dimension

@@ -1,4 +1,4 @@
-"""The registry, and a stranger's package that is really installed."""
+"""The registry, and a third-party package that is actually installed."""
 
 import os
 import re
@@ -26,17 +26,17 @@ def test_the_mixture_is_the_clipped_sum():
     np.testing.assert_array_equal(StemSet("a", {"mixture": stems["bass"]}, 16000).mixture, stems["bass"])
 
 
-def test_ours_are_installed():
+def test_mtbenchs_models_are_installed():
     assert {"synctrack", "msg-ld", "heldout", "noise"} <= set(registry.models())
 
 
-def test_unknown_models_and_options_are_answered():
+def test_unknown_models_and_options_are_refused():
     suite = open_suite("band")
     with pytest.raises(UsageError, match="Did you mean 'synctrack'"):
         registry.make_model("sinctrack", suite=suite)
     with pytest.raises(UsageError, match="colour"):
         registry.make_model("noise", suite=suite, options={"colour": "pink"})
-    with pytest.raises(UsageError, match="device cannot be among its options"):
+    with pytest.raises(UsageError, match="device cannot be set under options"):
         registry.make_model("noise", suite=suite, options={"device": "cuda"})
 
 
@@ -44,15 +44,15 @@ def test_unknown_models_and_options_are_answered():
     "value, problem",
     [
         ("absent_package:make", "absent_package:make cannot be imported"),
-        ("math:sqrt", "does not take these options"),
-        ("test_generator:breaks", "cannot be made .FileNotFoundError: weights.pt"),
-        ("test_generator:half", "without sample_rate"),
-        ("test_generator:leaves", "cannot be made .SystemExit: no weights"),
-        ("builtins:dict", "does not take these options"),
-        ("test_generator:rambles", r"cannot be made .RuntimeError: line one \[31m of a xxx+\.\.\.\)$"),
+        ("math:sqrt", "does not accept these options"),
+        ("test_generator:breaks", "cannot be created .FileNotFoundError: weights.pt"),
+        ("test_generator:half", "has no sample_rate"),
+        ("test_generator:leaves", "cannot be created .SystemExit: no weights"),
+        ("builtins:dict", "does not accept these options"),
+        ("test_generator:rambles", r"cannot be created .RuntimeError: line one \[31m of a xxx+\.\.\.\)$"),
     ],
 )
-def test_a_strangers_faults_are_named(value, problem, monkeypatch):
+def test_a_broken_factory_is_named(value, problem, monkeypatch):
     point = EntryPoint("theirs", value, "mtbench.generators")
     monkeypatch.setattr(registry, "models", lambda: {"theirs": point})
     with pytest.raises(MtbenchError, match=f"model 'theirs'.*{problem}"):
@@ -78,9 +78,9 @@ class Whole:
 
 
 def with_field(*, weights, device, suite, field, value):
-    made = Whole()
-    setattr(made, field, value)
-    return made
+    generator = Whole()
+    setattr(generator, field, value)
+    return generator
 
 
 @pytest.mark.parametrize(
@@ -92,31 +92,31 @@ def with_field(*, weights, device, suite, field, value):
         ("tasks", ["total"]),
     ],
 )
-def test_harmless_types_are_taken(field, value, monkeypatch):
+def test_equivalent_types_are_accepted(field, value, monkeypatch):
     assert getattr(make_with(field, value, monkeypatch), field) == value
 
 
 @pytest.mark.parametrize(
-    "field, value, said",
+    "field, value, message",
     [
-        ("name", 3, "its name is 3, not a text"),
-        ("name", "", "its name is '', not a text"),
-        ("sample_rate", "44100", "its sample_rate is '44100', not a positive whole number of Hz"),
-        ("sample_rate", 44100.5, "its sample_rate is 44100.5"),
-        ("sample_rate", 0, "its sample_rate is 0"),
-        ("sample_rate", float("nan"), "its sample_rate is nan"),
-        ("sample_rate", float("inf"), "its sample_rate is inf"),
-        ("stems", "bass", "its stems is 'bass', not a tuple of names"),
-        ("stems", None, "its stems is None"),
-        ("stems", [1, 2], r"its stems is \[1, 2\]"),
-        ("tasks", None, "its tasks is None, not a set of names"),
-        ("tasks", "total", "its tasks is 'total'"),
-        ("provenance", None, "its provenance is None, not a mapping"),
-        ("generate", None, "its generate is None, not a method"),
+        ("name", 3, r"name must be a non-empty string \(got 3\)"),
+        ("name", "", r"name must be a non-empty string \(got ''\)"),
+        ("sample_rate", "44100", r"sample_rate must be a positive whole number of Hz \(got '44100'\)"),
+        ("sample_rate", 44100.5, r"sample_rate must be .* \(got 44100.5\)"),
+        ("sample_rate", 0, r"sample_rate must be .* \(got 0\)"),
+        ("sample_rate", float("nan"), r"sample_rate must be .* \(got nan\)"),
+        ("sample_rate", float("inf"), r"sample_rate must be .* \(got inf\)"),
+        ("stems", "bass", r"stems must be a tuple of strings \(got 'bass'\)"),
+        ("stems", None, r"stems must be .* \(got None\)"),
+        ("stems", [1, 2], r"stems must be .* \(got \[1, 2\]\)"),
+        ("tasks", None, r"tasks must be a set of strings \(got None\)"),
+        ("tasks", "total", r"tasks must be .* \(got 'total'\)"),
+        ("provenance", None, r"provenance must be a mapping \(got None\)"),
+        ("generate", None, r"generate must be a method \(got None\)"),
     ],
 )
-def test_attributes_of_a_wrong_type_are_named(field, value, said, monkeypatch):
-    with pytest.raises(MtbenchError, match=f"model 'theirs': {said}"):
+def test_attributes_of_a_wrong_type_are_named(field, value, message, monkeypatch):
+    with pytest.raises(MtbenchError, match=f"model 'theirs': {message}"):
         make_with(field, value, monkeypatch)
 
 
@@ -135,9 +135,9 @@ def half(*, weights, device, suite):
 
 @pytest.mark.parametrize("control", [Noise, Heldout])
 def test_sample_i_depends_on_seed_and_i_alone(control, suite_folder):
-    made = control(open_suite(f"folder:{suite_folder}"))
-    all_four = list(made.generate(4, STEMS, seed=3))
-    later = next(iter(made.generate(1, ["drums", "bass"], seed=3, start=2)))
+    generator = control(open_suite(f"folder:{suite_folder}"))
+    all_four = list(generator.generate(4, STEMS, seed=3))
+    later = next(iter(generator.generate(1, ["drums", "bass"], seed=3, start=2)))
     assert list(later.stems) == ["drums", "bass"]
     np.testing.assert_array_equal(later.stems["bass"], all_four[2].stems["bass"])
     assert not np.array_equal(all_four[0].stems["bass"], all_four[2].stems["bass"])
@@ -145,8 +145,8 @@ def test_sample_i_depends_on_seed_and_i_alone(control, suite_folder):
 
 
 def test_noise_follows_its_seed():
-    made = Noise(open_suite("band"))
-    a, b = (next(iter(made.generate(1, STEMS, seed=seed))) for seed in (0, 1))
+    generator = Noise(open_suite("band"))
+    a, b = (next(iter(generator.generate(1, STEMS, seed=seed))) for seed in (0, 1))
     assert not np.array_equal(a.stems["bass"], b.stems["bass"])
     assert not np.array_equal(a.stems["bass"], a.stems["drums"])
     assert np.std(a.stems["bass"]) == pytest.approx(0.1, rel=0.02)
@@ -156,7 +156,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "your-model.md"
 
 
 def blocks_of_the_page() -> dict[str, str]:
-    """{file name: content} of the code blocks of docs/how-to/your-model.md whose first line names a file."""
+    """Return {file name: content} for the code blocks of docs/how-to/your-model.md whose first line names a file."""
     return dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
 
 
@@ -170,7 +170,7 @@ def test_a_generator_takes_thirty_lines_and_one_entry_point():
 
 
 def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
-    """The package of docs/how-to/your-model.md, really installed, as a user types it."""
+    """The package from docs/how-to/your-model.md, actually installed and run from the command line."""
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
     for name, content in blocks_of_the_page().items():
@@ -180,14 +180,14 @@ def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
 
     def mtbench(*arguments):
         command = [sys.executable, "-m", "mtbench.cli", *arguments]
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        process = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     (listed,) = [line.split() for line in mtbench("models").splitlines() if line.split()[:1] == ["metronome"]]
     assert listed == ["metronome", "metronome"]
-    told = {line.split()[0]: line.split()[1:] for line in mtbench("models", "metronome").splitlines()}
-    assert told["tasks"] == ["arrangement,", "total"] and told["weights"] == ["clicks", "at", "120", "BPM"]
+    details = {line.split()[0]: line.split()[1:] for line in mtbench("models", "metronome").splitlines()}
+    assert details["tasks"] == ["arrangement,", "total"] and details["weights"] == ["clicks", "at", "120", "BPM"]
     run = [
         "run",
         "--models",
@@ -203,9 +203,9 @@ def test_a_strangers_package_runs_by_name(tmp_path, suite_folder):
     ]
     mtbench(*run, "-n", "4", "--out", str(tmp_path / "run"))
     table = pd.read_csv(tmp_path / "run" / "scores.csv")
-    held = table[(table["model"] == "metronome") & (table["metric"] == "irs") & (table["track"] == "drums")]
-    assert held["value"].item() < 0.01  # a metronome is steady
-    assert held["n_scored"].item() == 4
+    irs = table[(table["model"] == "metronome") & (table["metric"] == "irs") & (table["track"] == "drums")]
+    assert irs["value"].item() < 0.01  # a metronome is steady
+    assert irs["n_scored"].item() == 4
     mtbench(*run, "-n", "2", "--task", "arrangement", "--subsets", "B", "--out", str(tmp_path / "arranged"))
     table = pd.read_csv(tmp_path / "arranged" / "scores.csv").query("metric == 'cbd_mean'").set_index("model")["value"]
     assert table["metronome"] < 0.1  # the songs are at 120 BPM, too, and it comes in with them

@@ -1,4 +1,4 @@
-"""Tuning: tones whose distance from equal temperament is known."""
+"""Tuning of tones with a known distance from equal temperament."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ TIME = np.arange(4 * RATE) / RATE
 
 
 def chord(cents, keys=(-12, -5, 4, 7), gain=0.1):
-    """Sines that many semitones from A = 440 Hz, all sharp by `cents`."""
+    """Return sines at these distances in semitones from A = 440 Hz, all sharp by `cents`."""
     return gain * sum(np.sin(2 * np.pi * 440 * 2 ** ((key + cents / 100) / 12) * TIME + key) for key in keys)
 
 
@@ -30,5 +30,5 @@ def test_neither_gain_nor_rate_matters():
     [np.zeros(40000), np.ones(100), np.random.default_rng(0).standard_normal(80000)],
     ids=["silence", "too short", "noise"],
 )
-def test_what_has_no_tuning(wave):
+def test_audio_without_tuning(wave):
     assert np.isnan(tuning(wave, RATE))

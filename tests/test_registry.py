@@ -1,4 +1,4 @@
-"""What packages offer by entry point: the package of docs/how-to/your-metric.md, really installed, and broken ones."""
+"""Entry points of other packages: the package from docs/how-to/your-metric.md, actually installed, and broken ones."""
 
 import os
 import re
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "your-metric.md"
 
 @pytest.fixture(scope="module")
 def mtbench(tmp_path_factory):
-    """The command line with that package installed."""
+    """Run the command line with that package installed."""
     folder = tmp_path_factory.mktemp("tones")
     source, site = folder / "source", folder / "site"
     source.mkdir()
@@ -43,10 +43,10 @@ def mtbench(tmp_path_factory):
     return run
 
 
-def test_a_strangers_metric_suite_and_embedding_work(mtbench, tmp_path):
+def test_a_metric_suite_and_embedding_of_another_package_work(mtbench, tmp_path):
     assert any(line.split()[:2] == ["tones", "clicks"] for line in mtbench("suites").splitlines())
     settings = ["--fps", 100, "--timebase", "real", "--window", 0.15]
-    told = mtbench("run", "--models", "noise", "--suite", "tones", "--embedding", "loudness", "-n", 4, *settings,
+    output = mtbench("run", "--models", "noise", "--suite", "tones", "--embedding", "loudness", "-n", 4, *settings,
                    "--out", tmp_path / "run")  # fmt: skip
     scores = pd.read_csv(tmp_path / "run" / "scores.csv", dtype={"version": str})
     density = scores[scores["metric"] == "rhythm_density"].set_index("model")
@@ -58,7 +58,7 @@ def test_a_strangers_metric_suite_and_embedding_work(mtbench, tmp_path):
     heldout, noise = (fad[(fad["model"] == model) & (fad["track"] == "bass")]["value"].item()
                       for model in ("heldout", "noise"))  # fmt: skip
     assert heldout < 0.01 < noise
-    assert "Density" in told and "Density" in mtbench("show", tmp_path / "run")
+    assert "Density" in mtbench("show", tmp_path / "run", "--full")
     page = (tmp_path / "run" / "site" / "index.html").read_text(encoding="utf-8")
     assert "Density" in page
 
@@ -73,7 +73,7 @@ def test_every_metric_has_a_record_beside_its_function():
 
 
 def offered(monkeypatch, group, **values):
-    """Let installed packages offer these entry points."""
+    """Pretend that installed packages declare these entry points."""
     points = {name: EntryPoint(name, value, group) for name, value in values.items()}
     monkeypatch.setattr(registry, "_points", lambda asked: points if asked == group else {})
     registry.metrics.cache_clear()
@@ -92,16 +92,16 @@ AGAIN = Metric(
 
 
 @pytest.mark.parametrize(
-    "value, said",
+    "value, message",
     [
         ("nowhere_at_all:METRIC", "metric 'theirs': nowhere_at_all:METRIC cannot be imported .ModuleNotFoundError"),
         ("math:pi", "metric 'theirs': math:pi is float, not a Metric"),
-        ("test_registry:AGAIN", "two metrics are called 'irs'"),
+        ("test_registry:AGAIN", "two metrics are named 'irs'"),
     ],
 )
-def test_a_broken_metric_is_named(value, said, monkeypatch):
+def test_a_broken_metric_is_named(value, message, monkeypatch):
     offered(monkeypatch, "mtbench.metrics", theirs=value)
-    with pytest.raises(MtbenchError, match=said):
+    with pytest.raises(MtbenchError, match=message):
         registry.metrics()
 
 
@@ -110,11 +110,11 @@ def fails(beats):
 
 
 @pytest.mark.parametrize(
-    "compute, said",
+    "compute, message",
     [(fails, "SystemExit: 3"), (lambda beats: 1 / 0, "ZeroDivisionError"), (lambda beats: None, "TypeError")],
 )
-def test_a_metric_that_fails_is_named(compute, said):
-    with pytest.raises(MtbenchError, match=f"metric 'irs' failed: {said}"):
+def test_a_metric_that_fails_is_named(compute, message):
+    with pytest.raises(MtbenchError, match=f"metric 'irs' failed: {message}"):
         values_of([replace(AGAIN, compute=compute)], np.zeros(3))
     assert values_of([AGAIN], np.array([1.0, 3.0])) == [1.0]
 
@@ -135,7 +135,7 @@ def test_a_broken_suite_or_embedding_is_named(monkeypatch):
     with pytest.raises(MtbenchError, match="suite 'theirs': math:pi is float, not a SuiteFamily"):
         registry.open_suite("theirs")
     offered(monkeypatch, "mtbench.embeddings", theirs="math:sqrt")
-    with pytest.raises(MtbenchError, match="embedding 'theirs': cannot be made .TypeError"):
+    with pytest.raises(MtbenchError, match="embedding 'theirs': cannot be created .TypeError"):
         registry.open_embedding("theirs")
     with pytest.raises(UsageError, match="unknown embedding 'thairs'. Did you mean 'theirs'"):
         registry.open_embedding("thairs")
@@ -144,7 +144,7 @@ def test_a_broken_suite_or_embedding_is_named(monkeypatch):
 def test_names_are_listed_without_importing_a_model():
     script = (
         "import sys; from typer.testing import CliRunner; from mtbench.cli import app; "
-        "told = CliRunner().invoke(app, ['models']).stdout; assert 'synctrack' in told, told; "
+        "output = CliRunner().invoke(app, ['models']).stdout; assert 'synctrack' in output, output; "
         "print(sorted({'synctrack', 'torch', 'numba', 'madmom', 'pandas'} & set(sys.modules)))"
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -222,7 +222,7 @@ def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
     soundfile.write(silent, np.zeros(163840), 16000)
     fake = Fake()
     with pytest.raises(
-        UsageError, match="holds samples of another run .its suite_version differs.; choose another --out"
+        UsageError, match="contains samples of another run .different suite_version.; choose another --out"
     ):
         run(fake, suite, tmp_path / "run", monkeypatch, n=1)
     run(fake, suite, tmp_path / "other", monkeypatch, n=1)
@@ -324,7 +324,7 @@ def test_a_run_that_fails_wholly_leaves_no_scores_of_another(suite_folder, tmp_p
         run(fake, suite_folder, tmp_path / "run", monkeypatch, n=2)
     folder = RunFolder(tmp_path / "run")
     assert folder.read_record()["config"]["n"] == 2 and len(folder.read_table("failures.csv")) == 3
-    with pytest.raises(UsageError, match="no scores.csv there"):
+    with pytest.raises(UsageError, match="no scores.csv found"):
         folder.read_table("scores.csv")
     assert not {"samples.csv", "comparisons.csv"} & {path.name for path in folder.path.iterdir()}
     monkeypatch.undo()
@@ -378,14 +378,14 @@ def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "change, problem",
     [
-        (lambda waves: {"bass": waves["bass"]}, "it has the stems bass, not bass, drums, guitar, piano"),
+        (lambda waves: {"bass": waves["bass"]}, "the stems must be bass, drums, guitar, piano (got bass)"),
         (
             lambda waves: {**waves, "drums": waves["drums"][None]},
-            "its drums is float32 [1, 163840], not float [samples]",
+            "the stem drums must be float [samples] (got float32 [1, 163840])",
         ),
-        (lambda waves: {**waves, "drums": np.zeros(10, np.int16)}, "its drums is int16"),
-        (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "its drums is not an array (ValueError: "),
-        (lambda waves: None, "it is a StemSet without named stems"),
+        (lambda waves: {**waves, "drums": np.zeros(10, np.int16)}, "the stem drums must be float [samples] (got int16"),
+        (lambda waves: {**waves, "drums": [[0.0], [0.0, 0.1]]}, "the stem drums is not an array (ValueError: "),
+        (lambda waves: None, "the stems of the StemSet must be a mapping of names to audio"),
     ],
 )
 def test_what_a_model_yields_is_checked(suite_folder, tmp_path, monkeypatch, change, problem):
@@ -400,8 +400,8 @@ SILENCE = {stem: np.zeros(9, np.float32) for stem in STEMS}
     "yielded, problem",
     [
         (None, "TypeError: 'NoneType' object is not iterable"),
-        ([{"bass": 1}], "it is a dict, not a StemSet"),
-        ([StemSet("0", SILENCE, "44100")], "its sample rate is '44100', not a positive whole number"),
+        ([{"bass": 1}], "the sample must be a StemSet (got dict)"),
+        ([StemSet("0", SILENCE, "44100")], "sample_rate must be a positive whole number of Hz (got '44100')"),
         ([StemSet("0", SILENCE, 99999989)], "99999989 Hz cannot be resampled"),
     ],
 )
@@ -469,7 +469,9 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
 
 def test_a_killed_process_is_named(suite_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "Parallel", KilledWorkers)
-    with pytest.raises(MtbenchError, match="reference of .*: a process was killed, perhaps for want of memory"):
+    with pytest.raises(
+        MtbenchError, match="reference of .*: a process was killed, perhaps because it ran out of memory"
+    ):
         run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
 
 
@@ -516,7 +518,7 @@ def test_a_reference_that_cannot_be_read_is_met_before_anything_is_made(tmp_path
     with pytest.raises(MtbenchError, match="reference of suite .* cannot be read: .*a.wav"):
         run(fake, suite, tmp_path / "run", monkeypatch)
     (suite / "drums" / "a.wav").unlink()
-    with pytest.raises(UsageError, match="no clip has all of"):
+    with pytest.raises(UsageError, match="no clip has all stems"):
         run(fake, suite, tmp_path / "run", monkeypatch)
     assert fake.made == []
 

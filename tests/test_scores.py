@@ -1,4 +1,4 @@
-"""Tidy tables from made-up analyses whose numbers can be worked out by hand."""
+"""Tidy tables from made-up analyses whose numbers can be computed by hand."""
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,8 @@ def test_files_first_then_stems():
     assert both["value"] == folder_irs([part["value"] for _, part in held.groupby("track")])
 
 
-def test_the_row_of_all_stems_counts_the_clips_with_any():
-    # Of three clips one has beats of the drums alone, one of the bass alone, one of neither: two are behind the mean.
+def test_the_row_of_all_stems_counts_clips_with_any_value():
+    # Of three clips, one has beats only in the drums, one only in the bass, one in neither: the mean is over two clips.
     clips = [analysis("a", STEADY, NONE), analysis("b", NONE, UNEVEN), analysis("c", NONE, NONE)]
     table = tables.score_table(tables.sample_table(clips, [0.5], ORIGIN), 3)
     both = value(table, metric="irs", track="all")
@@ -61,7 +61,7 @@ def test_the_row_of_all_stems_counts_the_clips_with_any():
 
 
 def test_undefined_is_left_out_and_counted():
-    # With one live track CBS and CBD are undefined; the folder value is the other clip's, scored 1 of 2.
+    # With one live track, CBS and CBD are undefined; the folder value is that of the other clip, 1 of 2 is scored.
     samples = tables.sample_table([analysis("a", STEADY, STEADY), analysis("b", UNEVEN, NONE)], [0.5], ORIGIN)
     table = tables.score_table(samples, 2)
     cbs = value(table, metric="cbs", window=0.5)
@@ -134,7 +134,7 @@ def test_fad_pools_frames_over_clips_and_refuses_too_few():
 
 
 def uneven(late):
-    """Beats whose intervals are 0.5 - late and 0.5 + late: IRS `late`."""
+    """Return beats with intervals 0.5 - late and 0.5 + late, so that IRS is `late`."""
     return np.array([0.0, 0.5 - late, 1.0])
 
 
@@ -147,12 +147,14 @@ def test_a_score_has_a_standard_error_and_an_interval():
     lates = [0.01, 0.02, 0.03, 0.06]
     table = tables.score_table(samples_of("m", lates), 4)
     drums, bass, both = (value(table, metric="irs", track=track) for track in ("drums", "bass", "all"))
-    # s^2 = (0.02^2 + 0.01^2 + 0 + 0.03^2) / 3, over 4 clips; the bass is half of it, so their mean three quarters.
+    # s^2 = (0.02^2 + 0.01^2 + 0 + 0.03^2) / 3, over 4 clips; the bass has half of it, so the mean has three quarters.
     se = np.sqrt((0.0004 + 0.0001 + 0.0009) / 3 / 4)
     assert [row["se"] for row in (drums, bass, both)] == pytest.approx([se, se / 2, 0.75 * se])
     assert drums["ci_low"] < 0.03 < drums["ci_high"]
     live = value(table, metric="live", track="all")
-    assert live["se"] == 0 and np.isnan(live["ci_low"]) and np.isnan(live["ci_high"])  # all alive: no spread was seen
+    assert (
+        live["se"] == 0 and np.isnan(live["ci_low"]) and np.isnan(live["ci_high"])
+    )  # all stems are live, so there is no spread
 
 
 def test_every_pair_is_compared_under_every_key():
@@ -185,7 +187,7 @@ def test_arrangements_of_the_same_given_stems_pair_up():
         assert found["paired"] == paired and (found["p"] < 0.05) == paired
 
 
-def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
+def test_ranks_are_among_the_given_models_and_shared_within_chance():
     table = pd.DataFrame(
         [
             {"model": model, "metric": "irs", "task": "total", "track": "all", "value": value}
@@ -222,7 +224,7 @@ def test_ranks_are_among_the_models_given_and_shared_where_chance_could_be():
 
 
 def clips_of(model, values, task="arrangement"):
-    """A sample table of CBS: NaN where a clip has none."""
+    """Return a sample table of CBS, with NaN for clips without a value."""
     rows = [
         {
             "task": task,
@@ -241,29 +243,29 @@ def clips_of(model, values, task="arrangement"):
 
 
 def ranks_of(samples):
-    """{model: rank} of sample tables of one key."""
+    """Return {model: rank} for sample tables of one key."""
     samples = pd.concat(samples, ignore_index=True)
     table = tables.score_table(samples, samples["sample"].nunique())
     return dict(zip(table["model"], tables.rank(table, tables.comparison_table(samples))))
 
 
-def test_a_rank_is_of_the_clips_that_were_compared():
-    # Clips of both: a has .60, b .66 and by turns a little more or less; of the hard ones, b's .10, a has none.
+def test_ranks_use_the_clips_that_were_compared():
+    # On common clips, a has .60 and b .66, alternately a little more or less; on the hard ones, b has .10, a none.
     jitter = 0.001 * np.array([1, -1] * 5)
     a, b = np.r_[np.full(10, np.nan), np.full(10, 0.60)], np.r_[np.full(10, 0.10), 0.66 + jitter]
     held = [clips_of("a", a), clips_of("b", b)]
     table = tables.comparison_table(pd.concat(held))
     assert table["difference"].item() == pytest.approx(-0.06) and table["p_adjusted"].item() < 0.001
-    assert np.nanmean(a) > b.mean()  # the scores say the reverse
+    assert np.nanmean(a) > b.mean()  # the scores are in the opposite order
     assert ranks_of(held) == {"a": 2, "b": 1} == ranks_of(held[::-1])
 
 
 @pytest.mark.parametrize("task", ["total", "arrangement"])
-def test_who_was_tested_against_nobody_has_no_rank(task):
+def test_models_without_a_test_have_no_rank(task):
     assert [np.isnan(rank) for rank in ranks_of([clips_of("a", [0.2], task), clips_of("b", [0.8], task)]).values()] == [
         True
     ] * 2
-    # c has one clip with a value: nothing says how far such clips lie apart.
+    # c has only one clip with a value, so the spread of its clips is unknown.
     three = [
         clips_of("a", [0.2, 0.21, 0.2, 0.21, 0.2, 0.21], task),
         clips_of("b", [0.8, 0.8, 0.81, 0.81, 0.8, 0.8], task),
@@ -273,10 +275,10 @@ def test_who_was_tested_against_nobody_has_no_rank(task):
     assert (found["a"], found["b"]) == (2, 1) and np.isnan(found["c"])
 
 
-def test_a_timebase_that_there_is_not_is_damage(tmp_path):
+def test_an_unknown_timebase_is_damage(tmp_path):
     table = tables.score_table(samples_of("m", [0.01, 0.02]), 2)
     run_folder(tmp_path).write_table("scores.csv", table.assign(timebase="unreal"))
-    with pytest.raises(UsageError, match="scores.csv: damaged, its column timebase holds 'unreal'"):
+    with pytest.raises(UsageError, match="scores.csv: damaged: column timebase contains 'unreal'"):
         load_run(tmp_path)
 
 
@@ -284,8 +286,8 @@ def test_the_timebase_real_was_once_called_true(tmp_path):
     table = tables.score_table(samples_of("m", [0.01, 0.02]), 2)
     old = table.assign(timebase=table["timebase"].replace("real", "true"))
     run_folder(tmp_path).write_table("scores.csv", old)
-    assert set(load_run(tmp_path).scores["timebase"]) == {"", "real"}  # shares of clipped samples have none
-    # Alone in its column pandas would read the old word as a boolean, to which no text is equal.
+    assert set(load_run(tmp_path).scores["timebase"]) == {"", "real"}  # shares of clipped samples have no timebase
+    # If the column has only the old name, pandas would read it as a boolean, which is not equal to any string.
     only = old[old["timebase"] == "true"]
     run_folder(tmp_path).write_table("scores.csv", only)
     scores = load_run(tmp_path).scores
@@ -307,7 +309,7 @@ def test_old_and_single_runs_read(tmp_path):
 
 
 def run_folder(path):
-    """A run folder that lacks nothing but its tables."""
+    """Write a run folder with everything except its tables."""
     folder = RunFolder(path)
     folder.write_yaml("run.yaml", {"config": {}, "models": {}, "versions": {}, "git_commit": None})
     return folder

@@ -48,7 +48,7 @@ def test_hand_computed():
     assert irs([0.0, 0.5, 1.0, 1.5, 2.4]) == pytest.approx(math.sqrt(0.03), rel=1e-12)
 
 
-def test_repeated_times_are_legal():
+def test_repeated_times_are_allowed():
     assert irs([1.0, 1.0, 3.0]) == 1.0  # intervals 0, 2
 
 
@@ -79,7 +79,7 @@ def test_mean_of_defined():
     [
         ([0.5, float("nan")], "time 1 is nan"),
         ([0.5, float("inf")], "time 1 is inf"),
-        ([0.5, 0.4], r"not sorted, 0\.5 s is followed by 0\.4 s"),
+        ([0.5, 0.4], r"not sorted \(0\.5 s is followed by 0\.4 s\)"),
         ([-0.1, 0.4], r"negative time -0\.1"),
         ([[0.1, 0.2]], r"shape \(1, 2\)"),
         (0.5, r"shape \(\)"),
@@ -101,7 +101,7 @@ def test_bad_beats_are_named_by_track(metric, beats):
         metric([[0.5], beats])
 
 
-def test_input_is_left_alone():
+def test_input_is_not_modified():
     beats = np.array([0, 1, 4])
     irs(beats)
     assert beats.tolist() == [0, 1, 4]

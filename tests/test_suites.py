@@ -20,7 +20,7 @@ def slakh_track(folder, name, seconds=25.0, rate=22050, leave_out=(), lengths=No
         if stem in leave_out:
             continue
         n = round((lengths or {}).get(stem, seconds) * rate)
-        ramp = np.arange(n) / rate / 100  # the value says where in the song it is
+        ramp = np.arange(n) / rate / 100  # each value is a time in the song
         soundfile.write(folder / name / f"{stem}.wav", 0 * ramp if stem == "piano" else ramp, rate)
 
 
@@ -62,7 +62,7 @@ def test_slakh_is_cut_into_longer_windows_by_the_same_rule(tmp_path, monkeypatch
 
 def test_slakh_from_a_golden_resampling(tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
-    x = 0.15 * seeded(4201, 225792).numpy()  # half of the golden's input
+    x = 0.15 * seeded(4201, 225792).numpy()  # half of the golden input
     folder = tmp_path / "slakh2100" / "test" / "Track00001"
     folder.mkdir(parents=True)
     for stem in STEMS:
@@ -80,13 +80,13 @@ def test_heldout_songs_come_from_another_split(tmp_path, monkeypatch):
     assert Slakh2100("test").heldout()[0].id == "Track00009-000"
 
 
-def test_absent_slakh_says_what_to_do(tmp_path, monkeypatch):
+def test_missing_slakh_gets_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
     with pytest.raises(UsageError, match="MTBENCH_DATA"):
         registry.open_suite("slakh2100/test")
 
 
-def test_unknown_suites_get_a_guess():
+def test_unknown_suites_get_a_suggestion():
     with pytest.raises(UsageError, match="Did you mean 'band'"):
         registry.open_suite("bond")
     with pytest.raises(UsageError, match="no such folder"):
@@ -94,7 +94,7 @@ def test_unknown_suites_get_a_guess():
 
 
 @pytest.mark.parametrize(
-    "name, there_are",
+    "name, available",
     [
         ("band/20s", "band (10.24 s), band/30s (30.72 s), band/60s (61.44 s)"),
         (
@@ -103,10 +103,10 @@ def test_unknown_suites_get_a_guess():
         ),
     ],
 )
-def test_a_length_that_is_none_is_answered_with_those_there_are(name, there_are):
+def test_an_unknown_length_gets_the_available_ones(name, available):
     with pytest.raises(UsageError) as error:
         registry.open_suite(name)
-    assert there_are in str(error.value) and f"'{name.rpartition('/')[2]}'" in str(error.value)
+    assert available in str(error.value) and f"'{name.rpartition('/')[2]}'" in str(error.value)
 
 
 @pytest.mark.parametrize("length, n_samples", [("", 163840), ("/30s", 491520), ("/60s", 983040)])
@@ -120,8 +120,8 @@ def test_band_at_every_length(length, n_samples):
 
 
 def test_the_lengths_are_listed():
-    told = {name: what for name, what, _ in registry.describe_suites()}
-    assert all("/30s" in told[name] and "61.44 s" in told[name] for name in ("band", "slakh2100/test"))
+    descriptions = {name: what for name, what, _ in registry.describe_suites()}
+    assert all("/30s" in descriptions[name] and "61.44 s" in descriptions[name] for name in ("band", "slakh2100/test"))
 
 
 def test_band_reference_and_heldout_share_no_song():
@@ -131,7 +131,7 @@ def test_band_reference_and_heldout_share_no_song():
     assert not np.array_equal(band.reference()[0].stems["drums"], band.heldout()[0].stems["drums"])
 
 
-def test_stem_folder_finds_both_namings_and_names_what_lacks(tmp_path):
+def test_stem_folder_finds_both_namings_and_missing_stems(tmp_path):
     write_clips(tmp_path, ["a", "b", "c"], seconds=0.2)
     (tmp_path / "piano" / "b.wav").unlink()
     (tmp_path / "drums" / "notes.txt").write_text("not audio")
@@ -146,7 +146,7 @@ def test_stem_folder_refuses(tmp_path):
         stem_folder(tmp_path / "absent")
     write_clips(tmp_path, ["a"], seconds=0.2)
     soundfile.write(tmp_path / "bass" / "a.flac", np.zeros(100), 16000)
-    with pytest.raises(UsageError, match="a.flac beside it is the same clip|a.wav: a.flac"):
+    with pytest.raises(UsageError, match="a.wav: same clip as a.flac in the same folder"):
         stem_folder(tmp_path)
     (tmp_path / "bass" / "a.flac").unlink()
     (tmp_path / "drums").rename(tmp_path / "percussion")
@@ -155,7 +155,7 @@ def test_stem_folder_refuses(tmp_path):
 
 
 def heldout_windows(tmp_path, monkeypatch, counts):
-    """`slakh2100/test` whose held-out tracks 1, 2, ... have so many windows."""
+    """Return `slakh2100/test`, whose held-out tracks 1, 2, ... have these numbers of windows."""
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
     slakh_track(tmp_path / "slakh2100" / "test", "Track00100", seconds=21.0)
     for track, count in enumerate(counts, 1):
@@ -167,7 +167,7 @@ def test_heldout_windows_of_slakh_take_turns(tmp_path, monkeypatch):
     suite = heldout_windows(tmp_path, monkeypatch, (3, 1, 2, 3))
     order = ["1-000", "2-000", "3-000", "4-000", "1-001", "3-001", "4-001", "1-002", "4-002"]
     assert [song.id for song in suite.heldout()] == [f"Track0000{name}" for name in order]
-    # Four further on, and one more where that is the same track.
+    # Four songs further on, and one more if that is the same track.
     others = ["3-001", "3-001", "4-001", "1-002", "4-002", "1-000", "2-000", "3-000", "1-001"]
     assert [song.id for song in Heldout(suite, shuffled=True).generate(9, STEMS)] == [
         f"Track0000{name}" for name in others
@@ -183,7 +183,7 @@ def test_shuffled_never_takes_a_window_of_the_same_track(counts, tmp_path, monke
     assert len(given) == len(shuffled) == n
     assert not any(song.id[:10] == other.id[:10] for song, other in zip(given, shuffled))
     (last,) = Heldout(suite, shuffled=True).generate(1, STEMS, start=n - 1)
-    assert last.id == shuffled[-1].id  # whatever was asked for before
+    assert last.id == shuffled[-1].id  # regardless of earlier requests
 
 
 def test_shuffled_of_a_single_track_takes_another_window(tmp_path, monkeypatch):
@@ -192,20 +192,20 @@ def test_shuffled_of_a_single_track_takes_another_window(tmp_path, monkeypatch):
     assert shuffled == ["Track00001-001", "Track00001-002", "Track00001-000"]
 
 
-def test_shuffled_of_band_is_the_song_half_of_all_further_on():
+def test_shuffled_of_band_is_the_song_half_the_suite_further_on():
     (song,) = Heldout(registry.open_suite("band"), shuffled=True).generate(1, STEMS, start=3)
-    assert song.id == "band-2-750003"  # held out are the seeds from 500,000 to 999,999
+    assert song.id == "band-2-750003"  # the held-out seeds are 500,000 to 999,999
 
 
 @pytest.fixture
 def songs(tmp_path):
-    """A folder suite of two reference clips and one that is held out."""
+    """A folder suite with two reference clips and one held-out clip."""
     write_clips(tmp_path / "reference", ["a", "b"], seconds=0.2, seed=1)
     write_clips(tmp_path / "heldout", ["c"], seconds=0.2, seed=2)
     return tmp_path
 
 
-def test_a_folders_version_is_what_it_holds_wherever_it_lies(songs):
+def test_a_folders_version_depends_only_on_its_content(songs):
     version = Folder(songs).version
     for file in songs.rglob("*.wav"):
         os.utime(file, (0, 0))
@@ -217,10 +217,10 @@ def test_a_folders_version_is_what_it_holds_wherever_it_lies(songs):
     assert Folder(songs / "reference").version != version
 
 
-def swap(one, other):
-    held = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(held)
+def swap(file, other):
+    content = file.read_bytes()
+    file.write_bytes(other.read_bytes())
+    other.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -235,28 +235,28 @@ def swap(one, other):
     ],
     ids=["held-out audio", "reference audio", "a name", "a clip less", "a clip elsewhere", "stems swapped"],
 )
-def test_another_version_for_other_songs(change, songs):
+def test_the_version_changes_with_the_songs(change, songs):
     version = Folder(songs).version
     change(songs)
     assert Folder(songs).version != version
 
 
-def test_a_heldout_clip_that_the_reference_holds_is_refused(songs):
+def test_a_heldout_clip_that_is_in_the_reference_is_refused(songs):
     for stem in STEMS[:3]:
         shutil.copy(songs / "reference" / stem / "b.wav", songs / "heldout" / stem / "c.wav")
-    assert len(Folder(songs).heldout()) == 1  # its piano is its own
+    assert len(Folder(songs).heldout()) == 1  # its piano is different
     shutil.copy(songs / "reference" / "piano" / "b.wav", songs / "heldout" / "piano" / "c.wav")
     with pytest.raises(UsageError) as error:
         Folder(songs).heldout()
-    assert f"{songs}/heldout/bass/c.wav is {songs}/reference/bass/b.wav" in str(error.value)
+    assert f"{songs}/heldout/bass/c.wav is identical to {songs}/reference/bass/b.wav" in str(error.value)
 
 
-def test_a_folder_says_what_it_cuts_pads_and_leaves_out(tmp_path):
+def test_a_folder_has_notices_of_cut_padded_and_incomplete_clips(tmp_path):
     write_clips(tmp_path / "reference", ["a", "b", "c"])
     write_clips(tmp_path / "reference", ["s", "t"], seconds=5.0, rate=44100)
     for number in range(7):
         soundfile.write(tmp_path / f"reference/bass/x{number}.wav", np.zeros(10), 16000)
-    soundfile.write(tmp_path / "reference/piano/a.wav", np.zeros(163841), 16000)  # a sample more than 10.24 s
+    soundfile.write(tmp_path / "reference/piano/a.wav", np.zeros(163841), 16000)  # one sample more than 10.24 s
     write_clips(tmp_path / "heldout", ["d", "e"], rate=22050, seed=2)  # 225,792 samples are 10.24 s
     suite, lacks = Folder(tmp_path), "no drums, guitar, piano"
     assert suite.reference().notices == [

@@ -35,7 +35,7 @@ def test_identical_tracks_are_perfectly_synchronous(window):
     assert cbs([beats] * 4, 10.24, window) == pytest.approx(1.0, rel=0, abs=1e-9)
 
 
-def test_tracks_that_never_meet_reach_the_floor():
+def test_tracks_without_common_windows_reach_the_minimum():
     # One track in each counted window: 1/V, here a third.
     assert cbs([[0.5], [1.5], [2.5]], 4.0, 1.0) == pytest.approx(1 / 3, abs=1e-9)
 
@@ -46,35 +46,35 @@ def test_undefined_below_two_live_tracks(tracks):
 
 
 def test_hand_computed():
-    # Windows of 1 s; V = 3 as the fourth track is silent. Window 0 holds tracks a, b, c (a twice, which counts
-    # once), window 2 holds a and c, window 3 holds b: (3/3 + 2/3 + 1/3) / 3; windows 1 and 4 are empty.
+    # Windows of 1 s; V = 3, since the fourth track is silent. Window 0 has tracks a, b, c (a twice, which counts
+    # once), window 2 has a and c, window 3 has b: (3/3 + 2/3 + 1/3) / 3; windows 1 and 4 are empty.
     tracks = {"a": [0.1, 0.9, 2.0], "b": [0.2, 3.5], "c": [0.3, 2.999], "d": []}
     assert cbs(tracks, 5.0, 1.0) == pytest.approx(2 / 3, abs=1e-9)
 
 
-def test_a_silent_track_is_no_disagreement():
+def test_a_silent_track_does_not_count_as_disagreement():
     tracks = [[0.1, 1.1], [0.2, 1.2, 2.2]]
     assert cbs(tracks, 3.0, 1.0) == cbs([*tracks, []], 3.0, 1.0)
 
 
-def test_empty_windows_are_in_no_way_counted():
+def test_empty_windows_are_not_counted():
     tracks = [[0.1, 1.1], [0.2, 2.2]]
     assert cbs(tracks, 3.0, 1.0) == cbs(tracks, 300.0, 1.0)
 
 
 def test_windows_are_half_open():
-    # A beat on an edge belongs to the window it opens: 1.0 is with 1.5, not with 0.5.
+    # A beat on an edge belongs to the window that starts there: 1.0 is with 1.5, not with 0.5.
     assert cbs([[1.0], [1.5]], 3.0, 1.0) == pytest.approx(1.0, abs=1e-9)
     assert cbs([[1.0], [0.5]], 3.0, 1.0) == pytest.approx(0.5, abs=1e-9)
 
 
 def test_edges_are_the_doubles_i_w_and_i_w_plus_w():
     w = 0.15
-    # 6w is one step below 5w + w, so a beat there lies in windows 5 and 6, beside one of track b in each.
+    # 6w is one step below 5w + w, so a beat there is in windows 5 and 6, together with one of track b in each.
     # Windows that end at (i + 1) w would leave b alone in window 5: 0.75.
     assert 6 * w < 5 * w + w
     assert cbs([[6 * w], [0.8, 1.0]], 1.5, w) == pytest.approx(1.0, abs=1e-9)
-    # 9w + w is one step below 10w, so a beat there lies in no window, and b is alone in both.
+    # 9w + w is one step below 10w, so a beat there is in no window, and b is alone in both.
     assert 9 * w + w < 10 * w
     assert cbs([[9 * w + w], [1.4, 1.6]], 3.0, w) == pytest.approx(0.5, abs=1e-9)
 
@@ -92,7 +92,7 @@ def test_a_clip_shorter_than_the_window_is_one_window():
     assert cbs([[0.1], [0.9]], 0.5, 1.0) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_repeated_times_are_legal():
+def test_repeated_times_are_allowed():
     assert cbs([[0.5, 0.5], [0.5]], 2.0, 1.0) == cbs([[0.5], [0.5]], 2.0, 1.0)
 
 
@@ -102,11 +102,11 @@ def test_invariant_under_the_order_of_tracks_and_a_common_unit_of_time_only():
     value = cbs(tracks, 8.0, 0.25)
     assert cbs(tracks[::-1], 8.0, 0.25) == value
     assert cbs(dict(zip("dcba", tracks)), 8.0, 0.25) == value
-    # Powers of two change no rounding: the same clip in another unit, and shifted by whole windows.
+    # Powers of two do not affect rounding: the same clip in another unit, and shifted by whole windows.
     assert cbs([2 * beats for beats in tracks], 16.0, 0.5) == value
     on_grid = [np.round(beats * 64) / 64 for beats in tracks]
     assert cbs([beats + 2 for beats in on_grid], 10.0, 0.25) == cbs(on_grid, 8.0, 0.25)
-    # A shift that is no whole window moves beats over edges.
+    # A shift that is not a multiple of the window moves beats across edges.
     assert cbs([[0.9], [1.1]], 3.0, 1.0) != cbs([[1.0], [1.2]], 3.0, 1.0)
 
 

@@ -1,23 +1,23 @@
-"""madmom's beats and downbeats, thirty times faster: audio -> features -> activations -> beats.
+"""Track madmom's beats and downbeats, thirty times faster: audio -> features -> activations -> beats.
 
     from mtbench.beats import track
     times = track("song.wav")                              # seconds
 
     from mtbench.beats import track_with_positions
-    times, positions = track_with_positions("song.wav")    # 1 where a bar begins
+    times, positions = track_with_positions("song.wav")    # position 1 is the start of a bar
 
-For many settings take the activations once and decode them as often as needed; a decode costs milliseconds::
+To use many settings, compute the activations once and decode them repeatedly; a decode takes milliseconds::
 
     from mtbench.beats import activations, decode
     for a in activations(waveforms, sample_rate=16000):
         times, positions = decode(a, fps=100, transition_lambda=100)
 
-For many files, ``track_files`` runs processes over them; ``mtbench beats FILE...`` does so on the command line.
+For many files, use ``track_files``, which processes them in parallel, or ``mtbench beats FILE...`` on the command line.
 
 The beats are those of madmom 0.16.1 (RNNDownBeatProcessor, then its HMM for bars of 3 and 4 beats). The trained
-weights are read from the installed madmom (they are CC BY-NC-SA 4.0); resampling, features, networks and decoder
-are this package's own and call neither madmom's processors nor ffmpeg. Numba compiles them at their first use; where
-it is missing NumPy does the same work, slower.
+weights are read from the installed madmom (their license is CC BY-NC-SA 4.0). Resampling, features, networks and
+decoder are reimplemented here and call neither madmom's processors nor ffmpeg. Numba compiles them on first use;
+without Numba, NumPy does the same work more slowly.
 """
 
 from mtbench.beats.compiled import UNCOMPILED, is_compiled

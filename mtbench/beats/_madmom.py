@@ -1,15 +1,15 @@
-"""The one place that knows the installed madmom 0.16.1: its import and its weights.
+"""Access to the installed madmom 0.16.1: its import and its weights. No other module touches madmom.
 
-madmom was written for Python 2.7-3.9 and NumPy < 1.20. What today's versions lack is lent to it while it is
-imported and taken away again afterwards, so nobody else in the process sees it:
+madmom was written for Python 2.7-3.9 and NumPy < 1.20. Names that are missing from current versions are defined
+temporarily while madmom is imported, and removed again afterwards, so that no other code in the process sees them:
 
 - ``collections.MutableSequence`` (moved to ``collections.abc`` in Python 3.10);
 - ``numpy.float`` and ``numpy.int`` (removed in NumPy 1.24; used in module bodies for dtypes);
-- ``pkg_resources`` (leaves setuptools with version 81; madmom asks it for its own version, nothing else);
-- ``distutils.version`` (leaves the standard library with Python 3.12; madmom compares SciPy's version).
+- ``pkg_resources`` (removed in setuptools 81; madmom uses it only to get its own version);
+- ``distutils.version`` (removed from the standard library in Python 3.12; madmom uses it to compare SciPy's version).
 
-Some of madmom's functions use ``np.float`` and ``np.int`` when they run, too. Its modules therefore get a
-stand-in for their global ``np`` which knows both names and asks numpy for all others.
+Some of madmom's functions also use ``np.float`` and ``np.int`` at run time. In madmom's modules, the global ``np`` is
+therefore replaced by a module that has both names and forwards all others to numpy.
 """
 
 import collections
@@ -35,11 +35,11 @@ NETWORKS = 8
 Array = NDArray[np.float32]
 
 
-# The parts of madmom's objects that are read, H = 25 units. The weights are float32.
+# The parts of madmom's objects that are used here. H = 25 units; all weights are float32.
 
 
 class Gate(Protocol):
-    """A gate of an LSTM layer, or its cell, which has no peepholes."""
+    """A gate of an LSTM layer, or its cell (which has no peephole weights)."""
 
     weights: Array  # [F, H]
     recurrent_weights: Array  # [H, H]
@@ -97,7 +97,7 @@ def _stub_distutils() -> dict[str, types.ModuleType]:
 
 @contextmanager
 def _lent_names() -> Iterator[None]:
-    """Lend the names in the module's docstring, and put everything back as it was."""
+    """Define the names listed in the module's docstring, and restore the previous state afterwards."""
     modules = _stub_pkg_resources()
     if importlib.util.find_spec("distutils") is None:
         modules |= _stub_distutils()
@@ -123,9 +123,9 @@ def _lent_names() -> Iterator[None]:
 
 @cache
 def madmom() -> types.ModuleType:
-    """The madmom package, imported under the lent names. Raises ImportError if it is not installed."""
+    """Import madmom with the missing names defined. Raises ImportError if it is not installed."""
     with _lent_names(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning, which only madmom could mend
+        warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning, which only madmom could fix
         package = importlib.import_module("madmom")
         importlib.import_module("madmom.ml.nn")
     stand_in = _NumPyWithAliases("numpy")
@@ -136,9 +136,9 @@ def madmom() -> types.ModuleType:
 
 
 def weight_files() -> list[Path]:
-    """The eight files of ``madmom.models.DOWNBEATS_BLSTM``, found without importing madmom.
+    """Return the eight files of ``madmom.models.DOWNBEATS_BLSTM`` without importing madmom.
 
-    Raises ImportError if madmom is not installed, FileNotFoundError, naming them, if files are missing.
+    Raises ImportError if madmom is not installed, and FileNotFoundError, naming the files, if any are missing.
     """
     spec = importlib.util.find_spec("madmom")
     if spec is None or spec.origin is None:
@@ -153,7 +153,7 @@ def weight_files() -> list[Path]:
 
 @cache
 def weights_sha256() -> str:
-    """SHA-256 over the bytes of the eight weight files, in order."""
+    """Return the SHA-256 of the bytes of the eight weight files, in order."""
     digest = hashlib.sha256()
     for file in weight_files():
         digest.update(file.read_bytes())
@@ -161,10 +161,10 @@ def weights_sha256() -> str:
 
 
 def load_networks() -> list[Network]:
-    """madmom's eight ``NeuralNetwork`` objects, read by its own loader. Raises as `weight_files` does."""
+    """Load madmom's eight ``NeuralNetwork`` objects with madmom's own loader. Raises like `weight_files`."""
     madmom()
     from madmom.ml.nn import NeuralNetwork
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns of dtypes that were pickled before 2.4
+        warnings.simplefilter("ignore")  # NumPy warns about dtypes that were pickled before NumPy 2.4
         return [NeuralNetwork.load(str(file)) for file in weight_files()]

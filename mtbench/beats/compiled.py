@@ -1,10 +1,11 @@
-"""The loops that Numba compiles. Nothing here is needed to get a result, only to get it fast.
+"""The loops that Numba compiles. They make the beat engine fast; it works without them, too.
 
-Every function has a plain NumPy form beside the code that calls it, taken where Numba cannot be imported or cannot
-compile (``AVAILABLE`` is False). A function is compiled when it is first called and kept on disk: in ``__pycache__``
-beside this file, or in the user's cache folder where that cannot be written. One thread; callers run processes.
+Every function has a plain NumPy version next to the code that calls it, which is used if Numba cannot be imported or
+cannot compile (``AVAILABLE`` is False). A function is compiled on its first call and cached on disk: in ``__pycache__``
+next to this file or, if that is not writable, in the user's cache folder. Everything here uses one thread; callers use
+processes to run in parallel.
 
-The annotations say what the callers hand over. Numba ignores them and compiles for the types that come.
+The annotations state what the callers pass. Numba ignores them and compiles for the actual argument types.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 try:
     import numba
-except Exception as error:  # absent, or built for another NumPy or Python, which raises many kinds of error
+except Exception as error:  # not installed, or built for another NumPy or Python, which can raise many errors
     AVAILABLE, reason = False, f"{type(error).__name__}: {error}"
 else:
     AVAILABLE, reason = True, ""
@@ -27,17 +28,18 @@ Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
-UNCOMPILED = "Numba is not available, so the beat engine runs uncompiled: the same beats, ten times slower"
+UNCOMPILED = "Numba is not available, so the beat engine runs uncompiled (same beats, ten times slower)"
 
 
 def is_compiled() -> bool:
-    """Whether Numba compiles the engine here. Where it does not, beats are the same and take ten times as long."""
+    """Return whether Numba compiles the engine. If not, the beats are the same, but take ten times as long."""
     return AVAILABLE
 
 
 def compiled(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """numba.njit with these options, without the checks that keep loops from being vectorised (``1 / 0`` is inf, as in
-    NumPy). Without Numba the function stays as it is.
+    """Apply numba.njit with these options. Without Numba, the function is returned unchanged.
+
+    Checks that would prevent loops from being vectorised are off (``1 / 0`` is inf, as in NumPy).
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -46,20 +48,20 @@ def compiled(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
         dispatcher: Callable[P, R]
         try:
             dispatcher = numba.njit(error_model="numpy", cache=True, **options)(function)
-        except RuntimeError:  # no folder for the cache can be written: compile in every process
+        except RuntimeError:  # no writable folder for the cache: compile in every process
             dispatcher = numba.njit(error_model="numpy", **options)(function)
         return dispatcher
 
     return decorate
 
 
-LANES = 8  # beats of the bars of 3 and 4, and one to fill a vector: see viterbi.py
-UNITS = 25  # of an LSTM layer, in one direction
+LANES = 8  # 3 + 4 beats for the two bar lengths, plus one to fill a vector: see viterbi.py
+UNITS = 25  # of an LSTM layer, per direction
 PADDED_UNITS = 32
-GATES = 104  # 4 * 25, and 4 to fill a vector
+GATES = 104  # 4 * 25, plus 4 to fill a vector
 ZERO, ONE, TWO, HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 LOG2_E, LARGEST = np.float32(np.log2(np.e)), np.float32(126)
-# 2^r for r in [-1/2, 1/2], relative error 2.6e-9: a Chebyshev fit
+# Chebyshev fit of 2^r for r in [-1/2, 1/2], with a relative error of 2.6e-9
 E0, E1, E2, E3, E4, E5, E6 = (
     np.float32(coefficient)
     for coefficient in (
@@ -72,7 +74,7 @@ E0, E1, E2, E3, E4, E5, E6 = (
         0.00015469740271933206,
     )
 )
-FUSED = {"contract"}  # of LLVM's fast-math flags: a multiply-add is rounded once
+FUSED = {"contract"}  # the LLVM fast-math flag that rounds a multiply-add only once
 
 
 @compiled()
@@ -128,10 +130,10 @@ def _add_eight_frames(sums: Floats, d: Floats, n: int) -> None:
 
 @compiled()
 def first_exits(exits: Floats, density: Floats, variant: Integers, region: Integers, intervals: Integers) -> None:
-    """Fill in the exits of the beats that began before frame 0, where all states were equally probable.
+    """Fill in the exits of the beats that began before frame 0, when all states are equally probable.
 
-    exits, density, variant, region, intervals: as for `forward`. Row 0 of `exits` holds the log-probabilities before
-    frame 0; rows 1 ... longest interval - 1 are filled.
+    exits, density, variant, region, intervals: as for `forward`. Row 0 of `exits` contains the log-probabilities before
+    frame 0; rows 1 ... longest interval - 1 are filled in.
     """
     for i in range(len(intervals)):
         tau = intervals[i]
@@ -139,7 +141,7 @@ def first_exits(exits: Floats, density: Floats, variant: Integers, region: Integ
         for r in range(1, tau):
             for lane in range(LANES):
                 row[LANES * r + lane] = row[lane]
-        for p in range(1, tau):  # the position in the beat; its frame is p - tau + r
+        for p in range(1, tau):  # p is the position in the beat; its frame is p - tau + r
             pattern = variant[i, p] if p < region[i] else 0
             _add_frame(row[LANES * (tau - p) :], density[pattern], LANES * p)
 
@@ -158,13 +160,14 @@ def forward(
     frames: int,
     block: int,
 ) -> None:
-    """Fill in the exits of the beats that begin in `frames` frames from frame `first` on.
+    """Fill in the exits of the beats that begin within `frames` frames, starting at frame `first`.
 
-    exits: float64 [I, rows * 8]. Row r of tempo i holds, in one lane per beat of the bar, the log-probability that a
-    beat of that tempo has come to its end in frame first + r - 1. density: float64 [V, frames * 8], the log-density of
-    each pattern of viterbi.Model, which also says what variant, region, intervals, transition and band are. previous:
-    [8], the lane of the beat before. block: frames at once, at most the shortest beat, so that the beats that begin in
-    it do not depend on each other. The additions are in the order of madmom's HMM: the same sums bit for bit.
+    exits: float64 [I, rows * 8]. Row r of tempo i contains, with one lane per beat of the bar, the log-probability that
+    a beat of that tempo has ended in frame first + r - 1. density: float64 [V, frames * 8], the log-density of each
+    pattern of viterbi.Model, which also defines variant, region, intervals, transition and band. previous: [8], the
+    lane of the preceding beat. block: number of frames processed together; at most the shortest beat, so that beats
+    that begin in the same block do not depend on each other. Additions are in the same order as in madmom's HMM, so the
+    sums are bit-identical.
     """
     best = np.empty(LANES * block)
     for start in range(0, frames, block):
@@ -209,9 +212,10 @@ def forward(
 
 @compiled()
 def last_beat(exits: Floats, intervals: Integers, row: int, lanes: Integers) -> tuple[float, int, int, int]:
-    """The likeliest state in the last frame, among the beats `lanes`: (log-probability, lane, tempo, frames before).
+    """Find the likeliest state in the last frame among the beats `lanes`.
 
-    row: that of a beat that would begin after the last frame. Among equals the first in madmom's order of states.
+    Returns (log-probability, lane, tempo, number of frames since the beat began). row: the row of a beat that would
+    begin after the last frame. If several states are equally likely, the first in madmom's order of states is returned.
     """
     best, best_lane, best_i, best_p = -np.inf, 0, 0, 0
     for lane in lanes:
@@ -225,7 +229,9 @@ def last_beat(exits: Floats, intervals: Integers, row: int, lanes: Integers) -> 
 
 @compiled()
 def previous_tempo(exits: Floats, transition: Floats, density: float, row: int, lane: int, i: int) -> int:
-    """The tempo of the beat before one of tempo i that begins in `row`; among equals the first, as in madmom."""
+    """Return the tempo of the beat that precedes a beat of tempo i in `row`; the first if several are equally likely,
+    as in madmom.
+    """
     best, best_j = -np.inf, 0
     for j in range(len(transition)):
         value = exits[j, LANES * row + lane] + transition[j, i] + density
@@ -236,7 +242,10 @@ def previous_tempo(exits: Floats, transition: Floats, density: float, row: int, 
 
 @compiled(fastmath=FUSED)
 def sigmoid(x: np.float32) -> np.float32:
-    """1 / (1 + exp(-x)) in float32, off by at most 1e-7: exp(x) = 2^n 2^r, n put into the exponent's bits."""
+    """Compute 1 / (1 + exp(-x)) in float32, with an error of at most 1e-7.
+
+    Uses exp(x) = 2^n 2^r, with n written into the bits of the exponent.
+    """
     y = min(max(x * LOG2_E, -LARGEST), LARGEST)
     n = np.floor(y + HALF)
     r = y - n
@@ -247,17 +256,17 @@ def sigmoid(x: np.float32) -> np.float32:
 
 @compiled(fastmath=FUSED)
 def tanh(x: np.float32) -> np.float32:
-    """2 sigmoid(2 x) - 1 in float32, off by at most 3e-7."""
+    """Compute tanh(x) = 2 sigmoid(2 x) - 1 in float32, with an error of at most 3e-7."""
     return TWO * sigmoid(TWO * x) - ONE
 
 
 @compiled(fastmath=FUSED)
 def lstm(z: Singles, b: Singles, R: Singles, p: Singles, h_out: Singles, direction: int) -> None:
-    """One LSTM layer of one network in one direction (0 forward, 1 backward), from its input products.
+    """Run one LSTM layer of one network in one direction (0 forward, 1 backward), given its input products.
 
-    z: float32 [K, 2 * GATES], both directions side by side; b: [GATES]; R: [UNITS, GATES]; p: [3, PADDED_UNITS]. The
-    gates stand in the order i, f, o, c. All are float32. Fills its half of h_out [K, 2 * UNITS]. The places that only
-    fill up vectors come to hold numbers that nothing reads.
+    z: [K, 2 * GATES], both directions side by side; b: [GATES]; R: [UNITS, GATES]; p: [3, PADDED_UNITS]. All are
+    float32. The order of the gates is i, f, o, c. Fills in this direction's half of h_out [K, 2 * UNITS]. The padding
+    of vectors ends up with arbitrary numbers, which are never read.
     """
     gates = np.zeros(3 * UNITS + PADDED_UNITS, np.float32)
     z_i, z_f, z_o, z_c = gates, gates[UNITS:], gates[2 * UNITS :], gates[3 * UNITS :]
@@ -292,12 +301,12 @@ def lstm(z: Singles, b: Singles, R: Singles, p: Singles, h_out: Singles, directi
             h_out[t, direction * UNITS + u] = h[u]
 
 
-@compiled(fastmath={"reassoc", "contract"})  # the sums are of whole numbers and exact, or rounded later
+@compiled(fastmath={"reassoc", "contract"})  # sums are exact (of whole numbers) or rounded later
 def filtered(padded: Floats, bank: Floats, phase: int, fraction: int, step: int, whole: int, sums: Floats) -> None:
-    """Fill `sums` [n]: for each output, the sum of the samples times a row of the bank, which is a phase. All float64.
+    """Fill in `sums` [n]: each output is the sum of the samples times one row (phase) of the bank. All are float64.
 
-    padded: [samples]; bank: [phases, taps]. The first output is at sample 0 of `padded`, at `phase` and
-    `fraction` / `whole` of a phase; the next is `step` / `whole` phases further on.
+    padded: [samples]; bank: [phases, taps]. The first output is at sample 0 of `padded`, at `phase` plus
+    `fraction` / `whole` of a phase; each following one is `step` / `whole` phases later.
     """
     phases, taps = bank.shape
     phase_step, fraction_step = step // whole, step % whole
@@ -320,14 +329,14 @@ def filtered(padded: Floats, bank: Floats, phase: int, fraction: int, step: int,
 
 @compiled(fastmath={"reassoc", "contract"})
 def banded(spectrum: Singles, weights: Singles, starts: Integers, bands: Singles) -> None:
-    """Fill `bands`, float32 [F, B]: the magnitudes of each frame, weighted and summed in bands.
+    """Fill in `bands`, float32 [F, B]: the magnitudes of each frame, weighted and summed in bands.
 
-    spectrum: float32 [F, 2 * bins], real and imaginary parts in turn; weights: float32 [B, width], those of band b for
-    the bins from starts[b] on, then zeros; starts: int64 [B], ascending.
+    spectrum: float32 [F, 2 * bins], alternating real and imaginary parts; weights: float32 [B, width], where row b has
+    the weights of band b for the bins from starts[b] on, followed by zeros; starts: int64 [B], ascending.
     """
     width = weights.shape[1]
     magnitude = np.zeros(spectrum.shape[1] // 2 + width, np.float32)
-    bins = min(spectrum.shape[1] // 2, starts[-1] + width)  # there are no bands above
+    bins = min(spectrum.shape[1] // 2, starts[-1] + width)  # no band uses the bins above
     for f in range(len(spectrum)):
         parts = spectrum[f]
         for k in range(bins):
@@ -342,5 +351,5 @@ def banded(spectrum: Singles, weights: Singles, starts: Integers, bands: Singles
 if AVAILABLE:
     try:
         sigmoid(ZERO)
-    except Exception as error:  # LLVM lacks this processor, or there is no memory for it: as good as absent
+    except Exception as error:  # LLVM does not support this processor or is out of memory: treat Numba as missing
         AVAILABLE, reason = False, f"{type(error).__name__}: {error}"

@@ -1,16 +1,17 @@
-"""From beat and downbeat activations to beats: the bar-pointer hidden Markov model.
+"""Decode beat and downbeat activations into beats with the bar-pointer hidden Markov model.
 
-Krebs, Böck and Widmer, "An Efficient State Space Model for Joint Tempo and Meter Tracking", ISMIR 2015; Böck,
-Krebs and Widmer, ISMIR 2016. Two models, for bars of 3 and of 4 beats, each with 60 tempi between 30 and 300
-BPM; the likelier path wins (viterbi.py). The beat is the frame with the largest activation in each decoded beat
-region. Beats and positions are exactly those of madmom 0.16.1 for the same activations.
+Krebs, Böck and Widmer, "An Efficient State Space Model for Joint Tempo and Meter Tracking", ISMIR 2015; Böck, Krebs and
+Widmer, ISMIR 2016. There are two models, for bars of 3 and of 4 beats, each with 60 tempi between 30 and 300 BPM; the
+more likely path is chosen (viterbi.py). Each beat is the frame with the largest activation in a decoded beat region.
+Beats and positions are exactly those of madmom 0.16.1 for the same activations.
 
-The activations are at 100 frames/s whatever ``fps`` says. There are two ways to read them at another rate:
+Activations are always at 100 frames/s, regardless of ``fps``. There are two ways to decode them at another rate:
 
-- ``timebase="published"``: frame k is taken for time k / fps, as in the scripts behind published numbers. Beat
-  times come out multiplied by 100 / fps and the tempo range becomes 30-300 BPM times 100 / fps of real time.
-- ``timebase="real"``: the activations are interpolated to ``fps``, so that times are real seconds. It was once
-  called ``"true"``, which is still taken.
+- ``timebase="published"``: frame k is treated as time k / fps, as in the scripts behind published numbers. In real
+  time, the tempo range is then 30-300 BPM times 100 / fps, and the returned beat times are real times multiplied by
+  100 / fps.
+- ``timebase="real"``: the activations are interpolated to ``fps``, so that times are real seconds. Its former name
+  ``"true"`` is still accepted.
 """
 
 from math import isfinite
@@ -23,21 +24,21 @@ from mtbench.beats.frontend import FRAME_RATE
 from mtbench.beats.viterbi import TEMPO_RANGE
 from mtbench.settings import TIMEBASES, canonical_timebase
 
-THRESHOLD = 0.05  # activations below it at either end are cut away, as in madmom
-LARGEST_FPS = 1000  # frames/s: the tables of the model grow with it
+THRESHOLD = 0.05  # lower activations at either end are cut off, as in madmom
+LARGEST_FPS = 1000  # frames/s; limits the size of the model's tables
 
 
 def decode(
     activations: NDArray[np.float32], fps: float = 100, transition_lambda: float = 100, timebase: str = "real"
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Beats from activations.
+    """Decode activations into beats.
 
-    Parameters: ``activations`` float32 [K, 2], probabilities of beat and downbeat at 100 frames/s; ``fps``, the
-    frame rate of the model; ``transition_lambda`` >= 0, larger keeps the tempo steadier; ``timebase``, see above.
-    Returns (times float64 [n] in seconds, positions int64 [n] of the beats in the bar, from 1); both are empty
-    where no activation reaches 0.05. Raises ValueError for activations that are not such an array or not within
-    [0, 1], or for which no path has a probability above zero; also for ``fps`` below 5 (a beat at 300 BPM would be
-    shorter than a frame) or above 1000, a negative ``transition_lambda``, or an unknown ``timebase``.
+    Parameters: ``activations`` float32 [K, 2], probabilities of beat and downbeat at 100 frames/s; ``fps``, the frame
+    rate of the model; ``transition_lambda`` >= 0, where larger values keep the tempo steadier; ``timebase``, see above.
+    Returns (times float64 [n] in seconds, positions int64 [n] of the beats in the bar, from 1); both are empty if no
+    activation reaches 0.05. Raises ValueError for activations of another shape or outside [0, 1], or for which no path
+    has a probability above zero; also for ``fps`` below 5 (a beat at 300 BPM would be shorter than a frame) or above
+    1000, a negative ``transition_lambda``, or an unknown ``timebase``.
     """
     timebase = canonical_timebase(timebase)
     check_settings(fps, transition_lambda, timebase)
@@ -49,19 +50,19 @@ def decode(
 
 
 def check_settings(fps: float, transition_lambda: float, timebase: str) -> None:
-    """Raise ValueError, naming the setting, for one that decode does not take."""
+    """Raise ValueError, naming the setting, for a setting that `decode` does not accept."""
     if not (isfinite(fps) and TEMPO_RANGE[1] / 60 <= fps <= LARGEST_FPS):
-        raise ValueError(f"fps must be from {TEMPO_RANGE[1] / 60:g} to {LARGEST_FPS} frames/s, not {fps}")
+        raise ValueError(f"fps must be from {TEMPO_RANGE[1] / 60:g} to {LARGEST_FPS} frames/s (got {fps})")
     if not (isfinite(transition_lambda) and transition_lambda >= 0):
-        raise ValueError(f"transition_lambda must be finite and not negative, not {transition_lambda}")
+        raise ValueError(f"transition_lambda must be finite and not negative (got {transition_lambda})")
     if canonical_timebase(timebase) not in TIMEBASES:
-        raise ValueError(f"timebase must be one of {', '.join(TIMEBASES)}, not {timebase!r}")
+        raise ValueError(f"timebase must be one of {', '.join(TIMEBASES)} (got {timebase!r})")
 
 
 def to_frame_rate(activations: NDArray[np.float32], fps: float) -> NDArray[np.float32]:
     """Interpolate float32 [K, 2] linearly from times k / 100 to j / fps, j = 0 ... floor((K - 1) fps / 100).
 
-    Computed in float64 and rounded to float32 once; where the times coincide the values do.
+    The result is computed in float64 and rounded once to float32. Values at coinciding times are unchanged.
     """
     if fps == FRAME_RATE:
         return activations
@@ -77,12 +78,13 @@ def to_frame_rate(activations: NDArray[np.float32], fps: float) -> NDArray[np.fl
 def decode_frames(
     activations: NDArray[np.float32], fps: float, transition_lambda: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Decode activations float32 [K, 2] that are at ``fps``: (beat frames int64 [n], positions in the bar int64 [n]).
+    """Decode activations float32 [K, 2] at ``fps``.
 
-    Raises ValueError if no path has a probability above zero.
+    Returns (beat frames int64 [n], positions in the bar int64 [n]). Raises ValueError if no path has a probability
+    above zero.
     """
     above = np.nonzero(activations >= THRESHOLD)[0]
-    if not above.any():  # madmom's test: a frame 0 alone does not count either
+    if not above.any():  # as in madmom: if frame 0 is the only one, it does not count either
         return np.empty(0, np.int64), np.empty(0, np.int64)
     first = above[0]
     activations = np.ascontiguousarray(activations[first : above[-1] + 1])
@@ -90,14 +92,14 @@ def decode_frames(
     tables = viterbi.model(fps, transition_lambda)
     path, _ = viterbi.likeliest_beats(activations, tables)
     if path is None:
-        raise ValueError("activations admit no path: beats are certain (1) where no tempo of the model has them")
-    lengths = np.diff(np.maximum(path.first, 0), append=len(activations))  # in frames, of the beats of the path
+        raise ValueError("activations allow no path: beats are certain (1) at frames that no tempo of the model allows")
+    lengths = np.diff(np.maximum(path.first, 0), append=len(activations))  # in frames, of the beats in the path
     position = np.arange(len(activations)) - np.repeat(path.first, lengths)
     is_beat = (position < np.repeat(tables.lane_region[path.lane, path.tempo], lengths)).astype(np.int8)
     edges = np.flatnonzero(np.diff(is_beat, prepend=0, append=0))
     beats = np.array(
         [
-            left + np.argmax(activations[left:right]) // 2  # of either column
+            left + np.argmax(activations[left:right]) // 2  # the row of the largest value in either column
             for left, right in edges.reshape(-1, 2)
         ],
         np.int64,
@@ -109,7 +111,7 @@ def decode_frames(
 def _checked_activations(activations: ArrayLike) -> NDArray[np.float32]:
     activations = np.asarray(activations, np.float32)
     if activations.ndim != 2 or activations.shape[1] != 2 or len(activations) == 0:
-        raise ValueError(f"activations must be of shape [K, 2] with K > 0, not {list(activations.shape)}")
-    if not ((activations >= 0) & (activations <= 1)).all():  # NaN fails, too
+        raise ValueError(f"activations must be of shape [K, 2] with K > 0 (got {list(activations.shape)})")
+    if not ((activations >= 0) & (activations <= 1)).all():  # NaN fails this test, too
         raise ValueError("activations must be probabilities within [0, 1], without NaN")
     return activations

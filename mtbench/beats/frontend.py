@@ -1,9 +1,9 @@
-"""From a waveform to the features that madmom's downbeat networks read.
+"""Compute the input features of madmom's downbeat networks from a waveform.
 
-Facts: Böck, Krebs and Widmer, "Joint Beat and Downbeat Tracking with Recurrent Neural Networks", ISMIR 2016, as
-madmom 0.16.1 computes it: at 44.1 kHz three magnitude spectrograms (frames of 1024, 2048 and 4096 samples, one
-every 441 samples, Hann window) are summed in triangular bands (3, 6 and 12 an octave between 30 Hz and 17 kHz,
-area 1), compressed as log10(1 + x), and stacked with their positive differences in time.
+They follow Böck, Krebs and Widmer, "Joint Beat and Downbeat Tracking with Recurrent Neural Networks", ISMIR 2016, as
+computed by madmom 0.16.1: three magnitude spectrograms at 44.1 kHz (Hann-windowed frames of 1024, 2048 and 4096
+samples, one every 441 samples) are summed in triangular bands of area 1 (3, 6 and 12 per octave between 30 Hz and
+17 kHz), compressed as log10(1 + x), and stacked with their positive differences in time.
 """
 
 from functools import cache
@@ -15,19 +15,19 @@ from scipy import fft
 from mtbench.beats import compiled
 from mtbench.beats.resampling import MADMOM_RATE
 
-HOP = 441  # samples from frame to frame
+HOP = 441  # samples between frames
 FRAME_RATE = 100  # frames/s
 FEATURES = 314
-# frame size N in samples, bands an octave, lag of the difference in frames
+# (frame size N in samples, bands per octave, lag of the difference in frames)
 RESOLUTIONS = ((1024, 3, 1), (2048, 6, 1), (4096, 12, 2))
 FREQUENCY_RANGE = (30.0, 17000.0)  # Hz
 TUNING = 440.0  # Hz
-FRAMES_PER_TRANSFORM = 32  # go through the FFT together: few enough for the cache of a core
+FRAMES_PER_TRANSFORM = 32  # frames per FFT call: few enough to fit in a core's cache
 
 
 @cache
 def filterbank(frame_size: int, bands_per_octave: int) -> NDArray[np.float32]:
-    """Overlapping triangles of area 1 on a logarithmic axis, float32 [frame_size / 2 bins, bands]."""
+    """Return overlapping triangles of area 1 on a logarithmic axis, float32 [frame_size / 2 bins, bands]."""
     lowest, highest = FREQUENCY_RANGE
     first = np.floor(np.log2(lowest / TUNING) * bands_per_octave)
     last = np.ceil(np.log2(highest / TUNING) * bands_per_octave)
@@ -37,7 +37,7 @@ def filterbank(frame_size: int, bands_per_octave: int) -> NDArray[np.float32]:
     bin_frequencies = np.arange(frame_size // 2) * (MADMOM_RATE / frame_size)
     right = np.clip(np.searchsorted(bin_frequencies, frequencies), 1, len(bin_frequencies) - 1)
     is_left = frequencies - bin_frequencies[right - 1] < bin_frequencies[right] - frequencies
-    bins = np.unique(right - is_left)  # at low frequencies several bands would share a bin
+    bins = np.unique(right - is_left)  # at low frequencies, several bands would share a bin
 
     bank = np.zeros((len(bin_frequencies), len(bins) - 2), np.float32)
     for band, (start, centre, stop) in enumerate(zip(bins, bins[1:], bins[2:])):
@@ -50,15 +50,15 @@ def filterbank(frame_size: int, bands_per_octave: int) -> NDArray[np.float32]:
 
 
 def features(signal_44100: NDArray[np.int16] | NDArray[np.floating]) -> NDArray[np.float32]:
-    """Features of a mono signal at 44.1 kHz: float32 [K, 314], K = ceil(n / 441), 100 frames/s.
+    """Compute the features of a mono signal at 44.1 kHz: float32 [K, 314], K = ceil(n / 441), 100 frames/s.
 
     Parameters: ``signal_44100`` [n], int16 or floating in [-1, 1]. int16 is scaled by 1 / 32767, as in madmom.
-    Frame k is centred on sample 441 k; beyond its ends the signal is zero. The columns are, for each frame size,
-    the bands and then their positive differences (0 in the first frames): 2 x (21 + 45 + 91).
+    Frame k is centred on sample 441 k; the signal is zero beyond its ends. For each frame size, the columns are the
+    bands followed by their positive differences (0 in the first frames): 2 x (21 + 45 + 91).
     Raises ValueError for an empty signal or one with more than one dimension.
     """
     if signal_44100.ndim != 1 or len(signal_44100) == 0:
-        raise ValueError(f"signal must be of shape [n] with n > 0, not {list(signal_44100.shape)}")
+        raise ValueError(f"signal must be of shape [n] with n > 0 (got {list(signal_44100.shape)})")
     frames = -(-len(signal_44100) // HOP)
     stacked = np.empty((frames, FEATURES), np.float32)
     column = 0
@@ -76,7 +76,7 @@ def features(signal_44100: NDArray[np.int16] | NDArray[np.floating]) -> NDArray[
 def _log_bands(
     signal: NDArray[np.int16] | NDArray[np.floating], frame_size: int, bands_per_octave: int
 ) -> NDArray[np.float32]:
-    """log10(1 + banded magnitudes), float32 [frames, bands]. The transforms are in float32, like the features."""
+    """Compute log10(1 + banded magnitudes), float32 [frames, bands], with FFTs in float32."""
     frames = -(-len(signal) // HOP)
     hann = np.hanning(frame_size)
     if signal.dtype == np.int16:
@@ -98,7 +98,7 @@ def _log_bands(
 
 @cache
 def triangles(frame_size: int, bands_per_octave: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The filterbank without its zeros: float32 [bands, width of the widest], first bin of each band int64 [bands]."""
+    """Return the filterbank without its zeros: (float32 [bands, width of the widest], first bins int64 [bands])."""
     bank = filterbank(frame_size, bands_per_octave)
     starts = np.argmax(bank > 0, axis=0)
     padded = np.pad(bank, ((0, (bank > 0).sum(axis=0).max()), (0, 0)))
@@ -109,7 +109,7 @@ def triangles(frame_size: int, bands_per_octave: int) -> tuple[NDArray[np.float3
 def banded_plain(
     spectrum: NDArray[np.float32], weights: NDArray[np.float32], starts: NDArray[np.int64], bands: NDArray[np.float32]
 ) -> None:
-    """The NumPy form of compiled.banded."""
+    """The NumPy version of compiled.banded."""
     magnitude = np.abs(spectrum.view(np.complex64))
     magnitude = np.pad(magnitude, ((0, 0), (0, weights.shape[1])))
     for band, (start, row) in enumerate(zip(starts, weights)):

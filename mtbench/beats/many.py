@@ -1,4 +1,4 @@
-"""Many files at once: processes over files, one thread each."""
+"""Track many files in parallel, in processes of one thread each."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,12 @@ def track_files(
     decodes: Sequence[Decode] = (Decode(100, 100, "real"),),
     jobs: int | None = None,
 ) -> Iterator[Tracked | AudioError]:
-    """Beats of many files, in their order and as they become ready; the networks run once per file.
+    """Track the beats of many files, yielding results in order as they become ready.
 
-    ``jobs`` processes (by default one per core, of one thread each) hold one file each, so the memory does not grow
-    with the number of files. For each file: {decode: (times float64 [n] in seconds, positions int64 [n])}, or its
-    AudioError if it cannot be read. Raises ValueError for settings that decode does not take.
+    The networks run once per file. ``jobs`` is the number of processes (default: one per core), each of which has one
+    thread and one file in memory, so memory use does not grow with the number of files. Yields for each file {decode:
+    (times float64 [n] in seconds, positions int64 [n])}, or its AudioError if it cannot be read. Raises ValueError for
+    settings that `decode` does not accept.
     """
     for setting in decodes:
         check_settings(*setting)

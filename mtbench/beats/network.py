@@ -1,6 +1,6 @@
-"""madmom's ensemble of eight bidirectional LSTM networks: compiled, one stem after the other, or in plain NumPy.
+"""Run madmom's ensemble of eight bidirectional LSTM networks, compiled (stem by stem) or in plain NumPy.
 
-Each network (Böck, Krebs and Widmer, ISMIR 2016) has three bidirectional layers of H = 25 LSTM units a
+Each network (Böck, Krebs and Widmer, ISMIR 2016) has three bidirectional layers of H = 25 LSTM units per
 direction, with peephole connections (Gers and Schmidhuber, 2000), and a softmax over (no beat, beat, downbeat).
 With input u_t, output h_t and cell state c_t, all zero before the first frame:
 
@@ -10,9 +10,9 @@ With input u_t, output h_t and cell state c_t, all zero before the first frame:
     o_t = sigmoid(W_o u_t + R_o h_{t-1} + p_o * c_t + b_o)
     h_t = o_t * tanh(c_t)
 
-The backward direction is the same on frames in reverse order. In the shapes: M = 8 networks, D = 2 directions,
-K frames, B stems, F inputs. The gates are stored in the order i, f, o, c. In the NumPy form all networks and stems
-go through the frames together, and units come before stems, so that the gates of a frame are contiguous.
+The backward direction does the same with the frames in reverse order. Shapes use M = 8 networks, D = 2 directions,
+K frames, B stems, F inputs. The gates are stored in the order i, f, o, c. The NumPy version processes each frame for
+all networks and stems together; the axis of units precedes that of stems, so that a frame's gates are contiguous.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mtbench.beats import _madmom, compiled
 
 UNITS = compiled.UNITS
-BLOCK = 128  # frames whose input products are kept at a time
+BLOCK = 128  # number of frames whose input products are in memory at a time
 
 Array = NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class Layer(NamedTuple):
 
 
 class Ensemble(NamedTuple):
-    """Three layers; then W: [M, 3, 2H] and b: [M, 3, 1] of the softmax, float32."""
+    """Three layers, and the softmax: W [M, 3, 2H] and b [M, 3, 1], float32."""
 
     layers: tuple[Layer, ...]
     W: Array
@@ -52,7 +52,7 @@ class Ensemble(NamedTuple):
 
 @lru_cache(maxsize=1)
 def load_ensemble() -> Ensemble:
-    """The trained weights of the installed madmom. Raises ImportError if it is not installed."""
+    """Load the trained weights of the installed madmom. Raises ImportError if it is not installed."""
     networks = _madmom.load_networks()
     bidirectional = zip(*(network.layers[:-1] for network in networks))
     outputs: list[_madmom.Output] = [network.layers[-1] for network in networks]
@@ -64,7 +64,7 @@ def load_ensemble() -> Ensemble:
 
 
 def _stack(layers: Sequence[_madmom.Bidirectional]) -> Layer:
-    """The arrays of a Layer from one bidirectional layer of each network."""
+    """Build a Layer from the corresponding bidirectional layer of each network."""
     directions = [[layer.fwd_layer for layer in layers], [layer.bwd_layer for layer in layers]]
 
     def gates(
@@ -88,10 +88,10 @@ def _stack(layers: Sequence[_madmom.Bidirectional]) -> Layer:
 
 
 def network_outputs(features: Array) -> Array:
-    """Probabilities of (no beat, beat, downbeat) from each network.
+    """Compute the probabilities of (no beat, beat, downbeat) from each network.
 
-    Parameters: ``features`` float32 [B, K, 314], B stems of one length. Returns float32 [B, M, K, 3].
-    Raises ImportError if madmom, whose weights these are, is not installed.
+    Parameters: ``features`` float32 [B, K, 314], B stems of equal length. Returns float32 [B, M, K, 3].
+    Raises ImportError if madmom, which provides the weights, is not installed.
     """
     if compiled.AVAILABLE:
         return np.stack([outputs_of_stem(stem) for stem in features])
@@ -99,7 +99,7 @@ def network_outputs(features: Array) -> Array:
 
 
 class PaddedLayer(NamedTuple):
-    """A layer as compiled.lstm takes it, with G = 104 gates.
+    """A layer in the format of compiled.lstm, with G = 104 gates.
 
     W: [M, F, D * G], b: [D, M, G], R: [D, M, H, G], p: [D, M, 3, 32].
     """
@@ -130,7 +130,7 @@ def _padded_layers() -> list[PaddedLayer]:
 
 
 def outputs_of_stem(features: Array) -> Array:
-    """The compiled form: float32 [K, 314] to [M, K, 3]. Network after network, so that memory stays small."""
+    """The compiled version: float32 [K, 314] to [M, K, 3]. Networks run one after another to save memory."""
     ensemble = load_ensemble()
     logits: Array = np.empty((len(ensemble.W), len(features), 3), np.float32)
     for m in range(len(logits)):
@@ -145,7 +145,7 @@ def outputs_of_stem(features: Array) -> Array:
 
 
 def softmax(logits: Array, axis: int) -> Array:
-    """Probabilities from logits, in place."""
+    """Turn logits into probabilities, in place."""
     logits -= logits.max(axis=axis, keepdims=True)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=axis, keepdims=True)
@@ -153,9 +153,9 @@ def softmax(logits: Array, axis: int) -> Array:
 
 
 def outputs_plain(features: Array) -> Array:
-    """The NumPy form: float32 [B, K, 314] to [B, M, K, 3], the stems together.
+    """The NumPy version: float32 [B, K, 314] to [B, M, K, 3], all stems together.
 
-    Stems do not influence each other, except through float rounding (sums in another order, about 1e-6).
+    Stems do not influence each other except through rounding (sums in a different order, about 1e-6).
     """
     ensemble = load_ensemble()
     u = np.ascontiguousarray(features.transpose(1, 2, 0))[:, None]  # [K, 1, F, B], the same for all networks
@@ -166,7 +166,7 @@ def outputs_plain(features: Array) -> Array:
 
 
 def bidirectional(u: Array, layer: Layer) -> Array:
-    """One layer of all networks on u [K, M or 1, F, B]: float32 [K, M, 2H, B], forward units first."""
+    """Run one layer of all networks on u [K, M or 1, F, B]; returns float32 [K, M, 2H, B], forward units first."""
     frames, _, _, stems = u.shape
     networks = layer.R.shape[1]
     both = np.empty((frames, networks, 2 * UNITS, stems), np.float32)
@@ -185,7 +185,7 @@ def bidirectional(u: Array, layer: Layer) -> Array:
 
 
 def input_products(u: Array, W: Array, b: Array) -> Array:
-    """W u + b for T frames of one direction: u [T, M or 1, F, B], W [M, 4H, F] -> [T, M, 4H, B]."""
+    """Compute W u + b for T frames of one direction: u [T, M or 1, F, B], W [M, 4H, F] -> [T, M, 4H, B]."""
     if u.shape[1] == 1:  # one product for all networks
         networks, gates, inputs = W.shape
         product: Array = W.reshape(networks * gates, inputs) @ u[:, 0]
@@ -195,10 +195,10 @@ def input_products(u: Array, W: Array, b: Array) -> Array:
 
 
 def recur(z: Array, R: Array, p: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
-    """The recurrence over T frames, for all directions, networks and stems at once.
+    """Run the recurrence over T frames, for all directions, networks and stems at once.
 
-    Parameters: z [T, D, M, 4H, B], input products, overwritten; R [D, M, 4H, H]; p [D, M, 3H, 1]; h, c
-    [D, M, H, B], the state before the first frame. Returns the outputs [T, D, M, H, B] and the last h, c.
+    Parameters: z [T, D, M, 4H, B], the input products, which are overwritten; R [D, M, 4H, H]; p [D, M, 3H, 1]; h, c
+    [D, M, H, B], the state before the first frame. Returns the outputs [T, D, M, H, B] and the final h and c.
     """
     H = UNITS
     p_if, p_o = p[:, :, : 2 * H], p[:, :, 2 * H :]
@@ -223,7 +223,7 @@ def recur(z: Array, R: Array, p: Array, h: Array, c: Array) -> tuple[Array, Arra
 
 
 def _sigmoid(x: Array) -> None:
-    """In place: (1 + tanh(x / 2)) / 2, which neither overflows nor takes a division."""
+    """Apply the sigmoid in place, as (1 + tanh(x / 2)) / 2, which cannot overflow and needs no division."""
     x *= np.float32(0.5)
     np.tanh(x, out=x)
     x += np.float32(1)

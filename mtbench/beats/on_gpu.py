@@ -1,7 +1,7 @@
-"""The networks on a GPU, with torch: thousands of stems go through the frames together.
+"""Run the networks on a GPU with torch, for thousands of stems at once.
 
-The same equations as in network.py, whose plain form this follows; torch's own LSTM has no peepholes. A frame takes
-a dozen small kernels whatever the number of stems, so only many stems make it worthwhile.
+The equations and the structure are those of the NumPy version in network.py; torch's LSTM has no peepholes. Each frame
+launches a dozen small kernels regardless of the number of stems, so this pays off only with many stems.
 """
 
 from functools import lru_cache
@@ -16,7 +16,7 @@ from mtbench.beats.network import BLOCK, UNITS, load_ensemble
 
 @torch.inference_mode()
 def network_outputs(features: NDArray[np.float32], device: str) -> NDArray[np.float32]:
-    """Probabilities of (no beat, beat, downbeat): float32 [B, K, 314] to [B, M, K, 3], on a torch device."""
+    """Compute the probabilities of (no beat, beat, downbeat) on a torch device: float32 [B, K, 314] to [B, M, K, 3]."""
     layers, W, b = _ensemble(device)
     u = torch.from_numpy(features).to(device).permute(1, 2, 0)[:, None]  # [K, 1, F, B], the same for all networks
     for layer in layers:
@@ -27,14 +27,14 @@ def network_outputs(features: NDArray[np.float32], device: str) -> NDArray[np.fl
 
 @lru_cache(maxsize=2)
 def _ensemble(device: str) -> tuple[list[list[Tensor]], Tensor, Tensor]:
-    """network.Ensemble on a torch device: the W, R, b and p of each layer; W and b of the softmax."""
+    """Return network.Ensemble on a torch device: W, R, b and p of each layer, then W and b of the softmax."""
     ensemble = load_ensemble()
     on_device = [[torch.from_numpy(array).to(device) for array in layer] for layer in ensemble.layers]
     return on_device, torch.from_numpy(ensemble.W).to(device), torch.from_numpy(ensemble.b).to(device)
 
 
 def _bidirectional(u: Tensor, W: Tensor, R: Tensor, b: Tensor, p: Tensor) -> Tensor:
-    """One layer of all networks on u [K, M or 1, F, B]: [K, M, 2H, B], forward units first."""
+    """Run one layer of all networks on u [K, M or 1, F, B]; returns [K, M, 2H, B], forward units first."""
     frames, stems, networks, H = len(u), u.shape[-1], R.shape[1], UNITS
     both = u.new_empty(frames, networks, 2 * H, stems)
     h, c = u.new_zeros(2, 2, networks, H, stems)

@@ -1,16 +1,16 @@
-"""Any audio to what madmom's networks hear: mono at 44.1 kHz, with the numbers that ffmpeg gives madmom.
+"""Convert audio to the input of madmom's networks: mono at 44.1 kHz, with the same samples as from ffmpeg.
 
-madmom reads WAV files at 44.1 kHz itself and has ffmpeg convert all others to 16-bit samples. The networks are
-sensitive to how: with other resamplers 6 to 24% of the beats of 16 kHz stems moved. So this is ffmpeg's default
-resampler (libswresample, facts from resample.c): a sinc with a Kaiser window (beta 9) of 32 zero crossings,
-narrowed to 0.97 of the lower of the two bands when the rate goes down, tabulated at the phases of the ratio of the
-rates, normalised by its sum at phase 0, with 16-bit coefficients for 16-bit samples. Before its start the signal is
-mirrored about its first sample, after its end about the edge of the last.
+madmom reads WAV files at 44.1 kHz itself and lets ffmpeg convert all others to 16-bit samples. The networks are
+sensitive to the method: with other resamplers, 6 to 24% of the beats of 16 kHz stems moved. This module therefore
+reimplements ffmpeg's default resampler (libswresample, as in resample.c). Its filter is a sinc with a Kaiser window
+(beta 9) of 32 zero crossings. When downsampling, it is narrowed to 0.97 of the lower band. It is tabulated at the
+phases of the ratio of the rates, normalised by its sum at phase 0, and has 16-bit coefficients for 16-bit samples. The
+signal is mirrored at its start about the first sample, and at its end about the edge of the last sample.
 
-Compared with ffmpeg 5.1, samples are equal for 16-bit mono and stereo at all usual rates (those with at most 1024
-phases, 44100 / gcd(44100, rate)). Float samples, and odd rates, where ffmpeg interpolates between 1024 phases, now and
-then differ by one step of the 16 bits. More than two channels are averaged here, and weighted by ffmpeg; files shorter
-than a filter (2 ms) are dropped by ffmpeg.
+Compared with ffmpeg 5.1, samples are identical for 16-bit mono and stereo at all common rates (those with at most 1024
+phases, 44100 / gcd(44100, rate)). Float samples, and unusual rates, for which ffmpeg interpolates between 1024 phases,
+occasionally differ by one 16-bit step. More than two channels are averaged here but weighted by ffmpeg. ffmpeg drops
+files shorter than a filter (2 ms).
 """
 
 from functools import lru_cache
@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtbench.beats import compiled
 
-MADMOM_RATE = 44100  # Hz, the only rate the networks know
+MADMOM_RATE = 44100  # Hz, the only rate that the networks support
 ZERO_CROSSINGS, KAISER_BETA, CUTOFF, PHASES = 32, 9.0, 0.97, 1024
-AT_ONCE = 1 << 16  # output samples: bounds the memory
+AT_ONCE = 1 << 16  # output samples per block, which limits memory use
 
 Floats = NDArray[np.float64]
 Int16 = NDArray[np.int16]
@@ -31,35 +31,36 @@ Samples = NDArray[np.int16] | NDArray[np.floating]  # 16-bit, or in [-1, 1]
 
 
 def to_44100(samples: Samples, sample_rate: int) -> Samples:
-    """Mono at 44.1 kHz: int16 [about n * 44100 / sample_rate], or the samples' own dtype if they are at 44.1 kHz.
+    """Convert samples to mono at 44.1 kHz.
 
-    Parameters: ``samples`` [n] or [n, channels], int16 or floating in [-1, 1]; ``sample_rate`` in Hz.
-    Raises ValueError if the array has another shape, is empty, of another dtype, or not finite.
+    Parameters: ``samples`` [n] or [n, channels], int16 or floating in [-1, 1]; ``sample_rate`` in Hz. Returns int16
+    [about n * 44100 / sample_rate], or the same dtype as ``samples`` if they are already at 44.1 kHz. Raises ValueError
+    if the array is empty, non-finite, or has another shape or dtype.
     """
     samples = checked_samples(samples)
     if samples.ndim == 2:
-        if sample_rate != MADMOM_RATE and samples.dtype == np.int16:  # each channel saturates by itself
+        if sample_rate != MADMOM_RATE and samples.dtype == np.int16:  # each channel saturates separately
             return mix_16_bit(np.stack([resample_as_ffmpeg(channel, sample_rate) for channel in samples.T], axis=1))
-        samples = samples.mean(axis=1, dtype=np.float64).astype(samples.dtype)  # cuts towards zero, as madmom does
+        samples = samples.mean(axis=1, dtype=np.float64).astype(samples.dtype)  # truncates towards zero, like madmom
     return samples if sample_rate == MADMOM_RATE else resample_as_ffmpeg(samples, sample_rate)
 
 
 def checked_samples(samples: ArrayLike) -> Samples:
-    """The samples as an array, if they are audio. Raises ValueError as to_44100 does."""
+    """Return the samples as an array. Raises ValueError like `to_44100` if they are not valid audio."""
     samples = np.asarray(samples)
     if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"audio must be int16 or floating, not {samples.dtype}")
+        raise ValueError(f"audio must be int16 or floating (got {samples.dtype})")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > samples.shape[0] > 0):
-        raise ValueError(f"audio must be of shape [n] or [n, channels], not {list(samples.shape)}")
+        raise ValueError(f"audio must be of shape [n] or [n, channels] (got {list(samples.shape)})")
     if samples.size == 0:
         raise ValueError("audio is empty")
     if not np.isfinite(samples).all():
-        raise ValueError("audio holds NaN or infinite samples")
+        raise ValueError("audio contains NaN or infinite samples")
     return samples
 
 
 def mix_16_bit(samples: Samples) -> Int16:
-    """[n] or [n, channels], int16 or floating, as ffmpeg mixes it to int16 [n]: the average, halves upwards."""
+    """Mix [n] or [n, channels], int16 or floating, to int16 [n] like ffmpeg: the average, with halves rounded up."""
     if samples.dtype != np.int16:
         mono = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float64)
         rounded: NDArray[np.floating] = np.rint(32768.0 * mono)
@@ -76,9 +77,9 @@ def mix_16_bit(samples: Samples) -> Int16:
 
 
 def resample_as_ffmpeg(samples: Samples, sample_rate: int) -> Int16:
-    """int16 or floating [n] at another rate to int16 [about n * 44100 / sample_rate] at 44.1 kHz.
+    """Resample int16 or floating [n] at another rate to int16 [about n * 44100 / sample_rate] at 44.1 kHz.
 
-    The samples are not checked here. The length is exactly `output_length`.
+    The samples are not checked here. The exact length is `output_length`.
     """
     sixteen_bit = samples.dtype == np.int16
     bank = filter_bank(sample_rate, sixteen_bit)
@@ -95,7 +96,7 @@ def resample_as_ffmpeg(samples: Samples, sample_rate: int) -> Int16:
         (at, phase), fraction = divmod(start * step // whole, phases), start * step % whole
         here = padded[at : at + len(sums) * step // (whole * phases) + taps + 1].astype(np.float64)
         filtered(here, bank, phase, fraction, step, whole, sums)
-        if whole > 1:  # between two phases; after the last comes the first, a sample later
+        if whole > 1:  # interpolate between two phases; the last is followed by the first, one sample later
             upper = np.empty(len(sums))
             filtered(here, np.vstack([bank[1:], np.roll(bank[0], 1)]), phase, fraction, step, whole, upper)
             sums += (fraction + np.arange(len(sums)) * step) % whole / whole * (upper - sums)
@@ -105,10 +106,10 @@ def resample_as_ffmpeg(samples: Samples, sample_rate: int) -> Int16:
 
 
 def output_length(length: int, sample_rate: int, taps: int) -> int:
-    """Samples that come of `length` samples at another rate: ceil(length * 44100 / sample_rate) when the rate goes up;
-    when it goes down there can be one less.
+    """Return the number of samples after resampling `length` samples from `sample_rate`.
 
-    When the input ends, ffmpeg mirrors half of what the filter has not passed yet, and continues as far as that lasts.
+    It is ceil(length * 44100 / sample_rate) when upsampling, and possibly one less when downsampling. At the end of the
+    input, ffmpeg mirrors half of the samples that the filter has not passed yet, and continues to the end of those.
     """
 
     def outputs_before(sample: int) -> int:
@@ -122,7 +123,7 @@ def output_length(length: int, sample_rate: int, taps: int) -> int:
 
 @lru_cache(maxsize=16)
 def filter_bank(sample_rate: int, sixteen_bit: bool) -> Floats:
-    """The taps at every phase, float64 [phases, taps]: whole numbers (1 is 32768) or rounded to float32."""
+    """Return the taps at every phase, float64 [phases, taps]: whole numbers (32768 is 1) or rounded to float32."""
     factor = min(CUTOFF * MADMOM_RATE / sample_rate, 1.0)
     taps = ceil(ZERO_CROSSINGS / factor)
     taps += taps % 2
@@ -141,7 +142,7 @@ def filter_bank(sample_rate: int, sixteen_bit: bool) -> Floats:
 def filtered_plain(
     padded: Floats, bank: Floats, phase: int, fraction: int, step: int, whole: int, sums: Floats
 ) -> None:
-    """The NumPy form of compiled.filtered."""
+    """The NumPy version of compiled.filtered."""
     phases, taps = bank.shape
     windows = np.lib.stride_tricks.sliding_window_view(padded, taps)
     at, phase_of = np.divmod(phase + (fraction + np.arange(len(sums)) * step) // whole, phases)

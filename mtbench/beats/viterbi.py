@@ -1,18 +1,18 @@
-"""The likeliest path through the bar-pointer model, with the numbers of madmom's HMM to the last bit.
+"""Find the likeliest path through the bar-pointer model, with numbers bit-identical to those of madmom's HMM.
 
 The model is that of Krebs, Böck and Widmer, "An Efficient State Space Model for Joint Tempo and Meter Tracking", ISMIR
-2015. A state is a place in a bar: the beat of the bar, the tempo i (a beat of tau_i frames), and the position p in that
-beat. From frame to frame p grows by one; only at the end of a beat is there a choice, that of the next beat's tempo. So
-a path is a list of beats, and what has to be known of each is when it begins: with
+2015. A state is a place in a bar: the beat in the bar, the tempo i (a beat of tau_i frames), and the position p in that
+beat. With each frame p grows by one; the only choice is the tempo of the next beat, at the end of each beat. A path is
+therefore a list of beats, and it is enough to compute for each beat when it begins:
 
-    V(t, b, i) = max_j [E(t, b - 1, j) + log a_ji] + d(t)              a beat begins in frame t
-    E(t + tau_i, b, i) = V(t, b, i) + d(t + 1) + ... + d(t + tau_i - 1)  and has come to its end
+    V(t, b, i) = max_j [E(t, b - 1, j) + log a_ji] + d(t)                a beat begins in frame t
+    E(t + tau_i, b, i) = V(t, b, i) + d(t + 1) + ... + d(t + tau_i - 1)  the same beat ends
 
-where d is the log-density of the activations at that place and a_ji the probability of the change of tempo. Sums
-are taken from left to right and a maximum is rounded like all its arguments, so V and E are bit-equal to what
-madmom computes for its 33,000 states (at fps 100). Where several j are equal the first counts, as in madmom.
+where d is the log-density of the activations at that place and a_ji the probability of the tempo change. Sums are
+computed from left to right, and taking a maximum does not round, so V and E are bit-identical to the values that madmom
+computes for its 33,000 states (at fps 100). If several j are equal, the first is used, as in madmom.
 
-Both bar lengths are decoded together: the three and the four beats are lanes of one vector.
+Both bar lengths are decoded together: their three and four beats are lanes of one vector.
 """
 
 from functools import lru_cache
@@ -29,22 +29,22 @@ TEMPI = 60
 OBSERVATION_LAMBDA = 16  # a beat region is 1/16 of a beat
 LANES = compiled.LANES
 BAR_LANES = (np.arange(0, 3), np.arange(3, 7))
-BEAT = np.array([0, 1, 2, 0, 1, 2, 3, 0])  # of each lane, in its bar
-PREVIOUS = np.array([2, 0, 1, 6, 3, 4, 5, 7])  # the lane of the beat before
-CHUNK = 1 << 14  # frames whose exits are kept at a time: 63 MB
+BEAT = np.array([0, 1, 2, 0, 1, 2, 3, 0])  # position of each lane's beat in its bar
+PREVIOUS = np.array([2, 0, 1, 6, 3, 4, 5, 7])  # lane of the preceding beat
+CHUNK = 1 << 14  # number of frames whose exits are in memory at a time (63 MB)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
 class Model(NamedTuple):
-    """The tables of the hidden Markov model: what depends on fps and transition lambda, for I tempi.
+    """The tables of the hidden Markov model for I tempi, which depend on fps and transition lambda.
 
     intervals: int64 [I], tau in frames. transition: float64 [I from, I to], log a. band: int64 [I to, 2], the range of
-    j with a > 0. pointers: [I] of int64 [tau, lanes], the density of a place: 0 no beat, 1 beat, 2 downbeat.
-    patterns: int64 [V, lanes], the different rows of the pointers, the first all 0. variant: int64 [I, R], the pattern
-    at each place of a beat region; region: int64 [I], its length. Madmom's rounding may make it differ by one between
-    the lanes: lane_region int64 [lanes, I].
+    j with a > 0. pointers: [I] of int64 [tau, lanes], which density applies at a place: 0 no beat, 1 beat, 2 downbeat.
+    patterns: int64 [V, lanes], the distinct rows of the pointers; the first is all 0. variant: int64 [I, R], the
+    pattern at each place of a beat region; region: int64 [I], the length of that region. Because of madmom's rounding,
+    the length may differ by one between lanes; lane_region: int64 [lanes, I].
     """
 
     intervals: Integers
@@ -67,9 +67,9 @@ class Beats(NamedTuple):
 
 @lru_cache(maxsize=32)
 def model(fps: float, transition_lambda: float) -> Model:
-    """The tables of madmom's BarStateSpace, BarTransitionModel and RNNDownBeatTrackingObservationModel.
+    """Compute the tables of madmom's BarStateSpace, BarTransitionModel and RNNDownBeatTrackingObservationModel.
 
-    fps: frames/s of the activations; transition_lambda: the weight of tempo changes, whose probability is
+    fps: frames/s of the activations. transition_lambda: controls the probability of tempo changes, which is
     exp(-lambda |tau_i / tau_j - 1|), normalised over i.
     """
     slowest, fastest = (60.0 * fps / tempo for tempo in TEMPO_RANGE)
@@ -100,8 +100,9 @@ def model(fps: float, transition_lambda: float) -> Model:
 
 
 def _intervals(shortest: float, longest: float) -> Integers:
-    """Whole numbers of frames from the shortest to the longest, int64 [I]: all where there are no more than TEMPI, else
-    TEMPI or a few more, about log-spaced.
+    """Return whole numbers of frames from the shortest to the longest interval, int64 [I].
+
+    These are all whole numbers if there are at most TEMPI; otherwise TEMPI or a few more, approximately log-spaced.
     """
     intervals = np.arange(np.round(shortest), np.round(longest) + 1)
     points = TEMPI
@@ -114,9 +115,10 @@ def _intervals(shortest: float, longest: float) -> Integers:
 
 
 def log_densities(activations: NDArray[np.float32]) -> Floats:
-    """float32 [K, 2] to float64 [K, 3], logarithms of (no beat, beat, downbeat), as madmom rounds them.
+    """Convert activations float32 [K, 2] to log-densities of (no beat, beat, downbeat), float64 [K, 3].
 
-    Where float rounding leaves less than nothing for "no beat", madmom has NaN, which never wins; here it is -inf.
+    Rounding is the same as in madmom. If rounding makes the probability of "no beat" negative, madmom gets NaN, which
+    is never the maximum; here it is -inf.
     """
     densities = np.empty((len(activations), 3))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -128,16 +130,16 @@ def log_densities(activations: NDArray[np.float32]) -> Floats:
 
 
 def likeliest_beats(activations: NDArray[np.float32], tables: Model) -> tuple[Beats | None, float]:
-    """The likeliest path for activations float32 [K, 2] and its log-probability; (None, -inf) if no path is possible.
+    """Return the likeliest path for activations float32 [K, 2] and its log-probability.
 
-    Activations are at the frame rate of the tables.
+    Returns (None, -inf) if no path is possible. Activations must be at the frame rate of the tables.
     """
     search = _search if compiled.AVAILABLE else _search_plain
     return search(log_densities(activations), tables)
 
 
 def _uniform(tables: Model) -> Floats:
-    """The log-probability of every state before frame 0: float64 [lanes]."""
+    """Return the log-probability of every state before frame 0: float64 [lanes]."""
     start = np.zeros(LANES)
     for beats, lanes in zip(BEATS_PER_BAR, BAR_LANES):
         start[lanes] = np.log(1.0 / (beats * tables.intervals.sum()))
@@ -145,10 +147,10 @@ def _uniform(tables: Model) -> Floats:
 
 
 def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
-    """`likeliest_beats` by the compiled loops, from log-densities float64 [K, 3]."""
+    """`likeliest_beats` with the compiled loops, from log-densities float64 [K, 3]."""
     intervals, frames = tables.intervals, len(densities)
     longest, block = intervals[-1], max(intervals[0], 1)
-    density = np.zeros((len(tables.patterns), frames + longest + block, LANES))  # 0 after the end: sums stay
+    density = np.zeros((len(tables.patterns), frames + longest + block, LANES))  # 0 after the end keeps sums unchanged
     for of_pattern, pattern in zip(density, tables.patterns):
         of_pattern[:frames] = densities[:, pattern]
     density = density.reshape(len(density), -1)
@@ -172,7 +174,7 @@ def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
             block,
         )
 
-    begins = []  # the first rows of every chunk except the last, to come back to it
+    begins = []  # the first rows of every chunk except the last, used to recompute it
     for first in range(0, frames, CHUNK):
         if first > 0:
             exits[:, : longest * LANES] = exits[:, CHUNK * LANES :]
@@ -181,7 +183,7 @@ def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
         go_through(first)
 
     ends = [compiled.last_beat(exits, intervals, frames - first, lanes) for lanes in BAR_LANES]
-    best, lane, i, p = max(ends, key=lambda end: end[0])  # among equals the first
+    best, lane, i, p = max(ends, key=lambda end: end[0])  # the first if equal
     if best == -np.inf:
         return None, best
     path = [(frames - 1 - p, lane, i)]
@@ -205,14 +207,14 @@ def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
 
 
 def _search_plain(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
-    """`likeliest_beats` in NumPy, as the model defines it: frame by frame, all states v [lanes, states of a beat]."""
+    """`likeliest_beats` in NumPy, by definition: frame by frame, for all states v [lanes, states of a beat]."""
     intervals, frames = tables.intervals, len(densities)
     used = np.concatenate(BAR_LANES)
     pointers = np.concatenate(tables.pointers)[:, used].T  # [7, states]
     last = np.cumsum(intervals) - 1
     first = last - intervals + 1
     v = np.repeat(_uniform(tables)[used, None], pointers.shape[1], axis=1)
-    chosen = np.empty((frames, len(used), len(intervals)), np.uint8)  # the tempo before
+    chosen = np.empty((frames, len(used), len(intervals)), np.uint8)  # the tempo of the preceding beat
     for t, density in enumerate(densities):
         d = density[pointers]
         change = v[PREVIOUS[used]][:, last, None] + tables.transition  # [7, from, to]

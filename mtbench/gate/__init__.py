@@ -1,6 +1,6 @@
-"""The gate: a finished run against a baseline, with a verdict on every score.
+"""The gate: compare a finished run with a baseline and give a verdict on every score.
 
-It works on tables, and never makes a run, reads audio or tracks beats. docs/gate.md explains the rule.
+It works only on tables; it never generates samples, reads audio or tracks beats. docs/how-to/ci.md explains the rule.
 """
 
 from collections.abc import Sequence
@@ -47,9 +47,9 @@ __all__ = [
 
 
 def check(baseline: Baseline, run: FinishedRun, failed: Sequence[str] = ()) -> Outcome:
-    """Compare a finished run with a baseline. failed: a line for each model that has no scores.
+    """Compare a finished run with a baseline. failed: one line per model without scores.
 
-    Raises Incomparable, saying why, if no score of the run can be compared with the baseline's.
+    Raises Incomparable, with the reason, if no score of the run can be compared with the baseline.
     """
     if problem := mismatch(baseline, run.scores, run.suite_version):
         raise Incomparable(problem)
@@ -57,25 +57,28 @@ def check(baseline: Baseline, run: FinishedRun, failed: Sequence[str] = ()) -> O
     same_seed = seed == baseline.config.seed
     notes = changed_models(baseline, run.provenances)
     if not same_seed:
-        words = "none" if seed is None else f"seed {seed}"
+        words = "no seed" if seed is None else f"seed {seed}"
         notes.append(f"the baseline was made with seed {baseline.config.seed}, this run with {words}")
     table = compare(baseline, run.scores, run.samples, same_seed)
     return Outcome(table, baseline.error_rate, notes, failed)
 
 
 def models_without_scores(run: FinishedRun) -> list[str]:
-    """A line for each model of a finished run that has no scores."""
+    """Return one line per model of a finished run that has no scores."""
     silent = set(run.provenances) - set(run.scores["model"]) - set(CONTROLS)
     return [f"{name} has no scores in {run.path}" for name in sorted(silent)]
 
 
 def changed_songs(baseline: Baseline, path: Path) -> str:
-    """Why a run made here and now could not be compared with the baseline of this path: the songs of its suite are of
-    another version. Empty if they are not. Raises UsageError if the suite is not there."""
+    """Return the reason if a run with the current suite could not be compared with the baseline at this path.
+
+    This is the case if the version of the suite's songs has changed; otherwise, the text is empty. Raises UsageError if
+    the suite is missing.
+    """
     name, version = baseline.config.suite, open_suite(baseline.config.suite).version
     if baseline.suite_version in ("", version):
         return ""
     return (
-        f"the songs of suite '{name}' changed since baseline {path}: it has version "
-        f"{baseline.suite_version}, here is {version}; put them back, or --update the baseline"
+        f"the songs of suite '{name}' changed since baseline {path}: the baseline has version "
+        f"{baseline.suite_version}, the suite has {version}; restore the songs, or --update the baseline"
     )

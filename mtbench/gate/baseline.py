@@ -1,7 +1,7 @@
-"""The baseline: what a run is compared with, as an object and as a JSON file that reads well in a diff.
+"""The baseline that runs are compared with, as an object and as a JSON file with readable diffs.
 
-`BaselineFile` is the file's format, and checks what is read. Only equal keys are ever compared, so a line holds the
-whole key of its score.
+`BaselineFile` defines the file's format and validates its content. Only scores with equal keys are compared, so each
+line contains the complete key of its score.
 """
 
 import json
@@ -34,22 +34,22 @@ from mtbench.results.keys import KEY, NAN, is_empty, plain_key, with_plain_keys
 from mtbench.results.load import FinishedRun
 from mtbench.settings import STANDARD, canonical_timebase
 
-FORMAT: Literal[2] = 2  # changes when older files cannot be read any more
-ERROR_RATE = 0.01  # the chance that an honest rerun fails, whatever the number of scores
-HARNESS = Heldout.name  # the control that is gated: its samples are the same in every run
+FORMAT: Literal[2] = 2  # changes when older files can no longer be read
+ERROR_RATE = 0.01  # probability that an honest rerun fails, regardless of the number of scores
+HARNESS = Heldout.name  # the control that is gated; its samples are the same in every run
 BASELINE_COLUMNS = [*KEY, "value", "se", "n", "n_scored", "clips"]
 
-Row = Mapping[str, Any]  # a row of a table by its columns
-Key = tuple[Any, ...]  # the cells of KEY, as `plain_key` gives them
+Row = Mapping[str, Any]  # {column: cell} of a table row
+Key = tuple[Any, ...]  # the cells of KEY, from `plain_key`
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run is compared with.
+    """The scores that a run is compared with.
 
-    models: {model: provenance}. error_rate: the chance that an honest rerun fails. tolerances: {metric: tolerance};
-    what has none is not gated. scores: BASELINE_COLUMNS, one row per score; clips is a list of n values by sample
-    number (NaN where not defined), or None. suite_version: that of the suite, empty where it is not known.
+    models: {model: provenance}. error_rate: the probability that an honest rerun fails. tolerances: {metric:
+    tolerance}; other metrics are not gated. scores: BASELINE_COLUMNS, one row per score; clips is a list of n values by
+    sample number (NaN if undefined), or None. suite_version: the version of the suite; empty if unknown.
     """
 
     config: RunConfig
@@ -70,7 +70,7 @@ def _text_if_empty(value: Any) -> Any:
 
 def _finite_amount(value: float) -> float:
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError("a tolerance is not a finite number of at least 0")
+        raise ValueError("a tolerance is not a finite number >= 0")
     return value
 
 
@@ -80,22 +80,22 @@ Amount = Annotated[float, AfterValidator(_finite_amount)]
 
 
 class _Entry(BaseModel):
-    """A part of the file. Keys that it does not know are ignored."""
+    """A part of the file. Unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
 
 class ToleranceEntry(_Entry):
-    """How much worse the scores of a metric may be: an amount, and a share of the baseline's value."""
+    """How much worse a metric's scores may be: an absolute amount plus a share of the baseline's value."""
 
     absolute: Amount
     relative: Amount
 
 
 class ScoreEntry(_Entry):
-    """A line of the file: a score with its key (KEY). What is not there is not defined: an empty text, or NaN.
+    """A line of the file: a score with its key (KEY). Missing fields are undefined: an empty string, or NaN.
 
-    clips: the values by sample number, null where a clip has none; absent where the clips do not matter.
+    clips: the values by sample number, null where a clip has none; omitted if the clips do not matter.
     """
 
     task: Text = ""
@@ -121,25 +121,25 @@ class ScoreEntry(_Entry):
     @classmethod
     def _has_a_value(cls, value: float) -> float:
         if not math.isfinite(value):
-            raise ValueError("a score is without a value, so it would gate nothing")
+            raise ValueError("a score has no value, so it would gate nothing")
         return value
 
     @field_validator("se")
     @classmethod
     def _error_is_a_size(cls, se: float) -> float:
         if math.isinf(se) or se < 0:
-            raise ValueError("a standard error is not a finite number of at least 0")
+            raise ValueError("a standard error is not a finite number >= 0")
         return se
 
     @model_validator(mode="after")
     def _as_many_clips_as_samples(self) -> Self:
         if self.clips is not None and len(self.clips) != self.n:
-            raise ValueError("a score has more or fewer clips than its n")
+            raise ValueError("the number of clips of a score is not equal to its n")
         return self
 
 
 class BaselineFile(_Entry):
-    """The whole file. run: the config of the run that the baseline was made from, checked by `config.validate`."""
+    """The complete file. run: the config of the run that the baseline is from; `config.validate` checks it."""
 
     format: Literal[2]
     run: dict[str, Any] = {}
@@ -153,26 +153,26 @@ class BaselineFile(_Entry):
     @classmethod
     def _rate_is_a_probability(cls, rate: float) -> float:
         if not 0 < rate < 1:
-            raise ValueError(f"its error_rate is {rate:g}, not between 0 and 1")
+            raise ValueError(f"error_rate must be between 0 and 1 (got {rate:g})")
         return rate
 
     @field_validator("scores")
     @classmethod
     def _some_scores(cls, scores: list[ScoreEntry]) -> list[ScoreEntry]:
         if not scores:
-            raise ValueError("it holds no scores, so it would gate nothing")
+            raise ValueError("it contains no scores, so it would gate nothing")
         return scores
 
     @model_validator(mode="after")
     def _metrics_are_known(self) -> Self:
         without_tolerance = {score.metric for score in self.scores} - set(self.tolerances)
         if unknown := without_tolerance | (set(self.tolerances) - set(metrics())):
-            raise ValueError(f"no tolerance or no metric for {', '.join(sorted(unknown))}")
+            raise ValueError(f"no tolerance for, or no metric named, {', '.join(sorted(unknown))}")
         return self
 
 
 def read_baseline(path: Path) -> Baseline:
-    """Read a baseline. Raises UsageError, naming the file and what is wrong with it."""
+    """Read a baseline. Raises UsageError, with the file and the problem, if it is not valid."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -181,8 +181,8 @@ def read_baseline(path: Path) -> Baseline:
         raise UsageError(f"baseline {path}: not valid JSON ({error})") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UsageError(
-            f"baseline {path}: its format is not {FORMAT}; if it is an old baseline, remove it, and write "
-            "it anew from a run: mtbench check BASELINE RUN --update"
+            f"baseline {path}: its format is not {FORMAT}; if it is an old baseline, delete it and create "
+            "a new one from a run: mtbench check BASELINE RUN --update"
         )
     try:
         file = BaselineFile.model_validate(document)
@@ -196,7 +196,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def _problem(error: ValidationError) -> str:
-    """What is wrong with a file, in one line: rather one of the rules above than a value of the wrong type."""
+    """Describe a problem of a file in one line, preferring violations of the rules above to values of a wrong type."""
     problems = error.errors()
     problem = next((problem for problem in problems if problem["type"] == "value_error"), problems[0])
     place = ".".join(map(str, problem["loc"]))
@@ -204,12 +204,12 @@ def _problem(error: ValidationError) -> str:
         return ": ".join(text for text in (place, str(problem["ctx"]["error"])) if text)
     if problem["type"] == "missing":
         owner, _, field = place.rpartition(".")
-        return f"not a baseline ({owner or 'it'} does not say its {field})"
+        return f"not a baseline ({owner or 'the file'} has no {field})"
     return f"not a baseline ({place}: {problem['msg']}, got {reprlib.repr(problem['input'])})"
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
-    """Write a baseline, one score per line, so that a diff shows which moved."""
+    """Write a baseline with one score per line, so that a diff shows which scores changed."""
     lines = [json.dumps(_line(row)) for row in records(baseline.scores[BASELINE_COLUMNS])]
     head = {
         "format": FORMAT,
@@ -225,7 +225,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
 
 def _line(row: Row) -> dict[str, Any]:
-    """A score as the file holds it: without what is not defined, its values rounded far below their standard errors."""
+    """Return a score as written to the file: without undefined cells, and rounded to far below its standard error."""
     line = {name: value for name, value in row.items() if not is_empty(value)}
     line |= {name: _rounded(row[name], digits) for name, digits in (("value", 5), ("se", 4)) if name in line}
     if "clips" in line:
@@ -238,20 +238,21 @@ def _rounded(value: float, digits: int) -> float:
 
 
 def baseline_of_run(run: FinishedRun, like: Baseline | None = None) -> Baseline:
-    """The baseline that a run makes, with the error rate and the tolerances of the one `like` which it replaces.
+    """Create a baseline from a run, with the error rate and the tolerances of the baseline `like` if it replaces one.
 
-    It gates the run's models and the control `heldout`, in the scores that `is_gated` names and that have a value.
-    Raises UsageError if there is none, or if the run is of `mtbench eval`, which cannot be made again from its record.
+    It gates those scores of the run's models and of the control `heldout` that have a value and that `is_gated`
+    selects. Raises UsageError if there are none, or if the run is from `mtbench eval`, which cannot be repeated from
+    its record.
     """
     if "eval" in run.record["config"]:
-        raise UsageError(f"{run.path} is the folder of an `mtbench eval`; a baseline is made from one of `mtbench run`")
+        raise UsageError(f"{run.path}: a baseline needs a run of `mtbench run`; this one is from `mtbench eval`")
     config: RunConfig = validate(run.record["config"], str(run.path))
     tolerances, rate = (like.tolerances, like.error_rate) if like else (default_tolerances(), ERROR_RATE)
     table = with_plain_keys(run.scores)
     table = table[[is_gated(row, tolerances) for row in records(table)]]
     table = table[table["value"].notna() & ~table["model"].isin(set(CONTROLS) - {HARNESS})]
     if table["model"].isin(list(CONTROLS)).all():
-        raise UsageError("this run has no model beside the controls, or none at a standard setting: nothing to gate")
+        raise UsageError("nothing to gate: this run has no model except controls, or none at a standard setting")
     values = {} if run.samples is None else clip_values(run.samples)
     clips = [_clips_of_score(row, values) for row in records(table)]
     table = table.assign(
@@ -264,7 +265,7 @@ def baseline_of_run(run: FinishedRun, like: Baseline | None = None) -> Baseline:
 
 
 def _clips_of_score(row: Row, values: Mapping[Key, Mapping[int, float]]) -> list[float] | None:
-    """The values of a score's clips by sample number; None for the control, in which chance has no part."""
+    """Return the values of a score's clips by sample number; None for the control, which does not vary by chance."""
     of_score = values.get(tuple(row[column] for column in KEY))
     if of_score is None or row["model"] == HARNESS:
         return None
@@ -272,20 +273,20 @@ def _clips_of_score(row: Row, values: Mapping[Key, Mapping[int, float]]) -> list
 
 
 def default_tolerances() -> dict[str, Tolerance]:
-    """{metric: tolerance} of every metric that is gated unless a person says otherwise: each that has a tolerance."""
+    """Return {metric: tolerance} for the metrics that are gated by default, which are those with a tolerance."""
     return {name: metric.tolerance for name, metric in metrics().items() if metric.tolerance is not None}
 
 
 def is_gated(row: Row, tolerances: Mapping[str, Tolerance]) -> bool:
-    """Is this score, with a key as `with_plain_keys` gives it, one to gate unless a person says otherwise?
+    """Return whether a score, with a key from `with_plain_keys`, is gated by default.
 
-    It is if its metric has a tolerance and at least half of the clips have a value: a score of fewer may be undefined
-    next time by chance. Rhythm is gated at the standard setting in real seconds; a metric of stems by itself in each
-    that the model made, since the given ones are the same in every run.
+    Its metric must have a tolerance, and at least half of the clips must have a value; with fewer, the score may be
+    undefined in the next run by chance. Rhythm metrics are gated at the standard setting in real seconds. Metrics of
+    single stems are gated for each stem that the model generated, since given stems are the same in every run.
     """
     if row["metric"] not in tolerances or row["n_scored"] * 2 < row["n"]:
         return False
-    if not row["timebase"]:  # not a metric of rhythm
+    if not row["timebase"]:  # not a rhythm metric
         return True
     track, given = row["track"], row["given"].split("+")
     if metrics()[row["metric"]].over_stems and (track == "all" or track in given):
@@ -297,8 +298,10 @@ def is_gated(row: Row, tolerances: Mapping[str, Tolerance]) -> bool:
 
 
 def clip_values(samples: pd.DataFrame) -> dict[Key, dict[int, float]]:
-    """{key: {sample number: value}} of a run's sample table (SAMPLE_COLUMNS). A sample that has no number is left out:
-    no run made it."""
+    """Return {key: {sample number: value}} for a run's sample table (SAMPLE_COLUMNS).
+
+    Samples whose name is not a number are left out, since they are not from a run.
+    """
     numbered = samples[samples["sample"].astype(str).str.fullmatch("[0-9]+")]
     values: dict[Key, dict[int, float]] = {}
     for key, of_key in numbered.groupby(KEY, dropna=False, sort=False):
@@ -308,5 +311,5 @@ def clip_values(samples: pd.DataFrame) -> dict[Key, dict[int, float]]:
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, each by its columns."""
+    """Return the rows of a table as dicts {column: cell}."""
     return cast(list[dict[str, Any]], table.to_dict("records"))

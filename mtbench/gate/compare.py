@@ -1,16 +1,18 @@
-"""Did a run's scores get worse than a baseline's by more than chance, and by more than is tolerated?
+"""Test whether a run's scores are worse than a baseline's by more than chance and by more than the tolerance.
 
-Only equal keys are compared, and only equal numbers of samples: FAD falls as they rise. docs/gate.md has the rule.
+Only scores with equal keys and equal numbers of samples are compared, since Fréchet audio distance (FAD) falls as the
+number of samples rises. docs/how-to/ci.md explains the rule.
 
-1. Chance. With the baseline's seed, or in arrangement, sample i of one run is sample i of the other: Student's paired
-   t over the clips that have a value in both. Otherwise, or where the values are not known, Welch's t from both
-   standard errors; one that is not defined is taken from the other run. One-sided by the metric's direction, two-sided
-   where it has none, with Holm's correction over all gated scores.
-2. Tolerance. A share of the baseline's value and an absolute amount, by metric; a smaller change passes. Of pairs the
-   value and the change are over the clips that have both, too, or clips that lose theirs could hide a fall of the
-   rest.
+1. Chance. With the baseline's seed, or in arrangement, sample i of both runs corresponds: Student's paired t is used,
+   over the clips that have a value in both. Otherwise, or if the values are not known, Welch's t is computed from both
+   standard errors; an undefined one is replaced by that of the other run. The test is one-sided in the metric's
+   direction, or two-sided if it has none, with Holm's correction over all gated scores.
+2. Tolerance. Each metric has a tolerance: a share of the baseline's value plus an absolute amount. Smaller changes
+   pass. For paired samples, the value and the change are also computed over the clips that have a value in both runs;
+   otherwise, clips that lose their value could hide a decline of the others.
 
-The control `heldout` is the same songs in every run, so chance has no part in it: beyond the tolerance, it moved.
+The control `heldout` is the same songs in every run and does not vary by chance: any change beyond the tolerance gives
+the verdict `moved`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,8 +33,8 @@ from mtbench.results.keys import KEY, NAN, defined, with_plain_keys
 
 FAILING = ("missing", "moved", "worse")
 VERDICTS = ("ok", "better", "moved", "worse", "missing", "new")
-ORDER = [*FAILING, "new", "better", "ok"]  # of the rows of a table
-COMPARED = [*KEY, "n"]  # what must be equal
+ORDER = [*FAILING, "new", "better", "ok"]  # order of the rows in a table
+COMPARED = [*KEY, "n"]  # columns that must be equal
 OUTCOME_COLUMNS = [
     *COMPARED,
     "baseline",
@@ -48,13 +50,16 @@ OUTCOME_COLUMNS = [
 
 
 class Incomparable(UsageError):
-    """No score of a run can be compared with a baseline's; the message says why."""
+    """No score of a run can be compared with a baseline; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run beside a baseline. table: as `compare` gives it, worst first. notes: what a reader should know. failed: a
-    line for each model that has no scores."""
+    """The comparison of a run with a baseline.
+
+    table: from `compare`, worst scores first. notes: messages for the reader. failed: one line per model without
+    scores.
+    """
 
     table: pd.DataFrame
     error_rate: float
@@ -72,8 +77,12 @@ class Outcome:
 
 
 class Change(NamedTuple):
-    """How a score changed. level: the baseline's value, of which the tolerance is a share. difference: now minus then.
-    se: its standard error, NaN where chance cannot be judged. freedom: degrees of freedom. paired: by clip."""
+    """The change of a score.
+
+    level: the baseline's value, to which the relative tolerance applies. difference: the run's value minus the
+    baseline's. se: standard error of the difference; NaN if chance cannot be assessed. freedom: degrees of freedom.
+    paired: whether clips are paired.
+    """
 
     level: float
     difference: float
@@ -83,11 +92,11 @@ class Change(NamedTuple):
 
 
 def mismatch(baseline: Baseline, scores: pd.DataFrame, suite_version: str = "") -> str:
-    """Why no score of a run (SCORE_COLUMNS) can be compared with the baseline's, or an empty text.
+    """Return the reason why no score of a run (SCORE_COLUMNS) can be compared with the baseline, or an empty string.
 
-    Task, suite, reference, number of samples and the metrics' and embeddings' versions must be the same; a run may
-    have others beside. So must the suite's version where both are known: its held-out songs, which no key holds, are
-    those of the control and, in arrangement, what sample i is paired by.
+    The run must have the baseline's tasks, suites, references, numbers of samples, and versions of metrics and
+    embeddings; it may also have others. The suite's version must also be the same, if both are known. No key contains
+    the suite's held-out songs, but the control consists of them and, in arrangement, samples are paired by them.
     """
     ours, theirs = with_plain_keys(baseline.scores), with_plain_keys(scores)
     for column in ("task", "suite", "reference", "n"):
@@ -96,8 +105,8 @@ def mismatch(baseline: Baseline, scores: pd.DataFrame, suite_version: str = "") 
             return f"the baseline has {column} {_listed(was - now)}, the run {_listed(now)}"
     if baseline.suite_version and suite_version and baseline.suite_version != suite_version:
         return (
-            f"the songs of {_listed(ours['suite'])} changed: the baseline has version {baseline.suite_version} of "
-            f"it, the run {suite_version}"
+            f"the songs of {_listed(ours['suite'])} changed: the baseline has version {baseline.suite_version}, "
+            f"the run {suite_version}"
         )
     gated = theirs[theirs["metric"].isin(ours["metric"])]
     for title, versions in (("metrics", _metric_versions), ("embeddings", _embedding_versions)):
@@ -117,7 +126,7 @@ def _embedding_versions(table: pd.DataFrame) -> dict[str, set[str]]:
 
 
 def _versions(pairs: Iterable[Sequence[str]]) -> dict[str, set[str]]:
-    """{name: its versions} of pairs (name, version)."""
+    """Collect pairs (name, version) into {name: versions}."""
     versions: dict[str, set[str]] = {}
     for name, version in pairs:
         versions.setdefault(name, set()).add(version)
@@ -129,29 +138,29 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def changed_models(baseline: Baseline, models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A note for each model whose provenance in the run (run.yaml's) is not that of the baseline."""
+    """Return a note for each model whose provenance in the run (from run.yaml) differs from the baseline's."""
     notes = []
     for name, was in baseline.models.items():
         now = models.get(name, was)
         if differs := [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]:
-            verb = "differs" if len(differs) == 1 else "differ"
-            notes.append(f"{name} is another than the baseline's: its {', '.join(differs)} {verb}")
+            notes.append(f"{name} differs from the baseline's model in: {', '.join(differs)}")
     return notes
 
 
 def compare(
     baseline: Baseline, scores: pd.DataFrame, samples: pd.DataFrame | None = None, same_seed: bool = False
 ) -> pd.DataFrame:
-    """Each gated score beside the run's (OUTCOME_COLUMNS), worst first.
+    """Compare each gated score with the run's; return a table (OUTCOME_COLUMNS) with the worst scores first.
 
-    scores: the run's (SCORE_COLUMNS). samples: its sample table (SAMPLE_COLUMNS), or None. same_seed: it was made
-    with the baseline's seed.
+    scores: the run's scores (SCORE_COLUMNS). samples: its sample table (SAMPLE_COLUMNS), or None. same_seed: whether it
+    was generated with the baseline's seed.
 
-    In the result `baseline` and `value` are the two scores, each with its standard error. Where `paired`, `difference`
-    and `tolerated` are over the clips that have both. `p` is Holm's, of a change for the worse (of any change, where
-    the metric has no better side), and NaN where chance has no part or cannot be judged: then the tolerance alone
-    decides. `verdict`: ``ok``; ``worse`` or ``better``; ``moved``, for a score that should do neither; ``missing``
-    where the run has no such key or no value; ``new`` for a score of a model that the baseline lacks.
+    In the result, `baseline` and `value` are the two scores, each with its standard error. If `paired`, `difference`
+    and `tolerated` are over the clips that have a value in both runs. `p` is the p-value, after Holm's correction, of a
+    change for the worse (of any change if the metric has no direction). It is NaN if the score does not vary by chance
+    or chance cannot be assessed; then only the tolerance decides. `verdict` is ``ok``; ``worse`` or ``better``;
+    ``moved`` for scores that should not change in either direction; ``missing`` if the run has no score with this key
+    or no value; ``new`` for a score of a model that is not in the baseline.
     """
     now = {tuple(row[column] for column in COMPARED): row for row in records(with_plain_keys(scores))}
     values = {} if samples is None else clip_values(samples)
@@ -172,8 +181,10 @@ def compare(
 
 
 def _change(was: Row, now: Row | None, of_clips: Mapping[int, float] | None) -> Change:
-    """The change of a score from the baseline's row to the run's, if there is one. of_clips: the run's {sample number:
-    value}, where its samples are the baseline's."""
+    """Compute the change of a score from the baseline's row to the run's row, if there is one.
+
+    of_clips: the run's {sample number: value}, if its samples correspond to the baseline's.
+    """
     if now is None or not defined(now["value"]):
         return Change(was["value"], NAN, NAN, NAN, paired=False)
     if was["model"] == HARNESS:
@@ -183,8 +194,10 @@ def _change(was: Row, now: Row | None, of_clips: Mapping[int, float] | None) -> 
 
 
 def _paired(was: Sequence[float], now: Mapping[int, float]) -> Change | None:
-    """The change over the clips that have a value in both runs, after Student; None if fewer than half of the clips
-    have. was: [n] by sample number; now: {sample number: value}."""
+    """Compute the change over the clips that have a value in both runs (Student); None if fewer than half do.
+
+    was: [n] by sample number; now: {sample number: value}.
+    """
     pairs = np.array([(value, now.get(number, NAN)) for number, value in enumerate(was)])  # [n, 2]
     pairs = pairs[~np.isnan(pairs).any(axis=1)]
     if len(pairs) < max(2, len(was) / 2):
@@ -195,8 +208,11 @@ def _paired(was: Sequence[float], now: Mapping[int, float]) -> Change | None:
 
 
 def _unpaired(was: Row, now: Row) -> Change:
-    """The change of two scores with standard errors, after Welch. A standard error that is not defined is the other's,
-    for as many clips; without either it is NaN."""
+    """Compute the change between two scores with standard errors (Welch).
+
+    An undefined standard error is replaced by the other, rescaled to the number of clips; if both are undefined, the
+    result is NaN.
+    """
     squares = np.array([was["se"], now["se"]], np.float64) ** 2
     clips = np.array([was["n_scored"], now["n_scored"]], np.float64)
     known = ~np.isnan(squares)
@@ -210,20 +226,23 @@ def _unpaired(was: Row, now: Row) -> Change:
 
 
 def _p_values(was: Row, change: Change) -> tuple[float, float]:
-    """p of a change for the worse and of one for the better by chance; both of any change where the metric has no
-    better side. NaN for the control, in which chance has no part, and where there is no value."""
+    """Return the p-values of a change for the worse and of a change for the better.
+
+    If the metric has no direction, both are the p-value of any change. They are NaN for the control, which does not
+    vary by chance, and if there is no value.
+    """
     if was["model"] == HARNESS or not defined(change.difference):
         return NAN, NAN
     direction = metrics()[was["metric"]].direction
     fall, rise = _tails(change.difference * (direction or 1), change.se, change.freedom)
     if direction:
         return fall, rise
-    either = min(1.0, 2 * min(fall, rise)) if defined(fall) else NAN  # min() takes the 1 beside a NaN
+    either = min(1.0, 2 * min(fall, rise)) if defined(fall) else NAN  # min(1.0, NaN) would be 1
     return either, either
 
 
 def _tails(gain: float, se: float, freedom: float) -> tuple[float, float]:
-    """p of a fall and of a rise by chance. Where nothing varies any change is certain."""
+    """Return the p-values of a fall and of a rise. With a standard error of 0, any change is significant."""
     if np.isnan(se):
         return NAN, NAN
     if se == 0:
@@ -234,7 +253,7 @@ def _tails(gain: float, se: float, freedom: float) -> tuple[float, float]:
 def _row(
     key: tuple[Any, ...], was: Row, now: Row | None, change: Change, tolerance: tuple[float, float]
 ) -> dict[str, Any]:
-    """A row of the table, its p and its verdict still to come: Holm's correction needs the p of all rows."""
+    """Return a row of the table without p and verdict, since Holm's correction needs the p of all rows."""
     absolute, relative = tolerance
     return {
         **dict(zip(COMPARED, key)),
@@ -249,7 +268,7 @@ def _row(
 
 
 def _verdict(row: Row, p_better: float, error_rate: float) -> str:
-    """The verdict on a row of the table. p_better: of a change for the better by chance, after Holm."""
+    """Return the verdict for a row of the table. p_better: p of a change for the better, after Holm's correction."""
     if not defined(row["value"]):
         return "missing"
     if not abs(row["difference"]) > row["tolerated"]:
@@ -259,7 +278,7 @@ def _verdict(row: Row, p_better: float, error_rate: float) -> str:
     direction = metrics()[row["metric"]].direction
     gain = row["difference"] * direction
     by_chance = p_better if gain > 0 else row["p"]
-    if by_chance >= error_rate:  # not so where it is NaN: chance cannot be judged, so the tolerance decides
+    if by_chance >= error_rate:  # False for NaN: chance cannot be assessed, so only the tolerance decides
         return "ok"
     if not direction:
         return "moved"
@@ -269,7 +288,10 @@ def _verdict(row: Row, p_better: float, error_rate: float) -> str:
 def _new_rows(
     rows: Sequence[Row], now: Mapping[tuple[Any, ...], Row], tolerances: Mapping[str, Tolerance]
 ) -> list[dict[str, Any]]:
-    """The scores of models that the baseline lacks. now: the run's rows by the cells of COMPARED."""
+    """Return rows for the scores of models that are not in the baseline.
+
+    now: the run's rows by the cells of COMPARED.
+    """
     known = {row["model"] for row in rows} | set(CONTROLS)
     return [
         {
@@ -286,7 +308,7 @@ def _new_rows(
 
 
 def _worst_first(table: pd.DataFrame) -> pd.DataFrame:
-    """By verdict, then the least likely by chance, then how many times what is tolerated."""
+    """Sort rows by verdict, then by p, then by the ratio of difference to tolerance."""
     order = table["verdict"].map(ORDER.index)
     beyond = table["difference"].abs() / table["tolerated"]
     table = table.assign(order=order, beyond=beyond)

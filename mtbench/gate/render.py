@@ -1,4 +1,4 @@
-"""An outcome as a person or a program reads it: texts of a table, markdown, JSON and JUnit's XML."""
+"""Render an outcome for people and programs: table cells, markdown, JSON and JUnit XML."""
 
 import json
 from collections.abc import Callable
@@ -19,13 +19,13 @@ CELL_COLUMNS = ["model", "score", "setting", "baseline", "now", "difference", "t
 
 
 def summary(outcome: Outcome) -> str:
-    """One line: how many scores got each verdict."""
+    """Return one line with the number of scores per verdict."""
     counts = outcome.table["verdict"].value_counts()
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in VERDICTS)
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of an outcome as a person reads it: texts, one row per score."""
+    """Return an outcome's table with readable text cells, one row per score."""
     return pd.DataFrame([_cells_of_row(row) for row in records(table)], columns=CELL_COLUMNS)
 
 
@@ -45,7 +45,7 @@ def _cells_of_row(row: Row) -> dict[str, str]:
 
 
 def _setting(row: Row) -> str:
-    """What tells scores of one metric and track apart: the given stems, the setting of the rhythm, the embedding."""
+    """Return what distinguishes scores of one metric and track: given stems, rhythm setting, and embedding."""
     given = f"given {row['given']}," if row["given"] else ""
     numbers = (NAN if is_empty(row[name]) else row[name] for name in ("fps", "transition_lambda", "window"))
     rhythm = in_short(row["timebase"], *numbers) if row["timebase"] else ""
@@ -65,31 +65,32 @@ def _p_in_words(p: float) -> str:
 
 
 def advice(outcome: Outcome) -> list[str]:
-    """What the failures mean and what to do about them, one line each."""
+    """Return lines that explain the failures and state what to do about them."""
     failing = outcome.failing
     lines = []
     if (failing["model"] == HARNESS).any():
         lines.append(
-            f"The control {HARNESS} is the same songs in every run, and it changed: the harness, the metrics or the "
-            "suite did, whatever the models did."
+            f"The control {HARNESS} consists of the same songs in every run, but its scores changed: the harness, the "
+            "metrics or the suite changed, independently of the models."
         )
     if ((failing["verdict"] == "moved") & (failing["metric"] == "live")).any():
         lines.append(
-            "The share of live stems changed, and IRS, CBS and CBD are taken over live stems: read them with care."
+            "The share of live stems changed. IRS, CBS and CBD are computed over live stems only, so interpret them "
+            "with care."
         )
     off = (failing["value"] - failing["baseline"] - failing["difference"]).abs()
     if (failing["paired"] & (off > failing["tolerated"])).any():
         lines.append(
-            "A difference is over the clips that have a value in both runs. Here it is not that of the two scores: "
-            "clips gained or lost their value."
+            "Differences are over the clips that have a value in both runs. Here, a difference is not equal to that of "
+            "the two scores, because clips gained or lost their value."
         )
     if len(failing):
-        lines.append("If the change is meant, write the baseline anew: mtbench check BASELINE RUN --update")
+        lines.append("If the change is intended, update the baseline: mtbench check BASELINE RUN --update")
     return lines
 
 
 def markdown(outcome: Outcome) -> str:
-    """For a pull request: what failed, and the whole table folded away."""
+    """Return markdown for a pull request: the failures, and the complete table in a collapsed section."""
     table = cells(outcome.table)
     failures = len(outcome.failing) + len(outcome.failed)
     blocks = [f"### mtbench check: {'passed' if outcome.passed else f'{failures} failed'}", literal(summary(outcome))]
@@ -99,9 +100,9 @@ def markdown(outcome: Outcome) -> str:
     blocks += [literal(line) for line in (*advice(outcome), *outcome.notes)]
     blocks.append(
         f"<details><summary>All {len(table)} scores</summary>\n\n{_table(table)}\n\n"
-        f"{ERRORS_IN_WORDS}; where samples pair up, difference and tolerance are over the clips that have a "
-        "value in both runs; p is of a change for the worse by chance, corrected for all scores (Holm); "
-        f"a score fails where p &lt; {outcome.error_rate:g} and the difference is more than is tolerated."
+        f"{ERRORS_IN_WORDS}. If samples are paired, difference and tolerance are over the clips that have a "
+        "value in both runs. p is the p-value of a change for the worse, corrected for all scores (Holm). "
+        f"A score fails if p &lt; {outcome.error_rate:g} and the difference exceeds the tolerance."
         "\n\n</details>"
     )
     return "\n\n".join(blocks) + "\n"
@@ -112,7 +113,7 @@ def _table(table: pd.DataFrame) -> str:
 
 
 def as_json(outcome: Outcome) -> str:
-    """All that is known of every score; null where a value is not defined."""
+    """Return everything about every score as JSON; undefined values are null."""
     rows = [{name: None if is_empty(value) else value for name, value in row.items()} for row in records(outcome.table)]
     document = {
         "format": FORMAT,
@@ -127,7 +128,7 @@ def as_json(outcome: Outcome) -> str:
 
 
 def junit(outcome: Outcome) -> str:
-    """JUnit's XML, for a CI: one test case per score, and one per model that failed."""
+    """Return JUnit XML for CI, with one test case per score and one per failed model."""
     table = cells(outcome.table)
     suite = ElementTree.Element(
         "testsuite",
@@ -143,7 +144,7 @@ def junit(outcome: Outcome) -> str:
         if row["verdict"] in FAILING:
             ElementTree.SubElement(case, "failure", message=_failure(row))
         if row["verdict"] == "new":
-            ElementTree.SubElement(case, "skipped", message="new: the baseline has no such score")
+            ElementTree.SubElement(case, "skipped", message="new: not in the baseline")
     for line in outcome.failed:
         case = ElementTree.SubElement(suite, "testcase", classname="run", name="generate and score")
         ElementTree.SubElement(case, "error", message=_printable(line))
@@ -163,4 +164,4 @@ def _printable(text: Any) -> str:
 
 
 DOCUMENTS: dict[str, Callable[[Outcome], str]] = {"markdown": markdown, "json": as_json, "junit": junit}
-FORMATS = ("text", *DOCUMENTS)  # `text` is for the terminal, which draws it from `cells`
+FORMATS = ("text", *DOCUMENTS)  # `text` is for the terminal, and is drawn from `cells`

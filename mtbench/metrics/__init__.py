@@ -1,6 +1,6 @@
 """Metrics as pure functions on arrays: rhythm from beat times (s), tuning from audio, Fréchet distance from embeddings.
 
-Each has a file of its own, which holds its definition and its record: see `record.Metric`.
+Each metric has its own file with its definition and its record, see `record.Metric`.
 """
 
 from mtbench.metrics.clipping import clipped

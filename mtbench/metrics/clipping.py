@@ -1,4 +1,4 @@
-"""The share of a mixture's samples that lie beyond full scale, where the published protocol clips them."""
+"""The share of a mixture's samples beyond full scale, which the published protocol clips."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ from mtbench.metrics.record import Metric
 
 
 def clipped(stems: Mapping[str, NDArray[np.float32]], rate: int) -> float:
-    """Share in [0, 1] of the samples of the stems' sum whose magnitude is above 1.
+    """Return the share, in [0, 1], of the samples of the stems' sum whose magnitude is above 1.
 
-    stems: {name: float32 [samples]}. `rate` (Hz) does not matter: every metric of audio is given it.
+    stems: {name: float32 [samples]}. `rate` (Hz) is passed to every audio metric and is not used here.
     """
     return mix(list(stems.values()))[1]
 

@@ -1,17 +1,17 @@
-"""Cross-track beat dispersion (CBD): how far apart the beats of the tracks of one clip lie.
+"""Cross-track beat dispersion (CBD): how far apart the beats of a clip's tracks are.
 
 Source: the SyncTrack paper (ICLR 2026) and its released evaluation code. For each ordered pair of a reference track
-with two beats or more, r(n), and another track with a beat, t:
+with at least two beats, r(n), and another track with at least one beat, t:
 
-* d(n) = r(n+1) - r(n). Beat n owns the window [r(n) - d(n-1)/2, r(n) + d(n)/2); the first beat takes its
-  following interval for both sides, the last its preceding one.
-* Its match is the target beat nearest to r(n), of two equally near the later. Several reference beats may
-  have the same match. A match outside the window is dropped without penalty.
-* The error is |r - t| over half the following interval if t >= r, else over half the preceding one: 0 is
-  best, 1 worst.
+* d(n) = r(n+1) - r(n). The window of beat n is [r(n) - d(n-1)/2, r(n) + d(n)/2); the first beat uses the interval
+  after it for both sides, the last beat the interval before it.
+* The match of beat n is the target beat nearest to r(n); of two equally near beats, the later one. Several reference
+  beats may have the same match. A match outside the window is dropped without penalty.
+* The error is |r - t| divided by half the following interval if t >= r, otherwise by half the preceding interval: 0 is
+  best, 1 is worst.
 
-A reference track's errors are pooled over all targets. Errors are ratios of times, so CBD is blind to the
-time unit. Tracks at different metrical levels (one at half tempo) dominate the value.
+A reference track's errors are pooled over all targets. Errors are ratios of times, so CBD does not depend on the unit
+of time. If tracks are at different metrical levels (such as one at half tempo), this dominates the value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from mtbench.metrics.synchronization import check_tracks
 
 
 class Dispersion(NamedTuple):
-    """Mean, population standard deviation (ddof 0) and median of the errors, each in [0, 1] or NaN."""
+    """Mean, population standard deviation (ddof 0) and median of the errors; each is in [0, 1] or NaN."""
 
     mean: float
     std: float
@@ -38,21 +38,21 @@ UNDEFINED = Dispersion(float("nan"), float("nan"), float("nan"))
 
 
 def cbd(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> Dispersion:
-    """Cross-track beat dispersion of one clip: (mean, std, median).
+    """Compute the cross-track beat dispersion of one clip: (mean, std, median).
 
-    `beats_by_track` holds [n] times in seconds per track. Each statistic is the mean over the reference
-    tracks that have one, NaN if none has; the folder value is `mean_of_defined` over clips, per statistic.
-    Unchanged by the order of the tracks, a shift in time or another unit of time. Raises ValueError for bad
-    beats.
+    `beats_by_track` contains [n] times in seconds per track. Each statistic is the mean over the reference tracks for
+    which it is defined, and NaN if there are none. The value of a folder is `mean_of_defined` over its clips, for each
+    statistic. The result does not depend on the order of the tracks, a shift in time, or the unit of time. Raises
+    ValueError for invalid beats.
     """
     references = cbd_per_reference(beats_by_track).values()
     return Dispersion(*(mean_of_defined(statistic) for statistic in zip(*references))) if references else UNDEFINED
 
 
 def cbd_per_reference(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike]) -> dict[object, Dispersion]:
-    """The statistics of each reference track's errors over all other tracks, by track name (or position).
+    """Compute the statistics of each reference track's errors over all other tracks, by track name (or position).
 
-    `beats_by_track` and what is raised are those of `cbd`.
+    `beats_by_track` and the errors raised are the same as for `cbd`.
     """
     tracks = check_tracks(beats_by_track)
     statistics = {}
@@ -68,23 +68,23 @@ def cbd_per_reference(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLi
 
 
 def _errors(reference: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Errors of the paired reference beats, float64 [pairs], in units of half an inter-beat interval."""
+    """Return the errors of the matched reference beats, float64 [pairs], in units of half an inter-beat interval."""
     if len(reference) < 2 or len(target) < 1:
         return np.empty(0)
     intervals = np.diff(reference)
     before = np.append(intervals[0], intervals) / 2  # half of d(n-1)
     after = np.append(intervals, intervals[-1]) / 2  # half of d(n)
 
-    # The neighbours left < r <= right. At either end both are the same beat, and either choice is right.
+    # The neighbours are left < r <= right. At either end, both are the same beat, so either choice is correct.
     position = np.searchsorted(target, reference)
     left = target[np.maximum(position - 1, 0)]
     right = target[np.minimum(position, len(target) - 1)]
-    # The left neighbour must be strictly nearer. Signed distances let an end's single neighbour do without a case.
+    # The left neighbour must be strictly nearer. With signed distances, the ends need no special case.
     match = np.where(reference - left < right - reference, left, right)
 
     paired = (reference - before <= match) & (match < reference + after)
     reference, match, before, after = reference[paired], match[paired], before[paired], after[paired]
-    # A window with a zero side holds no match on that side, so no divisor is 0.
+    # If one side of a window has length zero, it cannot contain a match, so no divisor is 0.
     return np.abs(reference - match) / np.where(match >= reference, after, before)
 
 
@@ -103,7 +103,7 @@ CBD_MEAN = Metric(
     compute=_of_clip,
     statistic="mean",
     digits=3,
-    about="Mean distance of matched beats of two tracks, in half inter-beat intervals",
+    about="Mean distance between matched beats of two tracks, in half inter-beat intervals",
     paper="SyncTrack, ICLR 2026",
     most=1.0,
     down_to_control=True,
@@ -119,7 +119,7 @@ METRICS = (
         name="cbd_std",
         title="CBD std",
         statistic="std",
-        about="Standard deviation of those distances",
+        about="Standard deviation of the distances between matched beats, in half inter-beat intervals",
         tolerance=None,
         place=50,
         summary=(),
@@ -129,7 +129,7 @@ METRICS = (
         name="cbd_median",
         title="CBD median",
         statistic="median",
-        about="Median of those distances",
+        about="Median distance between matched beats of two tracks, in half inter-beat intervals",
         tolerance=None,
         place=60,
         summary=(),

@@ -1,19 +1,19 @@
-"""Embeddings for the Fréchet audio distance: small callables from audio to frames.
+"""Embeddings for the Fréchet audio distance (FAD): callables from audio to frames.
 
-| name              | a frame        | dimension | needs weights                                          |
-| ----------------- | -------------- | --------- | ------------------------------------------------------ |
-| `log-mel-stats`   | 0.96 s         | 32        | no: the offline default, its values are its own        |
-| `vggish`          | 0.96 s         | 128       | yes, as the package frechet-audio-distance computes it |
-| `vggish-audioldm` | 0.96 s         | 128       | yes, as audioldm_eval computes it (published FADs)     |
-| `pann`            | the whole clip | 2048      | yes, Cnn14 at 16 kHz                                   |
+| name              | frame         | dimension | weights                                                    |
+| ----------------- | ------------- | --------- | ---------------------------------------------------------- |
+| `log-mel-stats`   | 0.96 s        | 32        | none: the offline default, comparable only with itself     |
+| `vggish`          | 0.96 s        | 128       | needed; computed as in the package frechet-audio-distance  |
+| `vggish-audioldm` | 0.96 s        | 128       | needed; computed as in audioldm_eval (published FADs)      |
+| `pann`            | complete clip | 2048      | needed; Cnn14 at 16 kHz                                    |
 
-Distances under different names are different metrics and are never compared. The last three come from the extra
-`fad`. Their files are looked for where torch.hub keeps its own, and are downloaded to that folder if they are not
-there. `missing` names them; the environment variable TORCH_HOME moves the folder.
+Distances with different embeddings are different metrics and are never compared. The last three need the extra `fad`.
+Their files are kept in torch.hub's folder and are downloaded to it if missing. `missing` lists the missing files. Set
+the environment variable TORCH_HOME to use another folder.
 
-Of frechet-audio-distance only its dependencies and its PANN network are used. Its own class answers any error with a
-score of -1, joins the PANN embeddings of n clips into one vector, points torch.hub elsewhere for the whole process,
-asks a question on stdin, and fails behind a proxy even with every file in place.
+Only the dependencies and the PANN network of frechet-audio-distance are used. The package's own class returns a score
+of -1 for any error, joins the PANN embeddings of n clips into one vector, changes torch.hub's folder for the complete
+process, prompts on stdin, and fails behind a proxy even if all files are present.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtbench.errors import MtbenchError, unknown_name
 
-SAMPLE_RATE = 16000  # Hz, of every embedding here
-WINDOW, HOP, FFT = 400, 160, 512  # samples: 25 ms, 10 ms
+SAMPLE_RATE = 16000  # Hz, for all embeddings in this module
+WINDOW, HOP, FFT = 400, 160, 512  # samples; the window is 25 ms, the hop 10 ms
 COLUMNS = 96  # STFT columns in a frame of 0.96 s; frames do not overlap, and an incomplete last frame is dropped
 BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0  # mel bands and their range in Hz
 LOG_OFFSET = 0.01
@@ -40,15 +40,15 @@ CEPSTRA = 16
 
 
 class Embedding(Protocol):
-    """A network or a formula that turns audio into frames. `name` and `version` key the cache and the score."""
+    """A network or formula that turns audio into frames. `name` and `version` are part of cache and score keys."""
 
     name: str
-    version: str  # changes whenever the values do: for a network, the SHA-256 of its weights (16 digits)
+    version: str  # changes whenever the values change; for a network, the SHA-256 of its weights (16 digits)
     sample_rate: int  # Hz
     dimension: int
 
     def __call__(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Frames [n, dimension] of a mono waveform [samples] at `sample_rate`; n is 0 if it is too short.
+        """Return frames [n, dimension] for a mono waveform [samples] at `sample_rate`; n is 0 if it is too short.
 
         Raises ValueError unless the waveform is 1-D and finite.
         """
@@ -56,13 +56,13 @@ class Embedding(Protocol):
 
 
 class EmbeddingUnavailable(MtbenchError):
-    """The package or the weights of an embedding are missing or unusable; the message says what to do."""
+    """The package or the weights of an embedding are missing or unusable; the message states what to do."""
 
 
 def embedding(name: str) -> Embedding:
-    """The embedding of that name, ready to call. Networks are loaded here, and downloaded if necessary.
+    """Return the embedding of that name, ready to call. Networks are loaded, and downloaded if necessary.
 
-    Raises UsageError for an unknown name and EmbeddingUnavailable where something is missing.
+    Raises UsageError for an unknown name, and EmbeddingUnavailable if a package or file is missing or unusable.
     """
     if name not in _FACTORIES:
         raise unknown_name("embedding", name, _FACTORIES)
@@ -70,7 +70,7 @@ def embedding(name: str) -> Embedding:
 
 
 def missing(name: str) -> str | None:
-    """What to install, or which files `embedding(name)` would have to download; None if all is at hand."""
+    """Return a message that states what to install or which files would be downloaded; None if nothing is missing."""
     if name not in _FILES:
         return None
     if not _package_installed():
@@ -81,18 +81,19 @@ def missing(name: str) -> str | None:
     if not absent:
         return None
     lines = "".join(f"\n  {path}  from  {source}" for path, source in absent)
-    return f"embedding {name!r} lacks these files (TORCH_HOME moves their folder):{lines}"
+    return f"embedding {name!r}: these files are missing (set TORCH_HOME to use another folder):{lines}"
 
 
 class LogMelStats:
     """Log-mel statistics per 0.96 s frame, in plain NumPy.
 
-    The log-mel front end is VGGish's (64 bands). Over the 96 columns of a frame each band has a mean, the
-    colour of the sound, and a standard deviation, its movement. Along the bands both are smooth, so the first
-    16 coefficients of an orthonormal DCT-II keep most of either. The dimension is then 32, which the frames (10 in a
-    clip of 10.24 s) outnumber from the fourth clip on. With all 64 coefficients, distances between mixtures of real
-    instruments grew by a few percent, and so did the bias of a small sample. A change of gain moves only coefficient 0
-    of the mean, as long as the sound lies well above the offset of the logarithm. Polarity does not matter.
+    The log-mel front end is that of VGGish (64 bands). Over the 96 columns of a frame, each band has a mean, which
+    describes timbre, and a standard deviation, which describes change. Both vary smoothly across bands, so the first 16
+    coefficients of an orthonormal DCT-II preserve most of their information. The resulting dimension is 32; with 10
+    frames per clip of 10.24 s, four clips already have more frames than dimensions. Keeping all 64 coefficients
+    increased both the distances between mixtures of real instruments and the bias of small samples by a few percent. A
+    change of gain affects only coefficient 0 of the mean, as long as the sound is well above the offset of the
+    logarithm. Polarity has no effect.
     """
 
     name = "log-mel-stats"
@@ -108,11 +109,11 @@ class LogMelStats:
 
 
 def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
-    """VGGish's log-mel spectrogram, [columns, 64], of a waveform [samples] at 16 kHz; no padding.
+    """Compute VGGish's log-mel spectrogram, [columns, 64], of a waveform [samples] at 16 kHz, without padding.
 
-    Magnitudes of a 25 ms periodic Hann window every 10 ms, HTK mel bands whose triangles are straight on the
-    mel axis, and log(mel + 0.01), so silence is finite (Hershey et al., "CNN Architectures for Large-Scale
-    Audio Classification", 2017, and its released front end).
+    Magnitudes are computed every 10 ms with a 25 ms periodic Hann window, summed in HTK mel bands (triangles on the mel
+    axis), and compressed as log(mel + 0.01), which keeps silence finite (Hershey et al., "CNN Architectures for
+    Large-Scale Audio Classification", 2017, and its released front end).
     """
     if len(waveform) < WINDOW:
         return np.empty((0, BANDS))
@@ -123,7 +124,7 @@ def log_mel(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _mel_bands() -> NDArray[np.float64]:
-    """Weights, float64 [FFT bins, bands]: triangles on the HTK mel scale."""
+    """Return the weights of the bands, float64 [FFT bins, bands]: triangles on the HTK mel scale."""
 
     def mel(frequency: ArrayLike) -> NDArray[np.float64]:
         mels: NDArray[np.float64] = 1127 * np.log1p(np.asarray(frequency) / 700)
@@ -139,7 +140,7 @@ def _mel_bands() -> NDArray[np.float64]:
 
 
 def _dct() -> NDArray[np.float64]:
-    """The first vectors of the orthonormal DCT-II over the bands, [bands, CEPSTRA]."""
+    """Return the first vectors of the orthonormal DCT-II over the bands, [bands, CEPSTRA]."""
     vectors: NDArray[np.float64] = np.cos(
         np.pi * np.outer(np.arange(BANDS) + 0.5, np.arange(CEPSTRA)) / BANDS
     ) * np.sqrt(2 / BANDS)
@@ -150,8 +151,9 @@ def _dct() -> NDArray[np.float64]:
 class VGGish:
     """VGGish (Hershey et al., 2017) without PCA and before the last ReLU, one row per 0.96 s.
 
-    With `audioldm`, what audioldm_eval 0.0.5 feeds it: the mean of the whole file is removed, and files under
-    2 s are zero-padded to 2 s. It reads the first channel of a file: hand over that channel, not the average.
+    With `audioldm`, the input is prepared as in audioldm_eval 0.0.5: the mean of the complete file is subtracted, and
+    files shorter than 2 s are zero-padded to 2 s. audioldm_eval reads the first channel of a file, so pass that
+    channel, not the average.
     """
 
     sample_rate = SAMPLE_RATE
@@ -176,15 +178,15 @@ class VGGish:
         return frames
 
 
-# Modules and networks below are of torch and of code that torch.hub fetches; only an embedding that is a network
-# imports torch, inside its functions, since that takes a second.
+# The networks below use torch and code downloaded by torch.hub. Importing torch takes a second, so only the functions
+# of network embeddings import it.
 
 
 def _vggish_network(weights: Path) -> Any:
     import torch
 
-    # Naming the branch keeps torch.hub from asking GitHub for it, and whoever asks for this embedding has
-    # answered the question of trust. Without `postprocess` the PCA's file is not needed.
+    # With the branch name, torch.hub does not need to query GitHub for it. Whoever selects this embedding trusts its
+    # repository, so no prompt is needed. Without `postprocess`, the PCA file is not needed.
     network = torch.hub.load(  # type: ignore[no-untyped-call]  # torch.hub has no annotations
         "harritaylor/torchvggish:master",
         "vggish",
@@ -200,7 +202,7 @@ def _vggish_network(weights: Path) -> Any:
 
 
 class PANN:
-    """PANN Cnn14 at 16 kHz (Kong et al., 2020): its 2048 embedding values, one row per clip of 0.31 s or more."""
+    """PANN Cnn14 at 16 kHz (Kong et al., 2020): 2048 embedding values, one row per clip of at least 0.31 s."""
 
     name = "pann"
     sample_rate = SAMPLE_RATE
@@ -213,7 +215,7 @@ class PANN:
         import torch
 
         waveform = _check_waveform(waveform)
-        if len(waveform) < 31 * HOP:  # five poolings by 2 need 32 columns
+        if len(waveform) < 31 * HOP:  # five pooling layers with a factor of 2 need 32 columns
             return np.empty((0, self.dimension), np.float32)
         with torch.no_grad():
             clip: NDArray[np.float32] = self._network(torch.tensor(waveform)[None], None)["embedding"].numpy()
@@ -227,7 +229,7 @@ def _pann_network(weights: Path) -> Any:
     network = Cnn14_16k(
         sample_rate=SAMPLE_RATE, window_size=512, hop_size=HOP, mel_bins=64, fmin=50, fmax=8000, classes_num=527
     )
-    # The published file is a whole training checkpoint, and NumPy arrays in it are refused unless allowed.
+    # The published file is a complete training checkpoint; its NumPy arrays must be allowed explicitly.
     with torch.serialization.safe_globals(_numpy_globals()):
         checkpoint = torch.load(weights, map_location="cpu", weights_only=True)
     network.load_state_dict(checkpoint["model"])
@@ -235,8 +237,8 @@ def _pann_network(weights: Path) -> Any:
 
 
 def _numpy_globals() -> list[Any]:
-    """What a pickled numeric array names, under NumPy 1 and 2; none of it runs code from the file."""
-    multiarray = importlib.import_module("numpy._core.multiarray")  # private, so without types
+    """Return the globals in a pickled numeric array of NumPy 1 or 2; none of them runs code from the file."""
+    multiarray = importlib.import_module("numpy._core.multiarray")  # private, so it has no type annotations
     names = [
         (function, f"{package}.multiarray.{function.__name__}")
         for package in ("numpy.core", "numpy._core")
@@ -255,10 +257,10 @@ EMBEDDING_NAMES = tuple(_FACTORIES)
 
 _VGGISH_RELEASE = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
 _VGGISH_FILES = (
-    ("harritaylor_torchvggish_master", "https://github.com/harritaylor/torchvggish (the whole tree)"),
+    ("harritaylor_torchvggish_master", "https://github.com/harritaylor/torchvggish (the complete repository)"),
     ("checkpoints/vggish-10086976.pth", _VGGISH_RELEASE),
 )
-# Paths in torch.hub's folder, where frechet-audio-distance looks too, and their sources; the weights come last.
+# (path in torch.hub's folder, which frechet-audio-distance uses, too; source). The weights come last.
 _FILES = {
     "vggish": _VGGISH_FILES,
     "vggish-audioldm": _VGGISH_FILES,
@@ -277,7 +279,7 @@ def _files(name: str) -> list[tuple[Path, str]]:
 
 
 def _load(name: str, network_from: Callable[[Path], Any]) -> tuple[Any, str]:
-    """The network, ready to use, and the version that its weights, and code that was fetched with them, give it."""
+    """Return the network, ready to use, and its version: a hash of its weights and of the code downloaded with them."""
     lacking = missing(name)
     if lacking and not _package_installed():
         raise EmbeddingUnavailable(lacking)
@@ -287,12 +289,12 @@ def _load(name: str, network_from: Callable[[Path], Any]) -> tuple[Any, str]:
     try:
         if not weights.exists():
             weights.parent.mkdir(parents=True, exist_ok=True)
-            prefix = re.search("-([0-9a-f]{8})[.]", weights.name)  # of its SHA-256, by torch.hub's convention
+            prefix = re.search("-([0-9a-f]{8})[.]", weights.name)  # start of its SHA-256, by torch.hub's convention
             torch.hub.download_url_to_file(source, str(weights), hash_prefix=prefix and prefix[1])
         network = network_from(weights)
     except (OSError, ImportError, RuntimeError, KeyError, EOFError, UnpicklingError, BadZipFile) as error:
-        unloaded = f"embedding {name!r} does not load from {weights}"
-        reason = f"{lacking}\nTheir download failed" if lacking else unloaded
+        unloaded = f"embedding {name!r} cannot be loaded from {weights}"
+        reason = f"{lacking}\nDownload failed" if lacking else unloaded
         raise EmbeddingUnavailable(f"{reason}: {error}") from error
     digest = hashlib.sha256()
     for fetched, _ in _files(name):

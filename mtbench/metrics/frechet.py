@@ -1,16 +1,16 @@
 """Fréchet audio distance (FAD) between two sets of embeddings.
 
-Source: Kilgour et al., "Fréchet Audio Distance" (2019). With the means mu and the covariances S (ddof 1) of
-two sets of frames,
+Source: Kilgour et al., "Fréchet Audio Distance" (2019). With the means mu and covariances S (ddof 1) of two
+sets of frames,
 
     FAD = |mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2).
 
-With A = (X - mu) / sqrt(n - 1), so that S = A'A, the last trace is the sum of the singular values of A1 A2'.
-With A = QR it is that of R1 R2', never larger than dimension x dimension. No square root of a matrix is
-taken, so singular covariances (fewer frames than dimensions) lose no accuracy.
+With A = (X - mu) / sqrt(n - 1), so that S = A'A, the last trace is the sum of the singular values of A1 A2'. With
+A = QR, these are the singular values of R1 R2', which is at most dimension x dimension. No matrix square root is
+needed, so singular covariances (fewer frames than dimensions) lose no accuracy.
 
-The sample estimate is biased upwards by about c/n for n frames: compare only at equal n. With n below the
-dimension the value is mostly bias, see `frames_needed`.
+The sample estimate is biased upwards by about c/n for n frames, so compare only values with equal n. If n is below the
+dimension, the value is mostly bias, see `frames_needed`.
 """
 
 import numpy as np
@@ -20,13 +20,13 @@ from mtbench.metrics.record import Metric, Tolerance
 
 
 def fad(embeddings_a: ArrayLike, embeddings_b: ArrayLike) -> float:
-    """Fréchet distance between the Gaussians fitted to two sets of embeddings, at least 0.
+    """Compute the Fréchet distance between the Gaussians fitted to two sets of embeddings; it is at least 0.
 
-    `embeddings_a` and `embeddings_b` are [frames, dimension] with equal dimension, in any float type;
-    everything is computed in float64. Symmetric; unchanged by the order of the frames and by a rotation or
-    shift common to both sets; c^2 times as large when both are scaled by c. The unit is the square of the embedding's.
-    Raises ValueError for sets that are not 2-D, differ in dimension, hold fewer than two frames, or hold values that
-    are not finite.
+    `embeddings_a` and `embeddings_b` are [frames, dimension] with equal dimension, in any float type; the computation
+    is in float64. The distance is symmetric, does not depend on the order of the frames or on a rotation or shift
+    common to both sets, and grows by c^2 if both are scaled by c. Its unit is the square of the embedding's unit.
+    Raises ValueError for sets that are not 2-D, differ in dimension, have fewer than two frames, or contain non-finite
+    values.
     """
     a, b = _check_embeddings(embeddings_a, "embeddings_a"), _check_embeddings(embeddings_b, "embeddings_b")
     if a.shape[1] != b.shape[1]:
@@ -35,15 +35,15 @@ def fad(embeddings_a: ArrayLike, embeddings_b: ArrayLike) -> float:
     mean_b, root_b = _gaussian(b)
     shared = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()  # tr (S1 S2)^(1/2)
     distance = np.sum((mean_a - mean_b) ** 2) + np.sum(root_a**2) + np.sum(root_b**2) - 2 * shared
-    # Exactly equal sets come out at some -1e-16 of the traces.
+    # For exactly equal sets, rounding can give about -1e-16 of the traces.
     return max(float(distance), 0.0)
 
 
 def frames_needed(dimension: int) -> int:
-    """The fewest frames that each side needs for a covariance of full rank: the dimension plus 1.
+    """Return the minimum number of frames per side for a covariance of full rank: the dimension plus 1.
 
-    With fewer, `fad` still returns the distance of the degenerate Gaussians, but that is mostly the bias of
-    the small sample, and should not be ranked.
+    With fewer frames, `fad` still returns the distance of the degenerate Gaussians, but this is mostly small-sample
+    bias and should not be ranked.
     """
     return dimension + 1
 
@@ -56,15 +56,15 @@ def _check_embeddings(embeddings: ArrayLike, name: str) -> NDArray[np.float64]:
         raise ValueError(f"{name}: a covariance needs at least 2 frames, got {len(embeddings)}")
     if not np.isfinite(embeddings).all():
         frame = int(np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0])
-        raise ValueError(f"{name}: frame {frame} holds a value that is not finite")
+        raise ValueError(f"{name}: frame {frame} contains a value that is not finite")
     return embeddings
 
 
 def _gaussian(embeddings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean [d] and R [min(n, d), d] with R'R the covariance (ddof 1)."""
+    """Return the mean [d] and R [min(n, d), d], where R'R is the covariance (ddof 1)."""
     mean: NDArray[np.float64] = embeddings.mean(axis=0)
     centred = (embeddings - mean) / np.sqrt(len(embeddings) - 1)
-    # NumPy annotates every mode with (Q, R), which this one does not return.
+    # NumPy's annotation is (Q, R) for every mode, but this mode returns only R.
     root: NDArray[np.float64] = np.linalg.qr(centred, mode="r")  # type: ignore[assignment]
     return mean, root
 

@@ -1,9 +1,10 @@
-"""How far a clip is out of tune: the distance of its partials from equal temperament at A = 440 Hz, in cents.
+"""Tuning: the distance of a clip's partials from equal temperament at A = 440 Hz, in cents.
 
-Partials are the peaks of the magnitude spectrum between 80 and 2000 Hz, placed by a parabola through the logarithms. A
-partial at f Hz lies at the angle 2 pi 12 log2(f / 440) of a circle whose circumference is one semitone. The angle of
-their mean, weighted by magnitude, is the clip's tuning. A shift by whole semitones is not seen. After Dressler and
-Streich, "Tuning frequency estimation using circular statistics" (ISMIR 2007).
+Partials are the peaks of the magnitude spectrum between 80 and 2000 Hz, located with a parabola through the logarithms
+of the magnitudes. A partial at f Hz is a point at the angle 2 pi 12 log2(f / 440) on a circle whose circumference is
+one semitone. The clip's tuning is the angle of the mean of these points, weighted by magnitude. Shifts by whole
+semitones have no effect. Based on Dressler and Streich, "Tuning frequency estimation using circular statistics" (ISMIR
+2007).
 """
 
 import numpy as np
@@ -11,16 +12,17 @@ from numpy.typing import ArrayLike
 
 from mtbench.metrics.record import Metric, Tolerance
 
-WINDOW = 0.512  # s: long enough to separate partials a semitone apart from 80 Hz on
+WINDOW = 0.512  # s: long enough to separate partials one semitone apart from 80 Hz upwards
 BAND = (80.0, 2000.0)  # Hz
-FLOOR = 0.02  # of the loudest peak: what lies below is noise
-AGREE = 0.2  # of 1, where all partials agree; noise has some 0.03
+FLOOR = 0.02  # relative to the loudest peak; lower peaks are treated as noise
+AGREE = 0.2  # minimum length of the mean vector: 1 if all partials agree, about 0.03 for noise
 
 
 def tuning(wave: ArrayLike, rate: int) -> float:
-    """Distance in cents, 0 to 50, of a waveform [samples] at `rate` Hz; NaN where no tuning can be made out.
+    """Return the distance in cents, 0 to 50, of a waveform [samples] at `rate` Hz.
 
-    That is a waveform shorter than 0.512 s, a silent one, or one without partials that agree.
+    Returns NaN if the tuning cannot be determined: the waveform is shorter than 0.512 s or silent, or its partials do
+    not agree.
     """
     wave = np.asarray(wave, np.float64)
     size = round(WINDOW * rate)

@@ -1,4 +1,8 @@
-"""Which stems of a clip are live: IRS, CBS and CBD are taken over these alone, so their share belongs beside them."""
+"""Live stems: the share of stems in which a beat was found.
+
+Inner-track rhythmic stability (IRS), cross-track beat synchronization (CBS) and cross-track beat dispersion (CBD) are
+computed only over live stems, so their share should be shown together with these metrics.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +11,7 @@ from mtbench.metrics.record import Metric, Tolerance
 
 
 def live(beats: NDArray[np.float64]) -> float:
-    """1.0 if a track, beat times [n] in s, has a beat, else 0.0."""
+    """Return 1.0 if a track, given by its beat times [n] in s, has a beat, and 0.0 otherwise."""
     return float(len(beats) > 0)
 
 

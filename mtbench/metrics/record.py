@@ -1,7 +1,7 @@
-"""What the rest of mtbench knows of a metric: a record beside its function.
+"""The record of a metric, which describes its function to the rest of mtbench.
 
-Tables, the gate, the board and the docs read the record, so a new metric is one file with its function and its record.
-A file of this package lists its records in ``METRICS``; another package names one in its entry points, group
+Tables, the gate, the board and the docs read the record, so a new metric is a single file with a function and a record.
+Each file in this package lists its records in ``METRICS``; other packages declare records as entry points in the group
 ``mtbench.metrics``.
 """
 
@@ -17,8 +17,10 @@ Scope = Literal["track", "clip", "set"]
 
 
 class Tolerance(NamedTuple):
-    """How much worse a score may become before the gate asks whether chance explains it: an absolute amount plus a
-    share of the baseline's value."""
+    """How much worse a score may get before the gate tests whether chance explains it.
+
+    This is an absolute amount plus a share of the baseline's value.
+    """
 
     absolute: float
     relative: float
@@ -26,9 +28,9 @@ class Tolerance(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A number with a version.
+    """The record of a metric, which is a number with a version.
 
-    compute, by what it needs and its scope, always gives a float in [0, most], NaN where it is not defined:
+    compute returns a float in [0, most], or NaN if undefined. Its arguments depend on `needs` and `scope`:
 
     ========  =======  ===================================================================================
     needs     scope    compute
@@ -37,18 +39,19 @@ class Metric:
     beats     clip     ({stem: times}, duration in s), with `windowed` ({stem: times}, duration, window in s)
     audio     track    (wave float32 [samples], rate in Hz)
     audio     clip     ({stem: wave}, rate)
-    frames    set      (embeddings [frames, dimension], those of the reference): FAD alone
+    frames    set      (embeddings [frames, dimension], the reference's embeddings); only for FAD
     ========  =======  ===================================================================================
 
-    direction: -1 lower is better, 1 higher, 0 neither. down_to_control: lower is better only down to what held-out
-    songs score. version: of the definition; scores of two versions are never compared. digits: after the point, in
-    tables. about: a sentence for the board. paper: where the definition comes from. tolerance: the gate's; None: not
-    gated. place: its order in tables. summary: it stands in the summary of the board, by these tracks.
+    direction: -1 if lower is better, 1 if higher is better, 0 for neither. down_to_control: lower is better only down
+    to the score of held-out songs. version: of the definition; scores of different versions are never compared. digits:
+    number of decimals in tables. about: a description for tables and the board. paper: the source of the definition.
+    tolerance: used by the gate; None if the metric is not gated. place: sort order in tables. summary: the tracks for
+    which the metric is shown in the board's summary.
 
-    track: under which a clip's score stands. skips: stems that have no such score. of_given: in arrangement the stems
-    that were given are measured too. over_stems: a row `all` holds the mean over stems.
+    track: the track name of a clip's score. skips: stems that have no such score. of_given: in arrangement, given stems
+    are measured as well. over_stems: a row `all` contains the mean over stems.
 
-    statistic: `compute` gives several values at once, and this one is the attribute of that name.
+    statistic: if `compute` returns several values at once, the attribute that has this metric's value.
     """
 
     name: str
@@ -76,12 +79,12 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """What follows the title in tables: an arrow to the better side, empty if there is none."""
+        """An arrow in the direction of better values, appended to the title in tables; empty if there is none."""
         return {-1: " ↓", 1: " ↑", 0: ""}[self.direction]
 
 
 def values_of(records: Sequence[Metric], *arguments: Any) -> list[float]:
-    """The values of some metrics of the same arguments; those that share a `compute` share one call of it.
+    """Compute several metrics of the same arguments; metrics with the same `compute` share a single call.
 
     Raises MtbenchError, naming the metric, if one fails.
     """
@@ -93,6 +96,6 @@ def values_of(records: Sequence[Metric], *arguments: Any) -> list[float]:
                 results[record.compute] = record.compute(*arguments)
             result = results[record.compute]
             values.append(float(getattr(result, record.statistic) if record.statistic else result))
-        except (Exception, SystemExit) as error:  # it may be a stranger's
+        except (Exception, SystemExit) as error:  # metrics of other packages may raise anything
             raise MtbenchError(f"metric '{record.name}' failed: {one_line(error)}") from error
     return values

@@ -1,12 +1,12 @@
-"""Intra-track rhythmic stability (IRS): how steady one track's beats are.
+"""Inner-track rhythmic stability (IRS): how steady the beats of one track are.
 
 Source: the SyncTrack paper (ICLR 2026) and its released evaluation code. For one file, IRS is the population standard
-deviation (ddof 0) of the inter-beat intervals, in seconds; lower is steadier. A file needs two beats to have
-a value, and exactly two beats give 0. A folder is averaged over files first, then over stems, so stems with
-few valid files weigh as much as the others.
+deviation (ddof 0) of the inter-beat intervals, in seconds; lower is steadier. A file needs at least two beats, and
+exactly two beats give 0. A folder is averaged first over files, then over stems, so stems with few valid files have the
+same weight as the others.
 
-Conventions shared by the rhythm metrics: beat times are float64 seconds, sorted, repeats allowed; NaN means
-"not defined here" and enters no average.
+Conventions shared by the rhythm metrics: beat times are float64 seconds, sorted, repeats allowed; NaN means "undefined"
+and is excluded from averages.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ from mtbench.metrics.record import Metric, Tolerance
 
 
 def irs(beats: ArrayLike) -> float:
-    """Population standard deviation of the inter-beat intervals of one track, in seconds.
+    """Compute the population standard deviation of the inter-beat intervals of one track, in seconds.
 
-    `beats` are [n] times in seconds. NaN for fewer than two beats. Unchanged by a shift in time, and scales
-    with time. Raises ValueError for beats that are not finite, not sorted, negative, or not 1-D.
+    `beats` are [n] times in seconds. The result is NaN for fewer than two beats, does not depend on a shift in time,
+    and scales with time. Raises ValueError for beats that are not finite, sorted, non-negative and 1-D.
     """
     beats = check_beats(beats)
     if len(beats) < 2:
@@ -30,19 +30,20 @@ def irs(beats: ArrayLike) -> float:
 
 
 def folder_irs(irs_by_stem: Mapping[str, Iterable[float]] | Sequence[Iterable[float]]) -> float:
-    """IRS of a folder of clips, in seconds: per stem the mean over its clips, then the mean over stems.
+    """Compute the IRS of a folder of clips, in seconds: the mean over clips of each stem, then the mean over stems.
 
-    `irs_by_stem` holds, for each stem, the `irs` of its clips. Clips without a value (NaN) and then stems
-    without one are left out; NaN if nothing is left.
+    `irs_by_stem` contains, for each stem, the `irs` of its clips. Clips without a value (NaN) are left out, and so are
+    stems without any value; the result is NaN if nothing is left.
     """
     stems = irs_by_stem.values() if isinstance(irs_by_stem, Mapping) else irs_by_stem
     return mean_of_defined(mean_of_defined(clips) for clips in stems)
 
 
 def mean_of_defined(values: Iterable[float]) -> float:
-    """Plain mean of the values that are not NaN; NaN if there is none.
+    """Return the plain mean of the values that are not NaN; NaN if there are none.
 
-    Over the clips of a folder this is its CBS, each statistic of its CBD, and the IRS of one stem.
+    Over the clips of a folder, this gives its cross-track beat synchronization (CBS), each statistic of its cross-track
+    beat dispersion (CBD), and the IRS of one stem.
     """
     values = np.array([float(value) for value in values])
     defined = values[~np.isnan(values)]
@@ -50,10 +51,9 @@ def mean_of_defined(values: Iterable[float]) -> float:
 
 
 def check_beats(beats: ArrayLike, track: object = None) -> NDArray[np.float64]:
-    """Beat times of one track as float64 [n] seconds.
+    """Return the beat times of one track as float64 [n] seconds.
 
-    Raises ValueError, with `track` in the message, unless they are 1-D, finite, non-negative and sorted in
-    non-decreasing order.
+    Raises ValueError, naming `track`, unless they are 1-D, finite, non-negative and sorted in non-decreasing order.
     """
     where = "beats" if track is None else f"beats of track {track!r}"
     try:
@@ -67,7 +67,7 @@ def check_beats(beats: ArrayLike, track: object = None) -> NDArray[np.float64]:
         raise ValueError(f"{where}: time {index} is {beats[index]}, not a finite number")
     if (np.diff(beats) < 0).any():
         index = int(np.flatnonzero(np.diff(beats) < 0)[0])
-        raise ValueError(f"{where}: not sorted, {beats[index]} s is followed by {beats[index + 1]} s")
+        raise ValueError(f"{where}: not sorted ({beats[index]} s is followed by {beats[index + 1]} s)")
     if len(beats) and beats[0] < 0:
         raise ValueError(f"{where}: negative time {beats[0]} s")
     return beats

@@ -1,15 +1,15 @@
-"""Cross-track beat synchronisation (CBS): how often the tracks of one clip have a beat in the same window.
+"""Cross-track beat synchronization (CBS): how often the tracks of one clip have a beat in the same window.
 
-Source: the SyncTrack paper (ICLR 2026) and its released evaluation code, whose arithmetic is kept. With N tracks, L
-the duration of the longest, w the window and V the number of tracks with at least one beat:
+Source: the SyncTrack paper (ICLR 2026) and its released evaluation code, with the same arithmetic. With N tracks, L the
+duration of the longest, w the window and V the number of tracks with at least one beat:
 
-    T = ceil((L - w) / w) + 1     windows, window i being [i w, i w + w)
+    T = ceil((L - w) / w) + 1     number of windows; window i is [i w, i w + w)
     b(i, j) = 1                   if track j has a beat in window i
-    s(i) = sum_j b(i, j)          tracks that beat in window i
+    s(i) = sum_j b(i, j)          number of tracks with a beat in window i
     CBS = sum_i s(i) / V / (K + 1e-10),  K = the number of windows with s(i) >= 1
 
-Windows without a beat do not count, so values lie in [1/V, 1). Scores of clips with different V cannot be compared, so
-V belongs beside the score. Higher is better.
+Windows without a beat do not count, so values are in [1/V, 1). Scores of clips with different V are not comparable, so
+V should be shown together with the score. Higher is better.
 """
 
 import math
@@ -23,13 +23,13 @@ from mtbench.metrics.stability import check_beats
 
 
 def cbs(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike], duration: float, window: float) -> float:
-    """Cross-track beat synchronisation of one clip, in [0, 1).
+    """Compute the cross-track beat synchronization of one clip, in [0, 1).
 
-    `beats_by_track` holds [n] times in seconds per track; `duration` (s) is that of the longest track, silent
-    ones included; `window` (s) is its width and step. NaN with fewer than two live tracks (tracks with a
-    beat); 0 if no beat lies in any window. The folder value is `mean_of_defined` over clips. Unchanged by the
-    order of the tracks, not by a shift in time. Raises ValueError for a duration or window that is not finite
-    and positive, and for bad beats.
+    `beats_by_track` contains [n] times in seconds per track; `duration` (s) is that of the longest track, including
+    silent ones; `window` (s) is both the width and the step of the windows. The result is NaN with fewer than two live
+    tracks (tracks with a beat), and 0 if no beat is in any window. The value of a folder is `mean_of_defined` over its
+    clips. The result does not depend on the order of the tracks, but it does depend on a shift in time. Raises
+    ValueError for invalid beats, and for a duration or window that is not finite and positive.
     """
     for name, value in (("duration", duration), ("window", window)):
         if not (math.isfinite(value) and value > 0):
@@ -38,11 +38,11 @@ def cbs(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike], duration:
     if len(live_tracks) <= 1:
         return float("nan")
 
-    # Beats sit on edges often. Both edges must be these doubles: with (i + 1) * w, or floor(t / w), beats
-    # fall into other windows than in the published code, where one may even fall into none or into two.
+    # Beats are often exactly on an edge, so both edges must be exactly these doubles. With (i + 1) * w or floor(t / w),
+    # beats would fall into other windows than in the published code, where a beat may even be in no window or in two.
     starts = np.arange(math.ceil((duration - window) / window) + 1) * window
     ends = starts + window
-    # [T] per track: the first beat at or after the end is not yet the first at or after the start.
+    # [T] per track: a window has a beat if the first beat at or after its start comes before its end.
     has_beat = [np.searchsorted(beats, ends) > np.searchsorted(beats, starts) for beats in live_tracks]
     tracks_per_window = np.sum(has_beat, axis=0)  # s(i), [T]
     counted = tracks_per_window[tracks_per_window >= 1]
@@ -52,9 +52,9 @@ def cbs(beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike], duration:
 def check_tracks(
     beats_by_track: Sequence[ArrayLike] | Mapping[str, ArrayLike],
 ) -> dict[object, NDArray[np.float64]]:
-    """The tracks of one clip by name, or by position where they come in a sequence: float64 [n] seconds each.
+    """Return the tracks of one clip, float64 [n] seconds each, by name, or by position if given as a sequence.
 
-    Raises ValueError, naming the track, as `check_beats` does.
+    Raises ValueError, naming the track, like `check_beats`.
     """
     tracks = beats_by_track if isinstance(beats_by_track, Mapping) else dict(enumerate(beats_by_track))
     return {track: check_beats(beats, track) for track, beats in tracks.items()}
@@ -71,7 +71,7 @@ METRICS = (
         scope="clip",
         compute=cbs,
         digits=3,
-        about="Share of live tracks that beat in a window in which any does; rises as stems fall silent",
+        about="Mean share of live tracks with a beat, over windows with at least one beat; rises as stems fall silent",
         paper="SyncTrack, ICLR 2026",
         most=1.0,
         tolerance=Tolerance(0.01, 0.02),

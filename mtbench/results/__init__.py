@@ -1,1 +1,1 @@
-"""What a run leaves: the columns of its tables, how they are worked out, and the folder that holds them."""
+"""The results of a run: the columns of its tables, their computation, and the folder that contains them."""

@@ -1,6 +1,6 @@
-"""The columns of a run's tables, and the one place where an empty cell is made and read.
+"""The columns of a run's tables. Empty cells are written and interpreted only here.
 
-Two scores may be compared where all of `KEY` is equal but the model. NaN means "not defined here".
+Two scores are comparable only if all of `KEY` except the model is equal. NaN means "undefined".
 """
 
 import math
@@ -26,7 +26,7 @@ KEY = [
     "timebase",
     "embedding",
 ]
-COLUMN = [column for column in KEY if column != "model"]  # what the scores of one column of a table share
+COLUMN = [column for column in KEY if column != "model"]  # common to all scores in one column of a table
 SCORE_COLUMNS = [*KEY, "value", "se", "ci_low", "ci_high", "n", "n_scored"]
 SAMPLE_COLUMNS = [*KEY, "sample", "value"]
 COMPARISON_COLUMNS = [
@@ -44,7 +44,7 @@ FAILURE_COLUMNS = ["task", "given", "model", "suite", "sample", "reason"]
 BEAT_COLUMNS = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
 
 SETTING_NUMBERS = ("fps", "transition_lambda", "window")
-# Cells that are numbers, or empty where they are not defined.
+# Columns of numbers; a cell is empty if its value is undefined.
 NUMBERS = (
     *SETTING_NUMBERS,
     "value",
@@ -57,7 +57,7 @@ NUMBERS = (
     "time",
 )
 COUNTS = ("n", "n_scored")
-# An empty cell of these is an empty text.
+# Columns of strings; an empty cell is an empty string.
 TEXTS = (
     "task",
     "given",
@@ -77,17 +77,17 @@ TEXTS = (
 
 
 def is_empty(value: Any) -> bool:
-    """Is this what an empty cell holds: None, NaN or an empty text?"""
+    """Return whether a value is that of an empty cell: None, NaN or an empty string."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def plain_key(key: Iterable[Any]) -> tuple[Any, ...]:
-    """A key whose empty cells equal themselves, as NaN does not."""
+    """Return a key with "" for empty cells, so that equal keys compare equal (NaN is not equal to itself)."""
     return tuple("" if is_empty(value) else value for value in key)
 
 
 def with_plain_keys(table: pd.DataFrame) -> pd.DataFrame:
-    """A table whose key cells equal themselves: empty ones are '', numbers are floats."""
+    """Return a table whose keys can be compared: empty key cells are '', and numbers are floats."""
     table = table.copy()
     for column in KEY:
         cells = [
@@ -98,5 +98,5 @@ def with_plain_keys(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def defined(value: float) -> bool:
-    """Is there a value here?"""
+    """Return whether a value is defined, that is, not NaN."""
     return not math.isnan(value)

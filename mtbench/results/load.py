@@ -1,4 +1,4 @@
-"""Reading a finished run back from its folder."""
+"""Read a finished run from its folder."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -30,13 +30,13 @@ class RunTables:
 
     @property
     def provenances(self) -> Mapping[str, Mapping[str, Any]]:
-        """{model: what its samples depend on}."""
+        """{model: everything its samples depend on}."""
         provenances: Mapping[str, Mapping[str, Any]] = self.record["models"]
         return provenances
 
     @property
     def suite_version(self) -> str:
-        """The version of the run's suite; empty if it is not known."""
+        """The version of the run's suite; empty if unknown."""
         return str(self.record.get("suite_version") or "")
 
 
@@ -48,14 +48,14 @@ class FinishedRun(RunTables):
 
 
 def load_run(path: str | Path) -> FinishedRun:
-    """A finished run. Raises UsageError, naming the file, if there is none or it is damaged."""
+    """Read a finished run. Raises UsageError, naming the file, if a file is missing or damaged."""
     run, files = load_scores(path), RunFolder(path)
     failures = _optional(files, "failures.csv", ["model", "sample", "reason"])
     return replace(run, comparisons=_comparisons(files), failures=failures)
 
 
 def load_scores(path: str | Path) -> FinishedRun:
-    """`load_run` without comparisons and failures, for those who need neither: damage there does not concern them."""
+    """Like `load_run`, but without comparisons and failures; damage to those files is then ignored."""
     files = RunFolder(path)
     scores, record = _scores(files), files.read_record()
     samples = _optional(files, "samples.csv", SAMPLE_COLUMNS)
@@ -83,18 +83,18 @@ def with_origin(beats: pd.DataFrame, task: str, given: str, model: str) -> pd.Da
 
 
 def _scores(files: RunFolder) -> pd.DataFrame:
-    """scores.csv. Where the code of a run knew no standard errors, `se` is NaN."""
+    """Read scores.csv. If a run is from before standard errors were added, `se` is NaN."""
     needed = [column for column in SCORE_COLUMNS if column != "se"]
     table, path = files.read_table("scores.csv", needed), files.path / "scores.csv"
     table = table.reindex(columns=[*SCORE_COLUMNS, *table.columns.difference(SCORE_COLUMNS)])
     if table.empty:
-        raise UsageError(f"{path}: holds no scores")
+        raise UsageError(f"{path}: contains no scores")
     if strange := set(table["timebase"]) - {"", *TIMEBASES}:
-        raise UsageError(f"{path}: damaged, its column timebase holds '{min(strange)}'")
-    # The suite and the versions are the run's: with two of them a table has one cell for two scores.
+        raise UsageError(f"{path}: damaged: column timebase contains '{min(strange)}'")
+    # A run has one suite and one version per metric; otherwise two scores would share one cell of a table.
     twice = table[table.duplicated([column for column in KEY if column not in ("suite", "version")])]
     for row in twice.itertuples():
-        raise UsageError(f"{path}: not one run's, it has the {row.metric} of {row.model} twice")
+        raise UsageError(f"{path}: not the scores of a single run: the {row.metric} of {row.model} appears twice")
     return table
 
 

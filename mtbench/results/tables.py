@@ -1,4 +1,4 @@
-"""From analysed clips to the tidy tables of a run: one value per row."""
+"""Turn analysed clips into the tidy tables of a run, with one value per row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 
 class Origin(NamedTuple):
-    """What all scores of a row have in common. given: the given stems, joined by ``+``; suite: empty without one."""
+    """The fields common to all scores of a row. given: the given stems, joined by ``+``. suite: empty if none."""
 
     task: str
     given: str
@@ -45,7 +45,7 @@ class Origin(NamedTuple):
 class Reference:
     """The embeddings of a reference set.
 
-    label: its split, size and content hash. frames: {(embedding, track): float32 [n, dimension]}. versions: {embedding:
+    label: split, size and content hash. frames: {(embedding, track): float32 [n, dimension]}. versions: {embedding:
     version}.
     """
 
@@ -55,7 +55,10 @@ class Reference:
 
 
 class FadTables(NamedTuple):
-    """FAD of a row: scores (SCORE_COLUMNS), what each clip does to them (SAMPLE_COLUMNS), notices to the user."""
+    """Fréchet audio distance (FAD) of a row.
+
+    scores: SCORE_COLUMNS. per_clip: the effect of each clip on the scores (SAMPLE_COLUMNS). notices: for the user.
+    """
 
     scores: pd.DataFrame
     per_clip: pd.DataFrame
@@ -63,15 +66,15 @@ class FadTables(NamedTuple):
 
 
 def pool(analyses: Sequence[Analysis], embedding: str, track: str) -> NDArray[np.float32]:
-    """The frames of one track of all clips, float32 [frames, dimension]."""
+    """Return the frames of one track of all clips, float32 [frames, dimension]."""
     return np.concatenate([clip.embeddings[embedding][track] for clip in analyses])
 
 
 def sample_table(analyses: Sequence[Analysis], windows: Sequence[float], origin: Origin) -> pd.DataFrame:
-    """A row per clip, track, metric and setting (SAMPLE_COLUMNS).
+    """Return one row per clip, track, metric and setting (SAMPLE_COLUMNS).
 
-    windows: of the metrics that have one, in s. The given stems, which no model made, count in what is measured across
-    stems; of the metrics of a stem only those that are `of_given` measure them. Clips with an error have no row.
+    windows: in s, for the metrics that have one. Given stems, which no model generated, are included in metrics across
+    stems; metrics of single stems measure them only if they are `of_given`. Clips with an error have no rows.
     """
     given = origin.given.split("+")
     rows = [
@@ -124,10 +127,10 @@ def _is_measured(metric: Metric, stem: str, given: Sequence[str]) -> bool:
 
 
 def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Means of a sample table over its clips (SCORE_COLUMNS), of which there were `n`, with 95% intervals.
+    """Compute the means of a sample table over its `n` clips (SCORE_COLUMNS), with 95% intervals.
 
-    Files first, then stems, as published: the row `all` of IRS (and of live stems) is the plain mean over the
-    stems that have a value. se and interval as `stats.interval` has them.
+    As published, the mean is first over files, then over stems: the row `all` of inner-track rhythmic stability (IRS),
+    and of live stems, is the plain mean over the stems that have a value. se and the interval are from `stats`.
     """
     grouped = samples.groupby(KEY, dropna=False, sort=False)["value"]
     table = grouped.agg(value=mean_of_defined, n_scored="count").reset_index()
@@ -150,9 +153,9 @@ def score_table(samples: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def fad_tables(analyses: Sequence[Analysis], reference: Reference, origin: Origin) -> FadTables:
-    """FAD of each embedding and track that the reference has, and what each clip does to it (`stats.fad_per_clip`).
+    """Compute FAD for each embedding and track of the reference, and each clip's effect on it (`stats.fad_per_clip`).
 
-    With too few frames for the embedding's dimension the value is NaN, and a notice says how many it takes.
+    With too few frames for the embedding's dimension, the value is NaN and a notice states how many are needed.
     """
     scored = [clip for clip in analyses if not clip.error]
     rows, tables, notices = [], [], []
@@ -164,12 +167,12 @@ def fad_tables(analyses: Sequence[Analysis], reference: Reference, origin: Origi
         few = [f"{side} {count}" for side, count in counts.items() if count < needed]
         if few:
             notices.append(
-                f"FAD ({embedding}) needs at least {needed} frames on each side, {' and '.join(few)}: left empty"
+                f"FAD ({embedding}) is left empty: it needs at least {needed} frames per side, but {' and '.join(few)}"
             )
             value, spread = NAN, (NAN, NAN, NAN)
         else:
             per_clip = stats.fad_per_clip(clips, frames)
-            # Their mean is FAD; where that is 0, rounding may leave it some 1e-17 below.
+            # Their mean is FAD; if that is 0, rounding can give about -1e-17.
             value, spread = max(float(per_clip.mean()), 0.0), _spread(per_clip, "fad")
             tables.append(pd.DataFrame({**key, "sample": [clip.id for clip in scored], "value": per_clip}))
         n_scored = 0 if few else len(scored)
@@ -196,11 +199,12 @@ def _fad_key(origin: Origin, reference: Reference, embedding: str, track: str) -
 
 
 def comparison_table(samples: pd.DataFrame, paired: bool | None = None) -> pd.DataFrame:
-    """Every pair of models under every key (COMPARISON_COLUMNS): model_a minus model_b, with interval and p-value.
+    """Compare each pair of models under each key (COMPARISON_COLUMNS): model_a minus model_b, interval and p-value.
 
-    `samples` are sample tables of all models, and what each clip does to FAD. In arrangement the samples of a number
-    have the same stems given and are paired; in total generation they share nothing, unless `paired` says otherwise.
-    p_adjusted is Holm's correction over the pairs of one key.
+    `samples` contains the sample tables of all models, including each clip's effect on FAD. In arrangement, samples
+    with the same number have the same given stems and are paired; in total generation, they have nothing in
+    common, unless `paired` says otherwise.
+    p_adjusted is p after Holm's correction over the pairs of one key.
     """
     per_stem = samples[samples["metric"].isin(_over_stems())]
     samples = pd.concat(
@@ -226,11 +230,12 @@ def comparison_table(samples: pd.DataFrame, paired: bool | None = None) -> pd.Da
 
 
 def rank(table: pd.DataFrame, comparisons: pd.DataFrame) -> pd.Series:
-    """The rank of each row of `table` (SCORE_COLUMNS, of the models to be ranked) under its key: `stats.ranks`.
+    """Rank each row of `table` (SCORE_COLUMNS, of the models to be ranked) under its key with `stats.ranks`.
 
-    Who is better is said by the difference that was compared: where clips pair up, it is over those that both have, and
-    may be the reverse of the two values' own. NaN where a model was tested against no other, as one without a value or
-    with a single clip, where a metric has no better side, or is not installed.
+    The tested difference decides which model is better. For paired clips, it is over the clips that have a value in
+    both models, so its sign may differ from that of the difference between the two scores. The rank is NaN if a model
+    was not tested against any other (such as one without a value or with a single clip), or if a metric has no
+    direction or is not installed.
     """
     decided: dict[tuple[Any, ...], list[tuple[str, str, float, float]]] = {}
     named = (*COLUMN, "model_a", "model_b", "difference", "p_adjusted")
@@ -259,7 +264,7 @@ def _ranks_of_column(models: list[str], pairs: Iterable[tuple[str, str, float, f
 
 
 def beat_table(analyses: Sequence[Analysis]) -> pd.DataFrame:
-    """Every beat of every stem (BEAT_COLUMNS): its time in s and its position in the bar (1 is the downbeat)."""
+    """Return every beat of every stem (BEAT_COLUMNS), with its time in s and its position in the bar (1: downbeat)."""
     rows = [
         (clip.id, stem, *decode, time, int(position))
         for clip in analyses
@@ -271,12 +276,12 @@ def beat_table(analyses: Sequence[Analysis]) -> pd.DataFrame:
 
 
 def _over_stems() -> list[str]:
-    """Metrics of a stem whose row `all` is the mean over stems."""
+    """Return the names of the metrics whose row `all` is the mean over stems."""
     return [name for name, metric in metrics().items() if metric.over_stems]
 
 
 def _spread(clips: Floats, metric: str) -> tuple[float, float, float]:
-    """se, ci_low and ci_high of the score of [n] or [n, stems]; the interval ends where the metric does."""
+    """Return se, ci_low and ci_high of the score of clips [n] or [n, stems], clipped to the range of the metric."""
     resampled = stats.bootstrap(clips)
     low, high = np.clip(stats.interval(resampled), 0.0, metrics()[metric].most)
     return resampled.se, low, high

@@ -1,4 +1,4 @@
-"""A folder with one subfolder per stem and the same file names in each: anybody's audio, as a suite or as a model."""
+"""Folders of audio, used as a suite or a model: one subfolder per stem, with the same file names in each."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from mtbench.stems import FOLDER, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
 
 @dataclass(frozen=True)
 class StemFolder:
-    """The clips of a folder. clips: {clip: {stem: file}}, complete ones only; incomplete: {clip: stems it lacks}."""
+    """The clips of a folder. clips: {clip: {stem: file}} for complete clips. incomplete: {clip: missing stems}."""
 
     path: Path
     clips: dict[str, dict[str, Path]]
@@ -21,7 +21,7 @@ class StemFolder:
 
     @property
     def left_out(self) -> str:
-        """How many clips are incomplete, and which; empty if none is."""
+        """A message with the number and the names of incomplete clips; empty if there are none."""
         if not (count := len(self.incomplete)):
             return ""
         named = [f"{clip} (no {', '.join(lacks)})" for clip, lacks in list(self.incomplete.items())[:5]]
@@ -31,10 +31,10 @@ class StemFolder:
 
 
 def stem_folder(path: str | Path) -> StemFolder:
-    """Find the clips of a folder whose subfolders are named by instrument, or ``stem_0`` ... ``stem_3`` as published.
+    """Find the clips of a folder with subfolders named after the stems, or ``stem_0`` ... ``stem_3`` as published.
 
-    A clip is a file name without its suffix. Raises UsageError, naming what is missing, if there is no such
-    folder, a stem has no subfolder, no subfolder holds audio, or a subfolder holds two files for one clip.
+    The name of a clip is its file name without the suffix. Raises UsageError, with the reason, if there is no such
+    folder, a stem has no subfolder, no subfolder contains audio, or a subfolder contains two files for the same clip.
     """
     path = Path(path)
     if not path.is_dir():
@@ -52,11 +52,12 @@ def stem_folder(path: str | Path) -> StemFolder:
             if file.suffix.lower() not in audio.SUFFIXES or file.name.startswith("."):
                 continue
             if file.stem in files[stem]:
-                raise UsageError(f"{file}: {files[stem][file.stem].name} beside it is the same clip")
+                other = files[stem][file.stem].name
+                raise UsageError(f"{file}: same clip as {other} in the same folder; remove one of them")
             files[stem][file.stem] = file
     names = sorted(set().union(*files.values()))
     if not names:
-        raise UsageError(f"{path}: its stem folders hold no audio ({', '.join(audio.SUFFIXES)})")
+        raise UsageError(f"{path}: no audio files ({', '.join(audio.SUFFIXES)}) in its stem folders")
     missing = {name: [stem for stem in STEMS if name not in files[stem]] for name in names}
     return StemFolder(
         path,
@@ -66,15 +67,15 @@ def stem_folder(path: str | Path) -> StemFolder:
 
 
 def complete_clips(path: str | Path) -> StemFolder:
-    """As `stem_folder`, with at least one complete clip. Raises UsageError if there is none."""
+    """Like `stem_folder`, but raise UsageError if there is no complete clip."""
     folder = stem_folder(path)
     if not folder.clips:
-        raise UsageError(f"{path}: no clip has all of {', '.join(STEMS)}")
+        raise UsageError(f"{path}: no clip has all stems ({', '.join(STEMS)})")
     return folder
 
 
 def clip_hashes(clips: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
-    """{clip: SHA-256 in hex of its stems' names and of the bytes of its files}, wherever the files lie."""
+    """Return {clip: SHA-256 in hex of its stems' names and its files' bytes}; the files' location does not matter."""
     hashes = {}
     for clip, files in clips.items():
         digest = hashlib.sha256()
@@ -86,10 +87,10 @@ def clip_hashes(clips: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
 
 
 class Folder:
-    """The suite ``folder:PATH``. PATH holds the stem folders, or ``reference/`` and ``heldout/`` that each do.
+    """The suite ``folder:PATH``. PATH contains the stem folders, or ``reference/`` and ``heldout/`` that contain them.
 
-    Its songs have notices of the clips that are cut, zero-padded or left out. Raises UsageError if there is no such
-    folder. Whatever reads the clips raises UsageError as `complete_clips` does.
+    Its songs have notices about clips that are cut, zero-padded or left out. Raises UsageError if there is no such
+    folder. All methods and properties that read the clips raise UsageError like `complete_clips`.
     """
 
     stems: tuple[str, ...] = STEMS
@@ -99,7 +100,7 @@ class Folder:
 
     def __init__(self, path: str | Path):
         self.name = f"{FOLDER}{path}"
-        root = Path(path).absolute()  # its songs are read by processes that may have begun in another folder
+        root = Path(path).absolute()  # worker processes may have a different working directory
         if not root.is_dir():
             raise UsageError(f"{path}: no such folder")
         split = (root / "reference").is_dir()
@@ -108,9 +109,9 @@ class Folder:
 
     @property
     def version(self) -> str:
-        """12 hex digits of a hash of the names and bytes of all clips, taken when it is first asked for.
+        """12 hex digits of a hash of the names and bytes of all clips, computed on first access.
 
-        10,000 clips of 10.24 s in PCM-16 at 16 kHz are 13 GB, which take 10 s of a core and what the disk needs.
+        10,000 clips of 10.24 s in PCM-16 at 16 kHz are 13 GB; hashing them takes 10 s on one core, plus reading time.
         """
         digest = hashlib.sha256()
         for role, hashes in self._hashes.items():
@@ -119,17 +120,17 @@ class Folder:
         return digest.hexdigest()[:12]
 
     def reference(self) -> Songs:
-        """The complete clips, in the order of their names."""
+        """Return the complete clips, sorted by name."""
         return self._reference_songs
 
     def heldout(self) -> Songs:
-        """Those of ``heldout/``, if there is such a folder.
+        """Return the complete clips in ``heldout/``, or none if there is no such folder.
 
-        Raises UsageError, naming both, if a clip has exactly the files of a clip of the reference.
+        Raises UsageError, naming both clips, if a clip's files are identical to those of a reference clip.
         """
         return self._heldout_songs
 
-    # Both are asked for again and again, and need a look into every file.
+    # Both are cached because they are used repeatedly and have to look into every file.
 
     @cached_property
     def _reference_songs(self) -> Songs:
@@ -145,22 +146,22 @@ class Folder:
             if content in known:
                 twin = complete_clips(self._reference).clips[known[content]]
                 raise UsageError(
-                    f"{folder.clips[clip][STEMS[0]]} is {twin[STEMS[0]]}, and so are its other stems: a held-out "
-                    "clip that the reference holds makes the control 'heldout' look perfect; remove one of "
-                    "the two"
+                    f"{folder.clips[clip][STEMS[0]]} is identical to {twin[STEMS[0]]}, and so are its other stems: a "
+                    "held-out clip that is also in the reference makes the control 'heldout' look perfect; remove one "
+                    "of the two"
                 )
         return _songs(f"heldout of {self.name}", folder)
 
     @cached_property
     def _hashes(self) -> dict[str, dict[str, str]]:
-        """{"reference": `clip_hashes`, "heldout": those of the other folder, if there is one}."""
+        """{"reference": its `clip_hashes`, "heldout": its `clip_hashes`, if there are held-out clips}."""
         folders = {"reference": self._reference} | ({"heldout": self._heldout} if self._heldout else {})
         return {role: clip_hashes(complete_clips(path).clips) for role, path in folders.items()}
 
 
 def _songs(named: str, folder: StemFolder) -> Songs:
-    """The songs of a folder, with notices of the clips whose headers say another length than N_SAMPLES, and of those
-    left out.
+    """Return the songs of a folder, with notices about clips that are left out or whose headers state another length
+    than N_SAMPLES.
     """
     lengths = [{_length(file) for file in files.values()} for files in folder.clips.values()]
     cut = sum(max(samples) > N_SAMPLES for samples in lengths)
@@ -180,7 +181,10 @@ def _songs(named: str, folder: StemFolder) -> Songs:
 
 
 def _length(file: Path) -> int:
-    """Samples of a file at SAMPLE_RATE; N_SAMPLES if it cannot be read, since reading it will raise an error."""
+    """Return the number of samples of a file at SAMPLE_RATE.
+
+    Returns N_SAMPLES if the header cannot be read; reading the file will raise the error later.
+    """
     try:
         frames, rate = audio.info(file)
     except audio.AudioError:

@@ -1,9 +1,9 @@
-"""Slakh2100 in the layout that MSDM's data instructions make: ``<split>/<TrackNNNNN>/{bass,drums,guitar,piano}.wav``.
+"""Slakh2100, prepared according to MSDM's data instructions: ``<split>/<TrackNNNNN>/{bass,drums,guitar,piano}.wav``.
 
-Slakh2100 is by Manilow et al., "Cutting Music Source Separation Some Slakh", WASPAA 2019. It is cut as the evaluation
-of the published SyncTrack code cuts it: into consecutive windows of 10.24 s from 0, the tail dropped. Songs are skipped
-whose stems are missing, of unequal length, shorter than a window, or 640 s and longer. Silent stems stay.
-``slakh2100/<split>/30s`` and ``/60s`` are cut by the same rules into windows of 30.72 and 61.44 s.
+Slakh2100 is by Manilow et al., "Cutting Music Source Separation Some Slakh", WASPAA 2019. Songs are cut as in the
+evaluation of the published SyncTrack code: into consecutive windows of 10.24 s from the start, without the remainder.
+Songs with missing stems, stems of unequal length, less than one window, or at least 640 s are skipped. Silent stems are
+kept. ``slakh2100/<split>/30s`` and ``/60s`` are cut by the same rules into windows of 30.72 and 61.44 s.
 """
 
 import os
@@ -22,13 +22,13 @@ LONGEST = 640.0  # s
 
 
 def data_folder() -> Path:
-    """Where the data set is looked for: ``$MTBENCH_DATA/slakh2100``, else the user's data folder."""
+    """Return the folder of the data set: ``slakh2100`` in ``$MTBENCH_DATA`` or, if unset, in the user's data folder."""
     root = os.environ.get("MTBENCH_DATA") or platformdirs.user_data_dir("mtbench")
     return Path(root).absolute() / "slakh2100"
 
 
 class Slakh2100:
-    """One split as the reference; songs of another split are held out (validation for test, otherwise test).
+    """One split as the reference. The held-out songs are from another split (validation for test, otherwise test).
 
     split: one of SPLITS. length: one of LENGTHS. Raises UsageError if the folder of the split is missing.
     """
@@ -42,17 +42,18 @@ class Slakh2100:
         self.n_samples = LENGTHS[length] * N_SAMPLES
         if not (data_folder() / split).is_dir():
             raise UsageError(
-                f"suite '{self.name}': no folder {data_folder() / split}. Prepare Slakh2100 as MSDM's data "
-                "instructions say, then put it there, or set MTBENCH_DATA to the folder that holds slakh2100/"
+                f"suite '{self.name}': {data_folder() / split}: no such folder. Prepare Slakh2100 according to MSDM's "
+                "data instructions and put it there, or set MTBENCH_DATA to the folder that contains slakh2100/"
             )
 
     def reference(self) -> Songs:
-        """The windows of each track, in the order of the tracks' names."""
+        """Return the windows of each track, sorted by track name."""
         return self._songs(self._windows(self.split))
 
     def heldout(self) -> Songs:
-        """The first window of each track before the second of any: windows of one track are one song, and the first n
-        of what is held out should be n songs.
+        """Return the first windows of all tracks, then the second windows, and so on.
+
+        Windows of one track belong to the same song, and the first n held-out windows should be from n songs.
         """
         in_order = self._windows("validation" if self.split == "test" else "test")
         return self._songs(sorted(in_order, key=lambda window: window[1]))
@@ -75,8 +76,8 @@ def _describe() -> list[tuple[str, str, str]]:
     return [
         (
             f"slakh2100/{split}",
-            f"Slakh2100: bass, drums, guitar and piano, as cut for MSDM, {CLIPS_IN_WORDS}",
-            str(folder) if folder.is_dir() else f"not here: put it at {folder}, or set MTBENCH_DATA",
+            f"Slakh2100: bass, drums, guitar and piano, cut as for MSDM, {CLIPS_IN_WORDS}",
+            str(folder) if folder.is_dir() else f"missing: put it at {folder}, or set MTBENCH_DATA",
         )
         for split, folder in folders.items()
     ]
@@ -90,10 +91,10 @@ FAMILY = SuiteFamily(
 
 
 def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
-    """(track folder, number of its window) of every clip of a split, in the order of the tracks' names.
+    """Return (track folder, number of the window) for every clip of a split, sorted by track name.
 
-    n_samples: of a window at 16 kHz, whatever the rate of the files. Raises AudioError for a file whose header cannot
-    be read.
+    n_samples: length of a window at 16 kHz, regardless of the files' sample rate. Raises AudioError for a file whose
+    header cannot be read.
     """
     clips: list[tuple[Path, int]] = []
     seconds = n_samples / SAMPLE_RATE
@@ -113,7 +114,7 @@ def windows(split_folder: Path, n_samples: int) -> list[tuple[Path, int]]:
 
 def _load(window: tuple[Path, int], n_samples: int) -> StemSet:
     (track, number), seconds = window, n_samples / SAMPLE_RATE
-    _, rate = audio.info(track / f"{STEMS[0]}.wav")  # that of every stem, since `windows` skips other tracks
+    _, rate = audio.info(track / f"{STEMS[0]}.wav")  # equal for all stems, since `windows` skips other tracks
     start, frames = int(number * seconds * rate), round(seconds * rate)
     waves = {}
     for stem in STEMS:

@@ -1,7 +1,7 @@
-"""The embedded suite `band`: songs for bass, drums, guitar and piano, composed and rendered here.
+"""The embedded suite `band`: songs for bass, drums, guitar and piano, composed and rendered by mtbench.
 
-`song(seed, clips)` is a pure function of both: four stems of `clips` times 10.24 s beside the true beat times.
-`composition` writes the score, `synthesis` turns it into sound; neither needs a sample or another program.
+`song(seed, clips)` is a pure function of its arguments. It returns four stems of `clips` times 10.24 s and the true
+beat times. `composition` writes the score, and `synthesis` turns it into sound without samples or other programs.
 """
 
 from mtbench.suites.band.composition import STEMS, STYLES, Note, Score, compose
@@ -23,10 +23,10 @@ __all__ = [
     "song",
 ]
 
-# Changes whenever a seed gives other audio than before: caches and references are keyed by it.
+# Changes whenever a seed gives different audio than before; it is part of the keys of caches and references.
 VERSION = "2"
 
-# Seeds of each split; disjoint, so that no song is in two splits.
+# Seeds of each split. They are disjoint, so that no song is in two splits.
 SPLITS = {
     "reference": range(500_000),
     "heldout": range(500_000, 1_000_000),
@@ -35,16 +35,16 @@ SPLITS = {
 
 
 def seeds(split: str) -> range:
-    """The seeds of a split: "train", "reference" or "heldout". Raises ValueError, naming it, for an unknown split."""
+    """Return the seeds of a split: "train", "reference" or "heldout". Raises ValueError for an unknown split."""
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: band has {', '.join(SPLITS)}")
+        raise ValueError(f"unknown split {split!r}. Available: {', '.join(SPLITS)}.")
     return SPLITS[split]
 
 
 def song(seed: int, clips: int = 1) -> Song:
-    """`clips` times 10.24 s of a seed's song: on one machine and VERSION always the same bits.
+    """Return a song of `clips` times 10.24 s; bit-identical for the same seed, machine and VERSION.
 
-    A longer clip is the same song played on. It begins with the notes and beats of a shorter one, but its levels are
-    set for the whole. Raises ValueError if the seed is negative or `clips` is less than 1.
+    A longer clip is the same song continued. It begins with the notes and beats of a shorter clip, but its levels are
+    set for the complete clip. Raises ValueError if the seed is negative or `clips` is less than 1.
     """
     return render(compose(seed, clips))

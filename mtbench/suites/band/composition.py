@@ -1,12 +1,12 @@
-"""Composition of a `band` song: from a seed to the notes of one clip, with the true beats.
+"""Compose a `band` song: turn a seed into the notes of one clip, with the true beats.
 
-A song repeats its form for as long as the clip lasts. The clip is composed in stretches of 10.24 s with random draws of
-their own, so that a clip is the beginning of every longer clip of its seed.
+A song repeats its form until the end of the clip. Each stretch of 10.24 s has its own random stream, so that a clip is
+the beginning of every longer clip with the same seed.
 
-A style fixes meter, tempo range, feel, harmony and the patterns that its players choose from. Every
-pattern is a string of sixteenth notes, one or more bars long (blanks only separate beats):
+A style determines meter, tempo range, feel, harmony and the patterns that its players choose from. Every pattern is a
+string of sixteenth notes, one or more bars long (blanks only separate beats):
 
-    any lane   .  rest, which ends the note before     -  hold the note before
+    any lane   .  rest, ends the preceding note   -  hold the preceding note
     drums      X  accent   x  normal   o  ghost note
     bass       R 3 5 6 8  chord degrees   a  semitone approach to the next root   x  dead note
     guitar     D U d u  strum down/up, loud/soft   S  short stab of the upper strings   P  power chord
@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 STEMS = ("bass", "drums", "guitar", "piano")
-CLIP_SECONDS = 10.24  # a stretch of a clip, and the whole of a default one
-PREROLL_SECONDS = 3.0  # notes that began this long before the clip may still ring in it
+CLIP_SECONDS = 10.24  # length of a stretch, and of a default clip
+PREROLL_SECONDS = 3.0  # notes that begin up to this long before the clip may still ring in it
 STEPS_PER_BEAT = 4
 
 CHORDS = {
@@ -53,7 +53,7 @@ CHORDS = {
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10), "blues": (0, 3, 5, 6, 7, 10)}
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
-# idiom: (scale, bars); a comma parts two chords of one bar
+# {idiom: (scale, bars)}; a comma separates two chords in one bar
 PROGRESSIONS = {
     "pop": (
         ("major", "C G Am F"),
@@ -125,7 +125,7 @@ PROGRESSIONS = {
     ),
 }
 
-# One bar or two of each lane; lanes are named as the kit's pieces.
+# One or two bars of each lane; lanes are named after the pieces of the drum kit.
 GROOVES = {
     "rock": (
         {"kick": "X... .... X... ....", "snare": ".... X... .... X...", "hat": "X.x. X.x. X.x. X.x."},
@@ -228,7 +228,7 @@ GROOVES = {
     ),
 }
 
-# A fill takes the place of the groove at the end of its bar.
+# A fill replaces the groove at the end of a bar.
 FILLS = (
     {"snare": "xxxx", "kick": "x..."},
     {"snare": "X.xx", "lowtom": "..xx"},
@@ -332,17 +332,20 @@ PIANO = {
 
 @dataclass(frozen=True)
 class Style:
-    """What a style leaves to chance: ranges and choices, all drawn uniformly, once a song."""
+    """A style: ranges and options, from which a song draws uniformly, once per song.
+
+    weight: relative probability of the style.
+    """
 
     weight: float
-    meter: int  # beats a bar
+    meter: int  # beats per bar
     tempo: tuple[float, float]  # BPM
     idioms: tuple[str, ...]
     patterns: str  # row of GROOVES and BASS
     chordal: str  # row of GUITAR and PIANO
     sounds: tuple[tuple[str, ...], ...]  # of each stem, in STEMS order
-    swing: tuple[float, float] = (0.5, 0.5)  # share of the pair that its first note takes
-    swung: int = 8  # the pair that swings: eighths or sixteenths
+    swing: tuple[float, float] = (0.5, 0.5)  # the first note's share of a pair
+    swung: int = 8  # the notes that swing: eighths (8) or sixteenths (16)
 
 
 STYLES = {
@@ -471,14 +474,19 @@ STYLES = {
         (("picked", "fingered"), ("rock",), ("overdrive", "acoustic"), ("grand",)),
     ),
 }
-WALKERS = {"swing": "walking"}  # rows of BASS that bear another name than the groove
+WALKERS = {"swing": "walking"}  # {groove: row of BASS}, where their names differ
 
 SECTION_BARS = 8
 FORMS = ("AABA", "ABAB", "AABB", "ABAC")
-SILENT = {"bass": 0.045, "drums": 0.05, "guitar": 0.08, "piano": 0.085}  # chance to rest for the whole clip
-BREAK = {"bass": 0.10, "drums": 0.10, "guitar": 0.20, "piano": 0.20}  # chance in a stretch to rest for a bar or two
-BREAK_SECONDS = 4.5  # no longer than this, unless two meet
-# standard deviation of an onset, s
+SILENT = {"bass": 0.045, "drums": 0.05, "guitar": 0.08, "piano": 0.085}  # probability of silence throughout the clip
+BREAK = {
+    "bass": 0.10,
+    "drums": 0.10,
+    "guitar": 0.20,
+    "piano": 0.20,
+}  # probability of a break per stretch, in whole bars
+BREAK_SECONDS = 4.5  # maximum length of a break, unless two adjoin
+# standard deviation of onset times, s
 JITTER = {"bass": 0.004, "drums": 0.0025, "guitar": 0.005, "piano": 0.005}
 VELOCITY = {"X": 1.0, "x": 0.78, "o": 0.35}
 DRUM_RING = {
@@ -494,14 +502,17 @@ DRUM_RING = {
     "midtom": 0.6,
     "lowtom": 0.6,
     "cowbell": 0.6,
-}  # the kit, s
+}  # how long each piece of the kit rings, s
 LEFT_HAND = {"R": 0, "5": 7, "6": 9, "8": 12}  # semitones above the root
 OPEN_STRINGS = (40, 45, 50, 55, 59, 64)  # a guitar's E A D G B E, MIDI
 
 
 class Note(NamedTuple):
-    """One note: onset and duration in seconds from the clip's start, MIDI pitch (0 for drums), velocity
-    in (0, 1], and how it is played (a piece of the kit, "open", "mute", "dead", ...)."""
+    """One note.
+
+    onset: seconds from the clip's start. duration: seconds. pitch: MIDI, 0 for drums. velocity: in (0, 1]. kind: how it
+    is played: "open", "mute", "dead", ..., or a piece of the drum kit.
+    """
 
     onset: float
     duration: float
@@ -512,19 +523,19 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A composed clip. `notes` holds a list for each stem, empty where the stem is silent throughout."""
+    """A composed clip. `notes` has a list for each stem, which is empty if the stem is silent throughout."""
 
     seed: int
-    clips: int  # its length, as a multiple of 10.24 s
+    clips: int  # length, as a multiple of 10.24 s
     style: str
     tempo: float  # BPM
-    meter: int  # beats a bar
+    meter: int  # beats per bar
     swing: float  # first note's share of a swung pair; 0.5 is straight
     key: str  # "Eb minor"
     sounds: dict[str, str]  # the instrument of each stem
     notes: dict[str, list[Note]]
     beats: NDArray[np.float64]  # [beats], seconds from the clip's start, in [0, 10.24 clips)
-    downbeats: NDArray[np.float64]  # [bars], the first beats of bars among them
+    downbeats: NDArray[np.float64]  # [bars], the beats that start a bar
 
 
 class Chord(NamedTuple):
@@ -533,31 +544,31 @@ class Chord(NamedTuple):
 
 
 def parse_chord(symbol: str, tonic: int) -> Chord:
-    """A chord symbol in C, such as "Ebmaj7", moved to the key of `tonic` (a pitch class)."""
+    """Parse a chord symbol in C, such as "Ebmaj7", and transpose it to the key of `tonic` (a pitch class)."""
     match = re.fullmatch(r"([A-G]b?)(.*)", symbol)
-    assert match, symbol  # the symbols are those of PROGRESSIONS
+    assert match, symbol  # only symbols from PROGRESSIONS are passed
     return Chord((NOTE_NAMES.index(match[1]) + tonic) % 12, CHORDS[match[2]])
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """One of the options, all equally likely."""
+    """Draw one of the options uniformly."""
     return options[int(rng.integers(len(options)))]
 
 
 def steps(pattern: str, bar: int, n_steps: int) -> str:
-    """The `n_steps` symbols of a bar; a pattern of several bars repeats."""
+    """Return the `n_steps` symbols of a bar; patterns repeat."""
     symbols = pattern.replace(" ", "")
     first = bar * n_steps % len(symbols)
     return symbols[first : first + n_steps]
 
 
 def note_length(symbols: str, step: int) -> int:
-    """Length in steps of the note that starts at `step`."""
+    """Return the length in steps of the note that starts at `step`."""
     return 1 + len(symbols[step + 1 :]) - len(symbols[step + 1 :].lstrip("-"))
 
 
 def guitar_voicing(chord: Chord, fret: int) -> list[int]:
-    """MIDI pitches, one per string upwards from the string that takes the root, within four frets of `fret`."""
+    """Return MIDI pitches at most four frets above `fret`, one per string, starting with the string for the root."""
     tones = {(chord.root + t) % 12 for t in chord.tones}
     voicing: list[int] = []
     for string in OPEN_STRINGS:
@@ -570,12 +581,12 @@ def guitar_voicing(chord: Chord, fret: int) -> list[int]:
 
 
 def piano_voicing(chord: Chord, centre: int) -> list[int]:
-    """The chord's tones as MIDI pitches, each in the octave nearest `centre`, ascending."""
+    """Return the chord's tones as MIDI pitches in ascending order, each in the octave nearest to `centre`."""
     return sorted({centre - 6 + (chord.root + t - centre + 6) % 12 for t in chord.tones})
 
 
 class Clock:
-    """Where the grid of a song falls: steps of a quarter beat to seconds from the clip's start."""
+    """The time grid of a song: converts steps of a quarter beat to seconds from the clip's start."""
 
     def __init__(self, tempo: float, meter: int, swing: float, swung: int, start: float):
         self.beat, self.meter, self.swing, self.pair, self.start = 60 / tempo, meter, swing, 8 / swung, start
@@ -587,12 +598,12 @@ class Clock:
 
 
 class Player:
-    """Writes one stem: the human part (loudness, timing) and a melody that remembers where it was."""
+    """The player of one stem: adds human variation (loudness, timing) and keeps track of its melody."""
 
     def __init__(self, stem: str, rng: np.random.Generator, scale: list[int]):
         self.stem, self.rng, self.scale = stem, rng, scale
         self.notes: list[Note] = []
-        self.offset = 0.0 if stem == "drums" else rng.normal(0.003, 0.004)  # lays back or pushes, all song
+        self.offset = 0.0 if stem == "drums" else rng.normal(0.003, 0.004)  # plays late or early throughout the song
         self.degree = len(scale) // 2
 
     def play(self, onset: float, duration: float, pitch: int, velocity: float, kind: str = "open") -> None:
@@ -601,7 +612,7 @@ class Player:
         self.notes.append(Note(float(onset), float(duration), int(pitch), loud, kind))
 
     def melody_pitch(self, chord: Chord, on_beat: bool) -> int:
-        """A step or a small leap along the scale; on the beat, continued to a tone of the chord."""
+        """Return the next pitch: a step or small leap in the scale; on a beat, the nearest chord tone from there."""
         self.degree = int(np.clip(self.degree + self.rng.integers(-2, 3), 0, len(self.scale) - 1))
         tones = {(chord.root + t) % 12 for t in chord.tones}
         if on_beat:
@@ -615,7 +626,7 @@ def play_drums(player: Player, clock: Clock, bar: int, lanes: dict[str, str], le
         for step, symbol in enumerate(symbols):
             if symbol in VELOCITY:
                 ring = DRUM_RING[piece]
-                if piece == "openhat":  # the closing foot chokes it
+                if piece == "openhat":  # the pedal closes it after two steps
                     ring = min(ring, clock(bar, step + 2) - clock(bar, step))
                 player.play(clock(bar, step), ring, 0, VELOCITY[symbol] * level, piece)
 
@@ -711,7 +722,7 @@ def play_piano(
                 voicing = piano_voicing(chord, centre)
                 voicing = voicing + [p + 12 for p in voicing]
                 pitches = [voicing[int(symbol) - 1]]
-            if pedal and symbol != "n":  # rings until the chord changes
+            if pedal and symbol != "n":  # the note rings until the chord changes
                 span = len(symbols) // len(chords)
                 seconds = max(seconds, clock(bar, (step // span + 1) * span) - onset)
             for pitch in pitches:
@@ -719,7 +730,7 @@ def play_piano(
 
 
 def with_fill(groove: dict[str, str], fill: dict[str, str]) -> dict[str, str]:
-    """The lanes of a bar with its end given over to a fill."""
+    """Return the lanes of a bar with its end replaced by a fill."""
     tails = {piece: lane.replace(" ", "") for piece, lane in fill.items()}
     length = max(map(len, tails.values()))
     total = len(next(iter(groove.values())))
@@ -730,17 +741,17 @@ def with_fill(groove: dict[str, str], fill: dict[str, str]) -> dict[str, str]:
 
 
 def compose(seed: int, clips: int = 1) -> Score:
-    """The score of a seed's clip of `clips` times 10.24 s.
+    """Compose the clip of a seed, of `clips` times 10.24 s.
 
-    A clip begins with the beats and, except for its last hundredths of a second, the notes of a shorter clip of its
-    seed. Raises ValueError if the seed is negative or `clips` is less than 1.
+    A clip begins with the beats and, except for the last hundredths of a second, the notes of a shorter clip with the
+    same seed. Raises ValueError if the seed is negative or `clips` is less than 1.
     """
-    # One function, though long: every draw belongs to the order in which a seed's random stream is used up, and what
-    # is drawn first decides what the next draws are. A song is read, and kept the same, best in one piece.
+    # This is one long function because each draw depends on the order of all draws from a seed's random stream. It is
+    # easier to read, and to keep unchanged, in one piece.
     if seed < 0:
-        raise ValueError(f"seed {seed} is negative: band's songs are numbered from 0")
+        raise ValueError(f"seed must be at least 0 (got {seed})")
     if clips < 1:
-        raise ValueError(f"a clip lasts at least once 10.24 s, got clips={clips}")
+        raise ValueError(f"clips must be at least 1 (got {clips})")
     rng = np.random.default_rng([seed, 0])
     weights = np.array([s.weight for s in STYLES.values()])
     name = str(rng.choice(list(STYLES), p=weights / weights.sum()))
@@ -762,11 +773,11 @@ def compose(seed: int, clips: int = 1) -> Score:
     ends = [int((start + k * CLIP_SECONDS) // bar_seconds) + 1 for k in range(1, clips + 1)]
     first_bar = max(0, int((start - PREROLL_SECONDS) // bar_seconds))
     stretches = [range(*bars) for bars in pairwise([first_bar, *ends])]
-    # streams 1 to 4 are the players', 10 to 14 those of the sound
+    # random streams 1 to 4 are used by the players, 10 to 14 by the synthesis
     draws = [rng, *(np.random.default_rng([seed, 20 + k]) for k in range(1, clips))]
 
     silent = {stem for stem in STEMS if rng.random() < SILENT[stem]}
-    if len(silent) > 2:  # never fewer than two players
+    if len(silent) > 2:  # at least two stems always play
         silent = set(sorted(silent)[:2])
     longest = max(1, int(BREAK_SECONDS // bar_seconds))
     resting: dict[str, list[int]] = {stem: [] for stem in STEMS}
@@ -779,14 +790,14 @@ def compose(seed: int, clips: int = 1) -> Score:
 
     scale = [p for p in range(57, 77) if (p - tonic) % 12 in SCALES[scale_name]]
     players = {stem: Player(stem, np.random.default_rng([seed, 1 + i]), scale) for i, stem in enumerate(STEMS)}
-    # a pattern is a text, except for the piano a text for each hand and for the drums {piece: text}
+    # a pattern is a string; for the piano, one string per hand; for the drums, {piece: string}
     rows: dict[str, Sequence[Any]] = {
         "bass": BASS[WALKERS.get(style.patterns, style.patterns)],
         "guitar": GUITAR[style.chordal],
         "piano": PIANO[style.chordal],
         "drums": GROOVES[style.patterns],
     }
-    # a section comes back with the patterns it had: two main ones a stem, in turn
+    # a repeated section uses the same patterns: two main patterns per stem
     chosen = {(section, stem): (pick(rng, rows[stem]), pick(rng, rows[stem])) for section in "ABC" for stem in STEMS}
     fret, centre = int(rng.integers(0, 6)), int(rng.integers(58, 68))
     pedal = name in ("ballad", "pop", "waltz", "rock3") and rng.random() < 0.8
@@ -797,7 +808,7 @@ def compose(seed: int, clips: int = 1) -> Score:
         section = form[bar // SECTION_BARS % len(form)]
         bars = [[parse_chord(c, tonic) for c in b.split(",")] for b in harmony[section].split()]
         chords, following = bars[bar % len(bars)], bars[(bar + 1) % len(bars)][0]
-        # the main pattern, its partner in every fourth bar and, rarely, another
+        # the first main pattern, in every fourth bar the second and, rarely, a random one
         odd = drawn.random(len(STEMS)) < 0.08
         current = {
             stem: pick(drawn, rows[stem]) if odd[i] else chosen[section, stem][bar % 4 == 3]

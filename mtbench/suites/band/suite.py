@@ -1,6 +1,6 @@
-"""`band` as a suite: a reference of 64 songs, and as many held-out songs as anyone asks for.
+"""The suite `band`: a reference of 64 songs, and 500,000 held-out songs.
 
-`band/30s` and `band/60s` are the same songs, played on for 30.72 and 61.44 s.
+`band/30s` and `band/60s` are the same songs, continued to 30.72 and 61.44 s.
 """
 
 from functools import partial
@@ -26,16 +26,16 @@ class Band:
         self.n_samples = self._clips * N_SAMPLES
 
     def reference(self) -> Songs:
-        """64 songs."""
+        """Return 64 songs."""
         return Songs(seeds("reference")[:REFERENCE_SONGS], partial(_load, clips=self._clips))
 
     def heldout(self) -> Songs:
-        """500,000 songs, none of which is in the reference."""
+        """Return 500,000 songs, none of which is in the reference."""
         return Songs(seeds("heldout"), partial(_load, clips=self._clips))
 
 
 def _load(seed: int, clips: int) -> StemSet:
-    """A song as it would be read back from its PCM-16 files."""
+    """Return a song exactly as if it were read back from PCM-16 files."""
     stems = {stem: audio.to_float(audio.to_pcm16(wave)) for stem, wave in song(seed, clips).stems.items()}
     return StemSet(f"band-{VERSION}-{seed}", stems, SAMPLE_RATE)
 

@@ -1,45 +1,45 @@
-"""Synthesis of a `band` score: notes to four stems, with NumPy and SciPy alone.
+"""Render a `band` score: turn notes into four stems, using only NumPy and SciPy.
 
-Almost everything that sounds is a bank of decaying sinusoids (`modes`): strings, piano, bells of metal
-and skins differ in where the partials lie, how loud they start and how fast they die. Filtered noise adds
-hammers, picks, snare wires and the wash of cymbals.
+Almost every sound is a bank of decaying sinusoids (`modes`). Strings, piano, metal and drum skins differ in the
+frequencies of their partials, their initial amplitudes and their decay times. Filtered noise adds hammers, picks, snare
+wires and the wash of cymbals.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts are imported when they are first used, which spares `mtbench suites` a second
+import scipy  # submodules are imported on first use, which saves `mtbench suites` a second
 from numpy.typing import ArrayLike, NDArray
 
 from mtbench.suites.band.composition import DRUM_RING, PREROLL_SECONDS, STEMS, Note, Score
 
 SAMPLE_RATE = 16_000
-N_SAMPLES = 163_840  # 10.24 s, what the length of a clip is a multiple of
+N_SAMPLES = 163_840  # 10.24 s; the length of a clip is a multiple of this
 PREROLL = int(PREROLL_SECONDS * SAMPLE_RATE)
-NYQUIST_GUARD = 7_600.0  # Hz, no partial above
-RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}  # s, the fade of a note when it is released
-LONGEST = {"bass": 3.0, "guitar": 3.0, "piano": 4.0}  # s
-LEVEL_DB = {"bass": -20.0, "drums": -20.5, "guitar": -25.0, "piano": -24.0}  # RMS of what sounds, dB
-BLOCK = 256  # samples in a row of `modes`
+NYQUIST_GUARD = 7_600.0  # Hz; there are no partials above
+RELEASE = {"bass": 0.05, "guitar": 0.05, "piano": 0.12}  # s, fade-out after a note is released
+LONGEST = {"bass": 3.0, "guitar": 3.0, "piano": 4.0}  # s, maximum length of a tone
+LEVEL_DB = {"bass": -20.0, "drums": -20.5, "guitar": -25.0, "piano": -24.0}  # RMS of the active frames, dB
+BLOCK = 256  # samples per row in `modes`
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Song:
-    """A rendered clip at 16 kHz, mono, of n samples per stem: 163,840 or a multiple.
+    """A rendered clip at 16 kHz, mono, with n samples per stem: 163,840 or a multiple.
 
-    A stem that rests throughout is all zeros.
+    A stem that is silent throughout is all zeros.
     """
 
     seed: int
     stems: dict[str, NDArray[np.float32]]  # [n], in the order bass, drums, guitar, piano
     beats: Floats  # [beats], seconds, the true beats inside the clip
-    downbeats: Floats  # [bars], those of them that begin a bar
+    downbeats: Floats  # [bars], seconds, the beats that start a bar
     tempo: float  # BPM
     meter: int  # beats per bar, 3 or 4
     style: str
-    swing: float  # share of a swung pair that its first note takes; 0.5 is straight
+    swing: float  # first note's share of a swung pair; 0.5 is straight
     key: str
     onsets: dict[str, Floats]  # [notes], seconds, the notes that start inside the clip, as played
 
@@ -51,12 +51,12 @@ class Song:
 
 
 def modes(frequency: ArrayLike, decay: ArrayLike, amplitude: ArrayLike, phase: ArrayLike, n: int) -> Floats:
-    """Sum of K decaying sinusoids, float64 [n]: a_k exp(-t / d_k) cos(2 pi f_k t + p_k).
+    """Compute the sum of K decaying sinusoids, float64 [n]: a_k exp(-t / d_k) cos(2 pi f_k t + p_k).
 
-    frequency in Hz, decay in s and phase in radians are [K] or a number, as is the amplitude. Partials from 7600 Hz on,
-    and those below 1e-4 of the loudest, are left out.
+    frequency (Hz), decay (s), amplitude and phase (radians) are [K] or a number. Partials at or above 7600 Hz, and
+    those below 1e-4 of the loudest, are left out.
 
-    Since exp(s (iB + j)) = exp(s i B) exp(s j), n samples of all K partials are one product of an [n / B, K] with a
+    Since exp(s (iB + j)) = exp(s i B) exp(s j), n samples of all K partials are the product of an [n / B, K] and a
     [K, B] matrix instead of n K exponentials.
     """
     columns: tuple[Floats, ...] = np.broadcast_arrays(*map(np.atleast_1d, (frequency, decay, amplitude, phase)))
@@ -72,33 +72,33 @@ def modes(frequency: ArrayLike, decay: ArrayLike, amplitude: ArrayLike, phase: A
 
 
 def bandpass(order: int, low: float, high: float, wave: Floats) -> Floats:
-    """The wave [n] through a Butterworth band-pass between `low` and `high` Hz, float64 [n]."""
+    """Filter a wave [n] with a Butterworth band-pass between `low` and `high` Hz; returns float64 [n]."""
     band = scipy.signal.butter(order, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos")
     filtered: Floats = scipy.signal.sosfilt(band, wave)
     return filtered
 
 
 def noise_burst(rng: np.random.Generator, n: int, decay: float, low: float, high: float) -> Floats:
-    """Noise between `low` and `high` Hz that decays in `decay` s, float64 [n]; unit RMS before the decay."""
+    """Return noise between `low` and `high` Hz with decay time `decay` s, float64 [n]; unit RMS before the decay."""
     noise = bandpass(2, low, min(high, 7_900.0), rng.standard_normal(n + 200))[200:]
     burst: Floats = noise / noise.std() * np.exp(-np.arange(n) / (decay * SAMPLE_RATE))
     return burst
 
 
 def attack(tone: Floats, seconds: float) -> Floats:
-    """The tone with a raised-cosine onset, in place, so that it does not start with a click."""
+    """Apply a raised-cosine onset to a tone in place, so that it does not start with a click."""
     n = min(len(tone), max(2, int(seconds * SAMPLE_RATE)))
     tone[:n] *= 0.5 - 0.5 * np.cos(np.pi * np.arange(n) / n)
     return tone
 
 
 def hertz(pitch: int) -> float:
-    """Frequency of a MIDI pitch at A = 440 Hz."""
+    """Return the frequency of a MIDI pitch at A = 440 Hz."""
     return 440.0 * 2 ** ((pitch - 69) / 12)
 
 
-# Plucked strings: pick position (share of the string), spectral slope, decay of the fundamental (s at A2),
-# loss that grows with frequency, pick noise, stiffness, and where a bass's speaker rolls off (Hz)
+# Plucked strings: pick position (share of the string's length), spectral slope, decay of the fundamental (s at A2),
+# frequency-dependent loss, pick noise, stiffness, and roll-off frequency of a bass speaker (Hz)
 STRINGS = {
     "fingered": (0.22, 1.25, 1.3, 1.6, 0.02, 8e-5, 1_800),
     "picked": (0.11, 0.95, 1.5, 1.0, 0.06, 8e-5, 1_800),
@@ -112,7 +112,7 @@ STRINGS = {
 
 
 def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> Floats:
-    """A plucked string, float64 [n]: harmonics shaped by where it is plucked, high ones dying first."""
+    """Synthesize a plucked string, float64 [n]: the pick position shapes the harmonics, and high ones decay faster."""
     plucked_at, slope, decay, loss, noise, stiffness, speaker = STRINGS[sound]
     f0 = hertz(pitch)
     k = np.arange(1, min(64, int(NYQUIST_GUARD / f0)) + 1)
@@ -120,7 +120,7 @@ def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: floa
     amplitude = np.sin(np.pi * k * plucked_at) * k ** (-slope - 0.6 * (1 - velocity))
     amplitude = amplitude / (1 + (frequency / speaker) ** 2)
     tau = decay * (110 / f0) ** 0.5 / (1 + loss * (frequency / 1500) ** 1.3)
-    if kind == "mute":  # the palm damps all, the highs most
+    if kind == "mute":  # the palm damps all harmonics, the high ones most
         tau, amplitude = 0.10 * tau / (1 + frequency / 1800), amplitude / (1 + (frequency / 1200) ** 2)
     elif kind == "dead":
         tau, amplitude, noise = np.full(len(k), 0.018), amplitude * 0.5, noise * 3 + 0.1
@@ -131,7 +131,10 @@ def string_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: floa
 
 
 def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float, kind: str, n: int) -> Floats:
-    """A struck string with two-stage decay and hammer noise, or an electric piano's tine and bar, float64 [n]."""
+    """Synthesize a struck string with two-stage decay and hammer noise, or the tine and bar of an electric piano.
+
+    Returns float64 [n].
+    """
     f0 = hertz(pitch)
     if sound == "electric":
         frequency = f0 * np.array([1, 2, 3, 4, 6.7, 11.2])
@@ -142,7 +145,7 @@ def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float
         return attack(modes(frequency, tau, amplitude, -np.pi / 2, n), 0.003)
     k = np.arange(1, min(40, int(NYQUIST_GUARD / f0)) + 1)
     frequency = f0 * k * np.sqrt(1 + 2.5e-4 * 2 ** ((pitch - 48) / 12) * k**2)
-    cutoff = 500 + 2_200 * velocity**1.5  # a hard blow sounds brighter
+    cutoff = 500 + 2_200 * velocity**1.5  # louder notes sound brighter
     amplitude = k**-0.7 * np.exp(-frequency / cutoff) * (0.35 + np.abs(np.sin(np.pi * k / 8)))
     quick = 0.9 * (220 / f0) ** 0.5 / (1 + frequency / 2_500)
     phase = rng.uniform(0, 2 * np.pi, len(k))
@@ -159,12 +162,12 @@ def piano_tone(rng: np.random.Generator, sound: str, pitch: int, velocity: float
     return attack(tone, 0.002)
 
 
-# Tuning of the kits: kick (Hz), its decay (s), snare (Hz), wires' decay (s), highest tom (Hz)
+# Tuning of the kits: kick (Hz), its decay (s), snare (Hz), decay of the snare wires (s), highest tom (Hz)
 KITS = {"rock": (52, 0.16, 185, 0.11, 165), "tight": (58, 0.11, 205, 0.08, 180), "jazz": (68, 0.14, 215, 0.10, 195)}
 
 
 def swept(n: int, low: float, high: float, sweep: float, decay: float) -> Floats:
-    """A skin that is struck, float64 [n]: a sine that falls from `high` to `low` Hz within `sweep` s, and decays."""
+    """Synthesize a struck drum skin, float64 [n]: a decaying sine that falls from `high` to `low` Hz in `sweep` s."""
     t = np.arange(n) / SAMPLE_RATE
     cycles = low * t + (high - low) * sweep * (1 - np.exp(-t / sweep))
     skin: Floats = np.sin(2 * np.pi * cycles) * np.exp(-t / decay)
@@ -172,7 +175,10 @@ def swept(n: int, low: float, high: float, sweep: float, decay: float) -> Floats
 
 
 def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: float, decay: float) -> Floats:
-    """The dense inharmonic partials of a cymbal, float64 [n], highs dying a little faster; unit energy at the start."""
+    """Synthesize the dense inharmonic partials of a cymbal, float64 [n], with unit energy at the start.
+
+    High partials decay slightly faster.
+    """
     frequency = np.exp(rng.uniform(np.log(low), np.log(high), n_modes))
     tau = decay * rng.uniform(0.4, 1.2, n_modes) * (low / frequency) ** 0.3
     amplitude = rng.uniform(0.3, 1, n_modes) * np.sqrt(2 / n_modes)
@@ -180,7 +186,7 @@ def metal(rng: np.random.Generator, n: int, n_modes: int, low: float, high: floa
 
 
 def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> Floats:
-    """One stroke at full loudness on a piece of the kit, float64 [as long as it rings]."""
+    """Synthesize one stroke at full loudness on a piece of the kit, float64 [length of its ring]."""
     kick, kick_decay, snare, wires, tom = KITS[kit]
     n = int(SAMPLE_RATE * DRUM_RING[piece])
     if piece == "kick":
@@ -222,7 +228,7 @@ def drum_hit(rng: np.random.Generator, kit: str, tuning: float, piece: str) -> F
 
 
 def place(track: Floats, tone: Floats, note: Note, release: float, gain: float) -> None:
-    """Add a note to a track that begins PREROLL samples before the clip, fading it out over `release` s."""
+    """Add a note to a track that begins PREROLL samples before the clip, with a fade-out over `release` s."""
     first = PREROLL + round(note.onset * SAMPLE_RATE)
     fade = int(release * SAMPLE_RATE)
     body = min(len(tone), int(note.duration * SAMPLE_RATE) + fade)
@@ -234,7 +240,10 @@ def place(track: Floats, tone: Floats, note: Note, release: float, gain: float) 
 
 
 def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[Note], n: int) -> Floats:
-    """Bass, guitar or piano, float64 [PREROLL + n]; equal notes share a tone, as long as the longest of them needs."""
+    """Render bass, guitar or piano, float64 [PREROLL + n].
+
+    Equal notes share one tone, which is as long as the longest of them needs.
+    """
     tone_of = piano_tone if stem == "piano" else string_tone
     keys = [(note.pitch, note.kind, round(note.velocity * 4) / 4) for note in notes]
     longest: dict[tuple[int, str, float], float] = {}  # s
@@ -253,7 +262,7 @@ def render_pitched(rng: np.random.Generator, stem: str, sound: str, notes: list[
 
 
 def render_drums(rng: np.random.Generator, kit: str, notes: list[Note], n: int) -> Floats:
-    """The kit, float64 [PREROLL + n]; two takes of each piece in use."""
+    """Render the drums, float64 [PREROLL + n], with two takes of each piece that is used."""
     tuning = rng.uniform(0.92, 1.09)
     pieces = sorted({note.kind for note in notes})
     takes = {piece: [drum_hit(rng, kit, tuning, piece) for _ in range(2)] for piece in pieces}
@@ -264,7 +273,7 @@ def render_drums(rng: np.random.Generator, kit: str, notes: list[Note], n: int) 
 
 
 def colour(stem: str, sound: str, track: Floats) -> Floats:
-    """The track, float64 [samples], through what follows the instrument: an amplifier, a wooden body, a limiter."""
+    """Apply the amplifier, wooden body or limiter after the instrument to a track; returns float64 [samples]."""
     if sound == "overdrive":
         return bandpass(2, 90, 4_200, np.tanh(4.0 * track / active_rms(track) / 3))
     if stem == "guitar" and sound in ("acoustic", "nylon"):
@@ -276,13 +285,13 @@ def colour(stem: str, sound: str, track: Floats) -> Floats:
 
 
 def active_rms(track: Floats) -> float:
-    """RMS over the 50 ms frames within 40 dB of the loudest frame."""
+    """Return the RMS over the 50 ms frames that are within 40 dB of the loudest frame."""
     power = np.mean(track[: len(track) // 800 * 800].reshape(-1, 800) ** 2, axis=1)
     return float(np.sqrt(power[power > 1e-4 * power.max()].mean()))
 
 
 def room(rng: np.random.Generator) -> Floats:
-    """The tail of a small room, unit energy, float64 [0.35 s]."""
+    """Return the reverberation tail of a small room with unit energy, float64 [0.35 s]."""
     t = np.arange(int(0.35 * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(len(t)) * np.exp(-t / rng.uniform(0.04, 0.1)) * np.minimum(1, t / 0.008)
     tail = bandpass(1, 200, 5_000, tail)
@@ -291,7 +300,7 @@ def room(rng: np.random.Generator) -> Floats:
 
 
 def render(score: Score) -> Song:
-    """The sound of a score: stems float32 [n]; a pure function of it."""
+    """Render a score to stems, float32 [n]. This is a pure function of the score."""
     rngs = {stem: np.random.default_rng([score.seed, 10 + i]) for i, stem in enumerate((*STEMS, "mix"))}
     mix, n = rngs["mix"], score.clips * N_SAMPLES
     tail = room(mix)
@@ -311,7 +320,7 @@ def render(score: Score) -> Song:
         track = colour(stem, sound, track)
         track = (track + wet * scipy.signal.oaconvolve(track, tail)[: len(track)])[PREROLL:]
         tracks[stem] = track * (10 ** (gain_db / 20) / active_rms(track))
-    # most mixtures peak below 1; a few exceed it, as sums of real stems do
+    # most mixtures peak below 1; a few exceed it, like sums of real stems
     peak = np.clip(mix.normal(0.75, 0.13), 0.45, 1.1)
     scale = peak / np.abs(sum(tracks.values())).max()
     stems = {stem: (scale * track).astype(np.float32) for stem, track in tracks.items()}
