@@ -46,8 +46,8 @@ def mtbench(tmp_path_factory):
 def test_a_metric_suite_and_embedding_of_another_package_work(mtbench, tmp_path):
     assert any(line.split()[:2] == ["tones", "clicks"] for line in mtbench("suites").splitlines())
     settings = ["--fps", 100, "--timebase", "real", "--window", 0.15]
-    output = mtbench("run", "--models", "noise", "--suite", "tones", "--embedding", "loudness", "-n", 4, *settings,
-                   "--out", tmp_path / "run")  # fmt: skip
+    mtbench("run", "--models", "noise", "--suite", "tones", "--embedding", "loudness", "-n", 4, *settings,
+            "--out", tmp_path / "run")  # fmt: skip
     scores = pd.read_csv(tmp_path / "run" / "scores.csv", dtype={"version": str})
     density = scores[scores["metric"] == "rhythm_density"].set_index("model")
     # The songs click at 120 BPM, and the first and last of 10.24 s may be missed.

@@ -63,7 +63,7 @@ def _html(tables: Sequence[Table], legend: str) -> str:
         heads = "".join(f'<th scope="col">{html.escape(str(head))}</th>' for head in (table.of, *table.rows.columns))
         rows = "".join(
             f'<tr><th scope="row">{html.escape(name)}</th>'
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+            + "".join(f'<td style="white-space: nowrap">{html.escape(cell)}</td>' for cell in cells)
             + "</tr>\n"
             for name, *cells in _cells(table)
         )
