@@ -359,7 +359,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
     assert "mine: 8 shorter stems were zero-padded" in result.notices
     run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # resumes
     soundfile.write(mine / "bass" / "a.wav", np.zeros(9 * 44100), 44100)
-    with pytest.raises(UsageError, match="its provenance differs"):
+    with pytest.raises(UsageError, match="different provenance"):
         run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
 
 
