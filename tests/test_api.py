@@ -108,7 +108,10 @@ def test_every_format_holds_the_table(run):
     assert lines[3].startswith("| --- | ---: |") and lines[4].startswith("| alpha | 2.00 [1.80, 2.20] &#35;1 |")
     assert "model & FAD mixture $\\downarrow$ & IRS (s) $\\downarrow$ & CBS $\\uparrow$" in latex
     assert "alpha & 2.00 [1.80, 2.20] \\#1 &" in latex and latex.count("\\begin{tabular}") == 1
-    assert '<th scope="row">alpha</th><td style="white-space: nowrap">2.00 [1.80, 2.20] #1</td>' in html and result._repr_html_() == html
+    assert (
+        '<th scope="row">alpha</th><td style="white-space: nowrap">2.00 [1.80, 2.20] #1</td>' in html
+        and result._repr_html_() == html
+    )
     records = json.loads(result.table("json"))
     (fad,) = (record for record in records if record["row"] == "noise" and record["column"] == "FAD mixture ↓")
     assert fad["value"] == 90.0 and fad["rank"] is None
