@@ -20,18 +20,37 @@ from mtbench.cli.site import site
 from mtbench.cli.terminal import console
 from mtbench.version import __version__
 
-COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
-    "run": (run, "mtbench run --models synctrack,msg-ld -n 8 --out runs/demo"),
-    "eval": (evaluate, "mtbench eval runs/demo/audio/total/synctrack --reference band"),
-    "show": (show, "mtbench show runs/demo --format latex"),
-    "compare": (compare, "mtbench compare runs/before runs/after"),
-    "plot": (plot, "mtbench plot runs/demo --kind scatter --out scatter.pdf"),
-    "check": (check, "mtbench check results/baselines/band.json"),
-    "site": (site, "mtbench site results runs/demo --out public"),
-    "beats": (beats, "mtbench beats drums.wav song.mp3 --format json > beats.json"),
-    "models": (models, "mtbench models synctrack"),
-    "suites": (suites, "mtbench suites"),
-    "doctor": (doctor, "mtbench doctor"),
+# Each command with examples of its use.
+COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
+    "run": (
+        run,
+        [
+            "mtbench run --models synctrack,msg-ld -n 8 --out runs/demo",
+            "mtbench run --config configs/band.yaml --format markdown",
+        ],
+    ),
+    "eval": (
+        evaluate,
+        [
+            "mtbench eval my_stems/ --reference band",
+            "mtbench eval model-a/ model-b/ --fps 150 --timebase published --format latex",
+        ],
+    ),
+    "show": (show, ["mtbench show runs/demo --full", "mtbench show runs/demo --format latex > table.tex"]),
+    "compare": (compare, ["mtbench compare runs/before runs/after"]),
+    "plot": (plot, ["mtbench plot runs/demo --kind scatter --out scatter.pdf"]),
+    "check": (
+        check,
+        [
+            "mtbench check results/baselines/band.json",
+            "mtbench check results/baselines/band.json runs/demo --format markdown",
+        ],
+    ),
+    "site": (site, ["mtbench site results runs/demo --out public"]),
+    "beats": (beats, ["mtbench beats drums.wav", "mtbench beats *.flac --format json > beats.json"]),
+    "models": (models, ["mtbench models", "mtbench models synctrack"]),
+    "suites": (suites, ["mtbench suites"]),
+    "doctor": (doctor, ["mtbench doctor"]),
 }
 
 app = typer.Typer(
@@ -41,15 +60,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: [bold]mtbench run --models synctrack,msg-ld[/bold]",
 )
-for name, (command, example) in COMMANDS.items():
-    app.command(name=name, cls=Command, epilog=f"Example: [bold]{example}[/bold]")(command)
+for name, (command, examples) in COMMANDS.items():
+    heading = "Example:" if len(examples) == 1 else "Examples:"
+    epilog = "\n\n".join([heading, *(f"  [bold]{example}[/bold]" for example in examples)])
+    app.command(name=name, cls=Command, epilog=epilog)(command)
 
 
 @app.callback(invoke_without_command=True)
 def top(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """The benchmark for multi-track music generators."""
+    """The benchmark for multi-track music generators: models whose stems must fit together.
+
+    It computes the Fréchet audio distance (FAD), inner-track rhythmic stability (IRS), and cross-track beat
+    synchronization (CBS) and dispersion (CBD).
+    """
     if version:
         console.print(__version__)
         raise typer.Exit()

@@ -17,7 +17,7 @@ def beats(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="WAV, FLAC, OGG or MP3 of any length and sample rate, mono or stereo.",
+            help="Audio files: WAV, FLAC, OGG or MP3, of any length and sample rate, mono or stereo.",
             metavar="FILE...",
         ),
     ],
@@ -25,18 +25,29 @@ def beats(
         str,
         typer.Option(
             "--format",
-            help="text: one beat per line, its time in s and its position in the bar (1 is a downbeat); or json.",
+            help="text: one beat per line, with its time in seconds and its position in the bar (1 is a downbeat). "
+            "json: all files as one document.",
             metavar="text|json",
         ),
     ] = "text",
-    fps: Annotated[float, typer.Option(help="Frames/s of the beat decoder.")] = 100,
+    fps: Annotated[float, typer.Option(help="Frames/s of the beat decoder.", metavar="FPS")] = 100,
     transition_lambda: Annotated[
-        float, typer.Option(help="Of the beat decoder; larger keeps the tempo steadier.")
+        float,
+        typer.Option(
+            help="The decoder's penalty on tempo changes; larger values keep the tempo steadier.", metavar="LAMBDA"
+        ),
     ] = 100,
-    timebase: Annotated[str, typer.Option(help="real (real seconds) or published (as the papers' scripts).")] = "real",
-    jobs: Annotated[int | None, typer.Option(help="Processes.  \\[default: one per core]", min=1)] = None,
+    timebase: Annotated[
+        str,
+        typer.Option(
+            help="real: real seconds. published: as the papers' scripts compute time.", metavar="real|published"
+        ),
+    ] = "real",
+    jobs: Annotated[
+        int | None, typer.Option(help="Number of processes.  \\[default: one per core]", min=1, metavar="N")
+    ] = None,
 ) -> None:
-    """Print the beats and downbeats of audio files: madmom's, much faster."""
+    """Track the beats and downbeats of audio files, as madmom does, but much faster."""
     from mtbench import beats as engine  # imports Numba
 
     if form not in ("text", "json"):

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 @guarded
 def check(
-    baseline: Annotated[Path, typer.Argument(help="A baseline, JSON.")],
+    baseline: Annotated[Path, typer.Argument(help="A baseline: a JSON file.", metavar="BASELINE")],
     run_folder: Annotated[
         Path | None,
         typer.Argument(
-            help="A run folder. Without it the run that the baseline names "
-            "is made first, in a new folder below runs/ that is kept "
-            "only if the check fails.",
+            help="A run folder. Without it, the run that the baseline describes is done first, in a new folder below "
+            "runs/ that is kept only if the check fails.",
             metavar="RUN",
         ),
     ] = None,
@@ -34,21 +33,24 @@ def check(
         str,
         typer.Option(
             "--format",
-            help="text: what failed; markdown, for a pull request; json: all that is known; or junit.",
+            help="text: the failures. markdown: for a pull request. json: every score. junit: for a CI system.",
             metavar="text|markdown|json|junit",
         ),
     ] = "text",
     update: Annotated[
-        bool, typer.Option("--update", help="Write the baseline from the run instead, and show the change.")
+        bool, typer.Option("--update", help="Replace the baseline by the scores of the run, and show what changes.")
     ] = False,
 ) -> None:
-    """Compare a run with a baseline: exit 1 if a score is worse by more than chance and tolerance, or missing."""
+    """Compare a run with a baseline.
+
+    Exits with 1 if a score is missing, or is worse by more than chance and by more than its tolerance.
+    """
     from mtbench import gate  # imports pandas
     from mtbench.results.load import load_scores
 
     if form not in gate.FORMATS:
         raise UsageError(f"--format must be {', '.join(gate.FORMATS)}, not '{form}'")
-    say = console if form == "text" else errors  # a document has standard output to itself
+    say = console if form == "text" else errors  # a document is alone on standard output
     current = None if update and not baseline.exists() else gate.read_baseline(baseline)
     own_folder, failed = (None, []) if run_folder else _make_run(baseline, current, update, say)
     run = load_scores(own_folder or run_folder or "")
@@ -57,7 +59,7 @@ def check(
     if outcome:
         _show(outcome, form, every=update)
     if update:
-        fail(failed)  # a baseline without them would gate nothing of theirs
+        fail(failed)  # a baseline without these models would not gate them
         replacement = gate.baseline_of_run(run, current)
         gate.write_baseline(baseline, replacement)
         say.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(replacement.scores)} scores", soft_wrap=True)
@@ -70,42 +72,42 @@ def check(
 
 
 def _make_run(path: Path, baseline: "Baseline | None", update: bool, say: Console) -> tuple[Path, list[str]]:
-    """Make the run that a baseline names: its folder, and a line for each model that has no scores."""
+    """Do the run that a baseline describes. Return its folder, and one line for each model without scores."""
     from mtbench import gate, runner  # imports torch and Numba
     from mtbench.cache import Cache
 
     if baseline is None:
-        raise UsageError(f"baseline {path} is not there yet: name the RUN to make it from")
+        raise UsageError(f"{path}: no such baseline; name the RUN to create it from")
     if (problem := gate.changed_songs(baseline, path)) and not update:
         raise UsageError(problem)
     folder = runner.check_folder()
     say.print(f"run folder [bold]{escape(str(folder))}[/bold], kept only if the check fails", soft_wrap=True)
-    cache = folder / "cache"  # its own: the user's may hold what older code worked out
+    cache = folder / "cache"  # separate: the user's cache may hold results of older code
     try:
         return folder, runner.run(baseline.config, folder, "cpu", shown, Cache(cache)).failed
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
-        errors.print("stopped; nothing of the run is kept")
+        errors.print("interrupted; nothing of the run is kept")
         raise typer.Exit(130) from None
     finally:
         shutil.rmtree(cache, ignore_errors=True)
 
 
 def _compare(path: Path, baseline: "Baseline", run: "FinishedRun", failed: list[str], update: bool) -> "Outcome | None":
-    """The outcome; None where nothing can be compared, which an update only notes."""
+    """Return the outcome; None if nothing can be compared, which only deserves a note in an update."""
     from mtbench import gate
 
     try:
         return gate.check(baseline, run, failed)
     except gate.Incomparable as problem:
         if not update:
-            raise UsageError(f"{run.path} cannot be held against {path}: {problem}") from None
+            raise UsageError(f"{run.path} cannot be compared with {path}: {problem}") from None
         note(f"nothing to compare: {problem}")
         return None
 
 
 def _show(outcome: "Outcome", form: str, every: bool) -> None:
-    """A document; or on the terminal what failed, or every score, and a line that counts."""
+    """Print a document; or on the terminal the failures, or every score, and a line with the counts."""
     from mtbench import gate
 
     if form != "text":

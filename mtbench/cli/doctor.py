@@ -13,7 +13,7 @@ from mtbench.version import __version__
 
 @guarded
 def doctor() -> None:
-    """Say what is installed, which weights and suites are there, and what to do about the rest."""
+    """Show what is installed, which weights and suites are available, and how to get the rest."""
     # These import torch, which takes seconds: not for --help.
     import torch
 
@@ -27,7 +27,11 @@ def doctor() -> None:
     gpus = "".join(f", cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))
     console.print(f"devices: cpu ({torch.get_num_threads()} threads){gpus}")
     console.print(f"beat networks: madmom's, SHA-256 {beats.identity()['weights_sha256'][:12]} (CC BY-NC-SA 4.0)")
-    compiled = "compiled by Numba" if beats.is_compiled() else "not compiled, ten times slower: install a working numba"
+    compiled = (
+        "compiled by Numba"
+        if beats.is_compiled()
+        else "not compiled, which is ten times slower: install a working numba"
+    )
     console.print(f"beat engine: {compiled}")
     console.print(f"cache: {escape(str(Cache().path))} (MTBENCH_CACHE moves it)")
     console.print("\n[bold]models[/bold]")

@@ -12,9 +12,9 @@ from mtbench.cli.terminal import console, guarded
 
 @guarded
 def models(
-    name: Annotated[str | None, typer.Argument(help="A model: load it, and say what it can do.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Load this model and show what it can do.", metavar="NAME")] = None,
 ) -> None:
-    """List the installed models; with a NAME say what it can do and where its weights are."""
+    """List the installed models, or show what one of them can do and where its weights are."""
     from mtbench import registry  # imports NumPy
 
     points = registry.models()
@@ -23,7 +23,7 @@ def models(
         for model, point in points.items():
             table.add_row(escape(model), escape(point.dist.name if point.dist else point.module))
         console.print(table)
-        console.print("[dim]mtbench models NAME says what one can do and where its weights are[/dim]")
+        console.print("[dim]mtbench models NAME shows what a model can do and where its weights are[/dim]")
         return
     generator = registry.make_model(name, suite=registry.open_suite("band"))
     table = Table(show_header=False, box=None)
@@ -41,7 +41,7 @@ def models(
 
 @guarded
 def suites() -> None:
-    """List the reference sets, and where they are."""
+    """List the suites: the songs that models are compared with."""
     from mtbench import registry  # imports NumPy
 
     table = Table("suite", "what", "where", box=None, header_style="bold")

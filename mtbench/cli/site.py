@@ -14,13 +14,14 @@ def site(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders, or folders that hold some, as results/ does with the published numbers.",
+            help="Run folders, or folders that contain run folders, such as results/, which also contains the "
+            "published numbers.",
             metavar="RUN...",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("site"),
+    out: Annotated[Path, typer.Option(help="The folder to write the site into.", metavar="FOLDER")] = Path("site"),
 ) -> None:
-    """Write the leaderboard: static pages that any host serves and that open from disk."""
+    """Write the leaderboard: static pages for any web server, which also open from disk."""
     from mtbench.report import site as pages  # imports pandas
 
     console.print(f"wrote [bold]{escape(str(pages.write(runs, out)))}[/bold]")
