@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_a_run_is_named(tmp_path, run):
     with pytest.raises(UsageError, match="no samples.csv"):
         kept_scores_only.plot("distributions")
     pd.read_csv(run / "scores.csv").assign(value="much").to_csv(damaged / "scores.csv", index=False)
-    with pytest.raises(UsageError, match="scores.csv: damaged, its column value"):
+    with pytest.raises(UsageError, match="scores.csv: damaged: column value contains a non-numeric value"):
         mtbench.load(damaged)
 
 

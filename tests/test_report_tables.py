@@ -84,7 +84,7 @@ def test_interval_rank_and_coverage():
         "drums ↓": "0.030 [0.010, 0.050]",
         "all ↓": "0.0310",
         "Live stems": "1.00",
-        "scored": "7/8",  # the fewest of the row
+        "scored": "7/8",  # of the two scores with a value, the one with fewer clips
     }
     assert "39 [7.6, 173] #1" in render(shown[:1], "text")
 

@@ -563,6 +563,23 @@ def test_a_folder_of_audio_is_reproduced_by_its_path(run, tmp_path):
     assert "mtbench run --models &#39;folder:/my songs/alpha&#39; --suite band" in page
 
 
+@pytest.mark.parametrize(
+    "evaluated, command",
+    [
+        ("my stems", "mtbench eval &#39;my stems&#39; --reference band --fps 100"),
+        (["a", "b"], "mtbench eval a b --reference band --fps 100"),
+        ([], "# The clips were passed to mtbench.evaluate() in Python, as arrays."),
+    ],
+)
+def test_an_evaluation_is_reproduced_by_its_folders(evaluated, command, run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "run")
+    record = yaml.safe_load((other / "run.yaml").read_text())
+    record["config"] = {"eval": evaluated, "reference": "band", "grid": {"fps": [100]}}
+    (other / "run.yaml").write_text(yaml.safe_dump(record))
+    site.write([other], tmp_path / "site")
+    assert command in (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()
+
+
 def test_selection_of_samples_to_listen_to(run):
     chosen = [sample for sample in listening.choose(sources.gather([run]).runs[0]) if sample.model == "alpha"]
     # CBS grows with the sample's number, and the last one, 3, has none: 2 is best, 0 is worst.

@@ -19,9 +19,8 @@ from mtbench.results.tables import rank
 from mtbench.settings import TIMEBASES, Setting, in_short
 
 LEGEND = (
-    "[low, high]: 95% interval, shown like its score to two significant digits of its half-width; "
-    "#: rank, 1 + the number of models that are better by more than chance; scored: clips with a value, the fewest "
-    "in the row"
+    "[low, high]: 95% interval; #: rank, 1 + the number of models that are better by more than chance; scored: clips "
+    "with a value / all clips, for the score that has the fewest values"
 )
 DIFFERENCE_LEGEND = (
     "difference: second run minus first, with its 95% interval; p: probability of such a difference by chance, "
@@ -261,7 +260,9 @@ def _table(title: str, note: str, scores: pd.DataFrame, across: str, heads: Mapp
     rows = texts.pivot(index="model", columns=across, values="text")
     rows = rows.reindex(index=list(scores["model"].unique()), columns=list(heads)).fillna(text.MISSING)
     rows = rows.rename(columns=heads).rename_axis(index=None, columns=None)
-    counts = scores.groupby("model")[["n_scored", "n"]].min()
+    has_value = scores["n_scored"] > 0
+    counts = scores[has_value | ~has_value.groupby(scores["model"]).transform("any")]
+    counts = counts.groupby("model")[["n_scored", "n"]].min()
     if counts["n"].notna().any():  # numbers from a paper have none
         rows["scored"] = [text.coverage(counts["n_scored"][model], counts["n"][model]) for model in rows.index]
     values = scores.assign(row=scores["model"], column=scores[across].map(dict(heads)))[VALUE_COLUMNS]

@@ -226,8 +226,11 @@ def reproduce(run: SiteRun, model: str) -> str:
     options = _grid_options(config.get("grid") or {})
     options += ["--embedding", ",".join(map(str, config["embeddings"]))] if config.get("embeddings") else []
     if "eval" in config:
+        folders = [config["eval"]] if isinstance(config["eval"], str) else list(config["eval"])
+        if not folders:
+            return "# The clips were passed to mtbench.evaluate() in Python, as arrays."
         reference = ["--reference", str(config["reference"])] if config.get("reference") else []
-        return shlex.join(["mtbench", "eval", str(config["eval"]), *reference, *options])
+        return shlex.join(["mtbench", "eval", *map(str, folders), *reference, *options])
     chosen = [{key: value for key, value in entry.items() if value} for entry in entries(run, model)]
     by_options = {key for key, value in config.items() if value} <= OPTIONS and config.get("task", "total") == "total"
     if by_options and all(entry.keys() <= {"name"} for entry in chosen):
