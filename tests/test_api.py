@@ -124,7 +124,7 @@ def test_text_from_outside_is_escaped_in_every_format(run):
     scores = result.scores.replace({"suite": {"band": "a&b_<i>[x](http://evil)|"}})
     result = replace(result, tables=replace(result.tables, scores=scores))
     assert "a&amp;b_&lt;i&gt;" in result.table("html") and "<i>" not in result.table("html")
-    assert "a\\&b\\_<i>" in result.table("latex")
+    assert "a\\&b\\_$<$i$>$" in result.table("latex")
     assert "a&#38;b&#95;&#60;i&#62;[x]&#40;http" in result.table("markdown")
     assert "evil)&#124;" in result.table("markdown")
 

@@ -105,6 +105,8 @@ LATEX = {
     "↓": "$\\downarrow$",
     "↑": "$\\uparrow$",
     "–": "--",
+    "<": "$<$",
+    ">": "$>$",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
 
