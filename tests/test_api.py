@@ -252,7 +252,7 @@ def test_several_folders_are_several_rows(stems, tmp_path):
     result = mtbench.evaluate([stems, str(other)], **SETTING)
     assert list(dict.fromkeys(result.scores["model"])) == ["mine", "other"]
     assert {("mine", "other")} == set(zip(result.comparisons["model_a"], result.comparisons["model_b"]))
-    with pytest.raises(UsageError, match="two of the sources are called 'mine'"):
+    with pytest.raises(UsageError, match="two of the sources are named 'mine'; rename one"):
         mtbench.evaluate([stems, stems], **SETTING)
 
 
@@ -283,7 +283,7 @@ def test_the_controls_of_an_evaluation_are_those_of_a_run(suite_folder, tmp_path
     [
         (({"a": {}},), {"sample_rate": 16000}, "clip 'a': expected the stems bass, drums, guitar, piano, got none"),
         (({"a": {"bass": [0.0]}},), {"sample_rate": 16000}, "clip 'a': expected the stems .*, got bass"),
-        (({},), {"sample_rate": 16000}, "there is no clip to score"),
+        (({},), {"sample_rate": 16000}, "there are no clips to score"),
         (([],), {}, "there is no folder to score"),
         (("absent",), {}, "absent: no such folder"),
         (("absent",), {"sample_rate": 16000}, "sample_rate is only for arrays"),
@@ -297,7 +297,11 @@ def test_the_controls_of_an_evaluation_are_those_of_a_run(suite_folder, tmp_path
         (({"a": dict.fromkeys(STEMS, np.zeros(0))},), {"sample_rate": 8000}, r"'a', bass: .* got shape \[0\]"),
         (({"a": dict.fromkeys(STEMS, np.zeros(9, int))},), {"sample_rate": 8000}, "floating-point samples or int16"),
         (({"a": dict.fromkeys(STEMS, np.full(9, np.nan))},), {"sample_rate": 8000}, "contains NaN or infinite"),
-        (({"a": dict.fromkeys(STEMS, np.zeros(9))},), {"sample_rate": 8000, "name": "noise"}, "cannot name a row"),
+        (
+            ({"a": dict.fromkeys(STEMS, np.zeros(9))},),
+            {"sample_rate": 8000, "name": "noise"},
+            "'noise' is not a valid row name",
+        ),
         (("absent",), {"fps": 5}, r"fps must be at least 10 \(got 5\)"),
         (("absent",), {"timebase": ["real", "unreal"]}, "timebase must be 'real' or 'published'"),
         (("absent",), {"embedding": "vggish"}, "embedding needs reference"),

@@ -182,8 +182,8 @@ def test_the_controls_bound_the_synchronization_metrics(arranged):
 
 def test_progress_and_tables_name_subset_and_model(arranged):
     _, result, shown = arranged
-    assert "generate fake (bass beside drums+guitar+piano)" in shown
-    assert "analyse shuffled (bass+piano beside drums+guitar)" in shown and "generate noise" in shown
+    assert "generate fake (bass, given drums+guitar+piano)" in shown
+    assert "analyse shuffled (bass+piano, given drums+guitar)" in shown and "generate noise" in shown
     folder = RunFolder(result.folder)
     assert set(folder.read_table(f"beats/arrangement-{GIVEN_OF_BP}/fake.csv")["track"]) <= set(STEMS)
     conversions = folder.read_table(f"audio/arrangement-{GIVEN_OF_BP}/fake/conversions.csv")
@@ -265,25 +265,35 @@ def stops(*_):
         (
             Fake(tasks={"total"}),
             {"subsets": ["B"]},
-            r"model 'fake' cannot do the task 'arrangement' \(it does total\)$",
+            r"model 'fake' does not support the task 'arrangement' \(it supports total\)$",
         ),
         (
             Fake(tasks={"arrangement"}),
             {},
-            r"cannot do the task 'total' \(it does arrangement\); leave the subset of all stems out",
+            r"does not support the task 'total' \(it supports arrangement\); "
+            "use --subsets to leave out the subset of all stems",
         ),
-        (Fake(stems=("bass",)), {"subsets": ["B", "BP"]}, "model 'fake' cannot make the stems piano of suite"),
+        (
+            Fake(stems=("bass",)),
+            {"subsets": ["B", "BP"]},
+            "model 'fake' cannot generate these stems of suite '.*': piano",
+        ),
         (
             Fake(),
             {"n": 5, "subsets": ["B"]},
-            "holds 4 songs outside its reference to be given, and 5 samples.*-n 4 or less",
+            "has only 4 songs outside its reference, but 5 samples per model need 5 for the given stems; "
+            "use -n 4 or less",
         ),
         (
             Fake(),
             {"subsets": ["BX"]},
             r"subset 'BX': name the stems to generate by their initials \(B, D, G, P\) or in full, as in bass\+drums",
         ),
-        (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
+        (
+            Fake(available=3),
+            {"subsets": ["B"]},
+            "model 'fake' has only 3 samples, but 4 were requested; use -n 3 or less",
+        ),
     ],
 )
 def test_impossible_arrangements_are_refused_before_generating(fake, asked, said, suite_folder, tmp_path, monkeypatch):
@@ -293,7 +303,9 @@ def test_impossible_arrangements_are_refused_before_generating(fake, asked, said
 
 
 def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="holds no songs outside its reference to be given"):
+    with pytest.raises(
+        UsageError, match="has no songs outside its reference, so the task 'arrangement' is not possible"
+    ):
         run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
 
 
@@ -382,7 +394,7 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
     "models, said",
     [
         (["folder:absent"], "absent: no such folder"),
-        (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
+        (["folder:{mine}", "noise"], "has only 2 samples, but 4 were requested; use -n 2"),
         ([{"name": "folder:{mine}", "weights": "w.pt"}], "accepts neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
         (["folder:{mine}", "folder:{mine}/../mine"], "'mine' is used twice; set a label for one of them"),

@@ -178,7 +178,7 @@ def test_a_failed_model_does_not_stop_the_others(suite_folder, tmp_path, monkeyp
         tmp_path / "run",
     )
     assert code == 1
-    assert "error: theirs failed at sample 0: RuntimeError: [red]no[/red] memory (its traceback:" in output
+    assert "error: theirs failed at sample 0: RuntimeError: [red]no[/red] memory (traceback:" in output
     assert "noise" in output and "heldout" in output and "site/index.html" in output
     page = (tmp_path / "run" / "site" / "index.html").read_text()
     assert "theirs, 00000: RuntimeError: [red]no[/red] memory" in page
