@@ -398,7 +398,7 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
         ([{"name": "folder:{mine}", "weights": "w.pt"}], "accepts neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
         (["folder:{mine}", "folder:{mine}/../mine"], "'mine' is used twice; set a label for one of them"),
-        (["folder:{mine}/../my stems"], "the folder of .* is called 'my stems', which cannot name a row; set a label"),
+        (["folder:{mine}/../my stems"], "the folder name 'my stems' of folder:.* is not a valid row name; set a label"),
         (["heldouts"], "Did you mean 'heldout'"),
         (["shuffled"], "the control 'shuffled' exists only in the task arrangement"),
     ],

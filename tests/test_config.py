@@ -63,7 +63,7 @@ def test_one_value_is_a_list_of_one(tmp_path):
         ("models: [a]\nn: many", "c.yaml: n must be a whole number (got 'many')"),
         ("models: a", "models: must be a list of names"),
         ("models: [a, a]", "models: 'a' is used twice; set a label for one of them"),
-        ("models: [{name: a, label: ../../etc}]", "models.0.label must be a name of letters, digits"),
+        ("models: [{name: a, label: ../../etc}]", "models.0.label must consist of letters, digits"),
         ("n: 3", "c.yaml: models is missing"),
         ("- 1", "not a mapping"),
         ("models: [", "c.yaml, line 1: not valid YAML (expected the node content, but found '<stream end>')"),

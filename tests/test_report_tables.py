@@ -99,7 +99,7 @@ def test_paper_tables_never_mix_timebases():
     irs = {table.note: table.rows for table in paper_tables(scores(*rows), NO_COMPARISONS) if table.title == "IRS in s"}
     assert {note: rows.loc["a", "all ↓"] for note, rows in irs.items()} == {
         "real seconds, 100 fps, lambda 100": "0.2000",
-        "published timebase, 150 fps, lambda 100; its second is 1.5 s": "0.3000",
+        "published timebase, 150 fps, lambda 100; its second lasts 1.5 s": "0.3000",
     }
 
 
