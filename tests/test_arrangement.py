@@ -112,7 +112,7 @@ def test_tracks_of_each_metric(arranged):
     assert rows(result, metric="fad", model="fake", task="total")["track"].tolist() == ["mixture", *STEMS]
 
 
-def test_a_model_is_asked_for_the_missing_stems_and_given_the_others(arranged, suite_folder):
+def test_a_model_generates_the_missing_stems_and_is_given_the_others(arranged, suite_folder):
     fake, _, _ = arranged
     assert fake.asked == [(made, i) for made in (("bass",), ("bass", "piano"), STEMS) for i in range(4)]
     assert set(fake.given) == {(made, i) for made in (("bass",), ("bass", "piano")) for i in range(4)}
@@ -216,7 +216,7 @@ def test_given_stems_do_not_depend_on_the_number_of_samples(suite_folder, tmp_pa
                 np.testing.assert_array_equal(wave, song.stems[stem])
 
 
-def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkeypatch):
+def test_each_subset_and_model_resumes_independently(suite_folder, tmp_path, monkeypatch):
     asked = {"n": 2, "subsets": ["B", "P"]}
     with pytest.raises(KeyboardInterrupt):
         run(Fake(fail_at=(("piano",), 1)), suite_folder, tmp_path / "run", monkeypatch, **asked)
@@ -330,7 +330,7 @@ def test_default_subsets_are_those_of_the_papers_tables():
         (["drums", "D", "BDGP"], [("drums",), STEMS]),
     ],
 )
-def test_subsets_are_letters_or_names(subsets, made):
+def test_subsets_are_initials_or_names(subsets, made):
     assert generated_stems(subsets, STEMS) == made
 
 
@@ -340,13 +340,13 @@ def test_invalid_subsets_are_named(subset):
         generated_stems([subset], STEMS)
 
 
-def test_stems_of_one_initial_have_names_only():
+def test_stems_with_the_same_initial_must_be_named_in_full():
     assert generated_stems(["bass+banjo"], ("bass", "banjo")) == [("bass", "banjo")]
     with pytest.raises(UsageError, match="subset 'B'"):
         generated_stems(["B"], ("bass", "banjo"))
 
 
-def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
+def test_a_folder_of_audio_is_a_model(suite_folder, tmp_path, monkeypatch):
     mine = write_clips(tmp_path / "mine", ["b", "a", "c"], rate=44100, seconds=9.0)
     (mine / "drums" / "c.wav").unlink()
     asked = {"task": "total", "models": [f"folder:{mine}"], "n": 2}
@@ -375,7 +375,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
         run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
 
 
-def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder):
+def test_the_samples_of_a_folder_are_its_files_sorted_by_name(tmp_path, suite_folder):
     mine = write_clips(tmp_path / "mine", ["b", "a"], rate=44100, seconds=1.0)
     suite = open_suite(f"folder:{suite_folder}")
     made = FolderModel(str(mine), suite)
@@ -416,14 +416,14 @@ def test_invalid_folder_models_are_named(models, said, suite_folder, tmp_path, m
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_may_be_labelled(suite_folder):
+def test_a_folder_may_have_a_label(suite_folder):
     labelled = config.Model(name="folder:some/my stems", label="stemgen")
     assert labelled.row == "stemgen" and config.Model(name="folder:some/stems/").row == "stems"
     with pytest.raises(UsageError, match="no such folder"):
         registry.make_model("folder:some/stems", suite=open_suite(f"folder:{suite_folder}"))
 
 
-def test_a_config_survives_its_own_record():
+def test_a_recorded_config_is_read_back_unchanged():
     asked = config.validate(
         {"task": "arrangement", "models": ["synctrack"], "subsets": ["B", ["bass", "piano"]]}, "test"
     )

@@ -136,8 +136,8 @@ def compare(a: str | Path | Result, b: str | Path | Result, full: bool = False) 
     """Compare the scores of two runs, given as run folders or Results: b minus a.
 
     The scores of the summary are compared or, if `full`, every score. Models with the same name are compared; if each
-    run has only one model, the two are compared even if their names differ. The suite, the reference, the metric and
-    its version, and the setting must be the same.
+    run has only one model, not counting controls, the two are compared even if their names differ. The suite, the
+    reference, the metric and its version, and the setting must be the same.
     Raises UsageError, which states what differs, if the runs have no scores that can be compared.
     """
     runs = [run.tables if isinstance(run, Result) else load_run(run) for run in (a, b)]
