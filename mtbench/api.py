@@ -1,4 +1,4 @@
-"""Running the benchmark from Python. The command line calls the same functions."""
+"""Run the benchmark from Python. The command line calls the same functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from mtbench.report import site
 from mtbench.report.result import Result
 
 Clips = Mapping[str, Mapping[str, ArrayLike]]
-SINGLE = (str, Mapping)  # iterable, but one value
+SINGLE = (str, Mapping)  # iterable types that count as a single value
 
 
 def run(
@@ -44,18 +44,19 @@ def run(
     models: names of installed models, ``folder:PATH`` for a folder of audio, or mappings with the keys name, label,
     weights and options. The controls of the task are added.
     config: a YAML file with these settings; arguments override it.
-    suite: where the reference and the held-out songs come from; the default is ``band``.
-    task: ``total`` (the default) or ``arrangement``. subsets: what arrangement generates, such as ``["B", "BP"]``.
+    suite: the source of the reference and the held-out songs; the default is ``band``.
+    task: ``total`` (the default) or ``arrangement``. subsets: the sets of stems that arrangement generates, such as
+    ``["B", "BP"]``.
     n: samples per model and subset; the default is 32. seed: random seed for generation; the default is 0.
-    fps, transition_lambda, window, timebase: the settings of the rhythm metrics, one or several each, as in
-    `mtbench.config.Grid`. embedding: what the Fréchet audio distance (FAD) is measured with; the default is
+    fps, transition_lambda, window, timebase: the settings of the rhythm metrics, each one value or several, as in
+    `mtbench.config.Grid`. embedding: one or several embeddings for the Fréchet audio distance (FAD); the default is
     ``log-mel-stats``.
-    out: the run folder, which also gets a page to look at and listen to, ``site/index.html``; the default is
-    ``runs/<suite>-<hash>``. device: the torch device that generates.
+    out: the run folder, which also gets a page with tables and audio, ``site/index.html``; the default is
+    ``runs/<suite>-<hash>``. device: the torch device for generation.
     progress: show progress on standard error.
 
-    Raises UsageError for arguments that cannot be used, before anything is generated, and MtbenchError if the reference
-    cannot be read or every model failed. A model that fails among others is named in ``Result.failed``.
+    Raises UsageError for invalid arguments, before anything is generated, and MtbenchError if the reference cannot be
+    read or every model failed. If only some models fail, they are named in ``Result.failed``.
     """
     options = {
         "models": _as_list(models),
@@ -69,7 +70,7 @@ def run(
     }
     values = {name: value for name, value in options.items() if value is not None}
     if config is None and models is None:
-        raise UsageError("say what to run: models, or config")
+        raise UsageError("nothing to run: pass models or config")
     return run_values(values, config, out, device, shown if progress else hidden, as_argument)
 
 
@@ -88,19 +89,19 @@ def evaluate(
     device: str = "cpu",
     progress: bool = True,
 ) -> Result:
-    """Score stems that exist already, and return the Result, as `mtbench eval` does.
+    """Score existing stems, and return the Result, as `mtbench eval` does.
 
-    stems: a folder with one subfolder per stem, or a list of such folders, with one row each. Or arrays,
-    ``{clip: {stem: waveform}}``: each waveform of shape [samples] or [samples, channels], floating with full scale at
-    1.0, or int16, at `sample_rate` Hz; `name` is then the name of their row.
+    stems: a folder with one subfolder per stem, or a list of such folders, each of which becomes one row. Or arrays,
+    ``{clip: {stem: waveform}}``, which become one row with the given `name`. Each waveform has the shape [samples] or
+    [samples, channels] at `sample_rate` Hz; it is floating-point with full scale at 1.0, or int16.
     reference: a suite, or ``folder:PATH``. It adds the Fréchet audio distance (FAD) and the controls, which show what
     songs and noise score; clips are cut or zero-padded to the suite's length.
-    fps, transition_lambda, window, timebase: the settings of the rhythm metrics, one or several each, as in
-    `mtbench.config.Grid`. embedding: what FAD is measured with; the default is ``log-mel-stats``.
-    out: a folder to write the tables into; by default nothing is written. device: the torch device of the beat
-    networks. progress: show progress on standard error.
+    fps, transition_lambda, window, timebase: the settings of the rhythm metrics, each one value or several, as in
+    `mtbench.config.Grid`. embedding: one or several embeddings for FAD; the default is ``log-mel-stats``.
+    out: the folder for the tables; by default, nothing is written. device: the torch device of the beat networks.
+    progress: show progress on standard error.
 
-    Raises UsageError for arguments that cannot be used, and MtbenchError if no clip can be scored.
+    Raises UsageError for invalid arguments, and MtbenchError if no clip can be scored.
     """
     sources = _sources(stems, sample_rate, name)
     grid = _grid(fps, transition_lambda, window, timebase)
@@ -118,7 +119,10 @@ def run_values(
     stage: Stage,
     naming: configs.Naming,
 ) -> Result:
-    """Run the config that `values` (of a RunConfig) and a config file describe. naming: how errors name a value."""
+    """Run the configuration of a file, if there is one, overridden by `values` (fields of RunConfig).
+
+    naming: how error messages name a value.
+    """
     wanted = configs.load(config, values, naming) if config else configs.validate(values, naming)
     folder = Path(out) if out else runner.default_folder(wanted)
     outcome = runner.run(wanted, folder, device, stage)
@@ -136,11 +140,12 @@ def evaluate_sources(
     stage: Stage,
     naming: configs.Naming,
 ) -> Result:
-    """Evaluate with the settings `grid` (of a Grid). naming: how errors name a value."""
+    """Evaluate sources with the settings `grid` (fields of Grid). naming: how error messages name a value."""
     settings = configs.validated(configs.Grid, grid, naming)
     if embeddings and not reference:
         raise UsageError(
-            f"{naming(['embeddings'])} needs {naming(['reference'])}: it is for the distance (FAD) to a reference"
+            f"{naming(['embeddings'])} needs {naming(['reference'])}: embeddings are only used for the Fréchet audio "
+            "distance (FAD) to a reference"
         )
     folder = Path(out) if out else None
     return _result(
@@ -149,7 +154,7 @@ def evaluate_sources(
 
 
 def as_argument(location: configs.Location) -> str:
-    """Name a value of a config as the argument of `run` and `evaluate` that holds it."""
+    """Return the name of the argument of `run` or `evaluate` that contains a value of a config."""
     name = next((str(key) for key in reversed(location) if isinstance(key, str)), "the arguments")
     return {"embeddings": "embedding"}.get(name, name)
 
@@ -161,13 +166,13 @@ def _result(outcome: runner.RunResult) -> Result:
 def _sources(stems: Any, sample_rate: int | None, name: str) -> list[runner.Source]:
     if isinstance(stems, Mapping):
         if sample_rate is None:
-            raise UsageError("sample_rate is missing: arrays do not state their own")
+            raise UsageError("sample_rate is missing: it is required for arrays")
         return [runner.Arrays(name, stems, sample_rate)]
     if sample_rate is not None:
-        raise UsageError("sample_rate is only for arrays; files state their own")
+        raise UsageError("sample_rate is only for arrays; audio files contain their sample rate")
     folders = [stems] if isinstance(stems, (str, Path)) else list(stems)
     if not folders:
-        raise UsageError("there is no folder to score")
+        raise UsageError("there are no folders to score")
     return [Path(folder) for folder in folders]
 
 

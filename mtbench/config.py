@@ -1,4 +1,4 @@
-"""The config of a run: a YAML file, or the options of the command line, as one validated object."""
+"""The configuration of a run, from a YAML file or from the command line, as one validated object."""
 
 import re
 import reprlib
@@ -59,8 +59,10 @@ class Grid(Strict):
 
 
 def folder_row(path: str | Path) -> str:
-    """Return the name of the row of a folder of audio: the folder's name. A folder named like a control is prefixed
-    with its parent's name, as in ``DATA-heldout``."""
+    """Return the row name of a folder of audio: the folder's name.
+
+    A folder named like a control is prefixed with its parent's name, as in ``DATA-heldout``.
+    """
     path = Path(path).resolve()
     return f"{path.parent.name}-{path.name}" if path.name in CONTROLS else path.name
 
@@ -88,13 +90,14 @@ class Model(Strict):
 class RunConfig(Strict):
     """Everything that determines the scores of a run.
 
-    task: `total` generates all stems, `arrangement` some of them beside given ones. models: the rows; the controls of
-    the task are added. suite: where reference and held-out songs come from. subsets: in arrangement, which stems to
-    generate, each as `generated_stems` reads it. n: samples per model and subset. seed: random seed for generation.
-    grid: the settings of the rhythm metrics. embeddings: what the Fréchet audio distance (FAD) is measured with.
+    task: `total` generates all stems; `arrangement` generates some stems to accompany the others, which are given.
+    models: the rows; the controls of the task are added. suite: the source of reference and held-out songs. subsets: in
+    arrangement, the sets of stems to generate, in the notation of `generated_stems`. n: samples per model and subset.
+    seed: random seed for generation. grid: the settings of the rhythm metrics. embeddings: the embeddings for the
+    Fréchet audio distance (FAD).
     """
 
-    task: Literal["total", "arrangement"] = "total"  # before what depends on it
+    task: Literal["total", "arrangement"] = "total"  # before the fields whose validators need it
     models: tuple[Model, ...]
     suite: str = "band"
     subsets: tuple[str | tuple[str, ...], ...] = ()
@@ -118,7 +121,7 @@ class RunConfig(Strict):
         rows = [model.row for model in models]
         for row, model in zip(rows, models):
             if not re.fullmatch(NAME, row):
-                raise ValueError(f"the folder of {model.name} is called '{row}', which cannot name a row; set a label")
+                raise ValueError(f"the folder name '{row}' of {model.name} is not a valid row name; set a label")
             if row in CONTROLS and model != Model(**_named(row)):
                 raise ValueError(f"'{row}' is the name of a control; set another label for {model.name}")
             if row in CONTROLS and info.data.get("task", "total") not in CONTROLS[row].tasks:
@@ -145,7 +148,7 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
 
     A subset is a list of names, names joined by ``+``, or initials: ``BP`` is bass and piano. An empty list means every
     subset, smallest first; with four stems these are the 14 subsets of MT-MusicLDM's Table 3 and the total generation
-    of SyncTrack's Table A5. Raises UsageError for a subset that cannot be read.
+    of SyncTrack's Table A5. Raises UsageError for an invalid subset.
     """
     if not subsets:
         return [subset for size in range(1, len(stems) + 1) for subset in combinations(stems, size)]
@@ -175,9 +178,9 @@ Naming = Callable[[Location], str]  # how an error message names the value at a 
 def load(path: str | Path, overrides: dict[str, Any], name_override: Naming | None = None) -> RunConfig:
     """Read a RunConfig from a YAML file. `overrides` take precedence over the file's values (`grid` key by key).
 
-    If ``band.yaml`` or ``configs/band.yaml`` does not exist, the config of that name that is installed with mtbench is
-    used. Raises UsageError naming the file and the key, or the override as `name_override` names it; an unknown key is
-    answered with the most similar known one.
+    If a file like ``band.yaml`` or ``configs/band.yaml`` does not exist, the config of that name that is installed with
+    mtbench is used. Raises UsageError, naming the file and the key, or the override as `name_override` names it; for an
+    unknown key, the error suggests the most similar known one.
     """
     path = Path(path)
     bundled = Path(str(files("mtbench.configs") / path.name))
@@ -195,21 +198,21 @@ def load(path: str | Path, overrides: dict[str, Any], name_override: Naming | No
 
 
 def naming_in(where: str) -> Naming:
-    """Name the values of a file by its path and their keys: ``band.yaml: grid.fps``."""
+    """Return a Naming that names values by the path of their file and their keys: ``band.yaml: grid.fps``."""
     return lambda location: f"{where}: {'.'.join(map(str, location))}" if location else where
 
 
 def validate(values: dict[str, Any], naming: Naming | str) -> RunConfig:
     """Return the RunConfig of plain values.
 
-    naming: how an error message names a bad value; a string is the source of the values, as for `naming_in`. Raises
-    UsageError for a bad value.
+    naming: how an error message names an invalid value; a string is the source of the values, as for `naming_in`.
+    Raises UsageError for an invalid value.
     """
     return validated(RunConfig, values, naming)
 
 
 def validated(kind: type[ConfigT], values: dict[str, Any], naming: Naming | str) -> ConfigT:
-    """Do what `validate` does, for any class of config."""
+    """Like `validate`, but for any class of config."""
     naming = naming_in(naming) if isinstance(naming, str) else naming
     try:
         return kind.model_validate(values)
@@ -229,15 +232,15 @@ def validated(kind: type[ConfigT], values: dict[str, Any], naming: Naming | str)
 
 
 def _problem_in_words(problem: ErrorDetails) -> str:
-    """What follows the name of a value in an error message: `` must be at least 1 (got 0)``."""
+    """Return what follows the name of a value in an error message, like `` must be at least 1 (got 0)``."""
     kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "value_error":  # our own message, which already names what it was given
+    if kind == "value_error":  # our own message, which already contains the invalid value
         return f": {context['error']}"
     if kind == "missing":
         return " is missing"
     if kind == "string_pattern_mismatch":
         words = (
-            "must be a name of letters, digits, '.', '_' and '-' that starts with a letter or digit; "
+            "must consist of letters, digits, '.', '_' and '-' and start with a letter or digit; "
             "a model may also be folder:PATH"
         )
     else:
@@ -245,7 +248,7 @@ def _problem_in_words(problem: ErrorDetails) -> str:
     return f" {words} (got {reprlib.repr(problem['input'])})"
 
 
-# pydantic's types of problems in our words.
+# {pydantic's error type: our message}.
 PROBLEMS = {
     "greater_than_equal": "must be at least {ge:g}",
     "greater_than": "must be greater than {gt:g}",
@@ -269,7 +272,7 @@ PROBLEMS = {
 
 
 def _named(row: str) -> dict[str, Any]:
-    """Return the fields of the Model that a name alone means. A control may use another model with its own options."""
+    """Return the fields of the Model for a bare name. A control may use a generator of another name, with options."""
     control = CONTROLS.get(row)
     if control is None or control.model == row:
         return {"name": row}

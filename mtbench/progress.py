@@ -1,4 +1,4 @@
-"""Progress of long work, shown on standard error."""
+"""Show the progress of long work on standard error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ errors = Console(stderr=True, highlight=False, emoji=False)
 
 @contextmanager
 def shown(title: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show a progress bar, or without a terminal one line when the work begins and one when it ends.
+    """Show a progress bar. Without a terminal, print one line when the work begins and one when it ends.
 
-    Gives a function to call with the number of steps just finished and, optionally, a word on what is happening.
+    Yields a function to call with the number of steps just finished and, optionally, a short text on the current step.
     """
     if not errors.is_terminal:
         errors.print(f"{title}: {total} to do", markup=False)
@@ -37,5 +37,5 @@ def shown(title: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def hidden(title: str, total: int) -> Iterator[Callable[..., None]]:
-    """Show nothing; used where `shown` can be."""
+    """Show nothing. Replaces `shown` if no progress is wanted."""
     yield lambda steps, detail="": None

@@ -35,7 +35,7 @@ def write_clips(
 
 
 def killed_at(call: int, work):
-    """`work`, interrupted as by Ctrl-C when it is called for this time."""
+    """Return `work`, except that call number `call` raises KeyboardInterrupt, as Ctrl-C would."""
     calls = []
 
     def killed(*arguments):
@@ -55,7 +55,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def suite_folder(tmp_path_factory) -> Path:
-    """A `folder:` suite with four reference clips and three held-out clips."""
+    """A `folder:` suite with four reference clips and four held-out clips."""
     folder = tmp_path_factory.mktemp("suite")
     write_clips(folder / "reference", [f"r{i}" for i in range(4)], seed=1)
     write_clips(folder / "heldout", [f"h{i}" for i in range(4)], seed=2)

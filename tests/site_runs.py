@@ -1,4 +1,4 @@
-"""Small runs for the tests of the site, with made-up numbers and stems of clicks; nothing is generated or tracked."""
+"""Small runs for the tests of the site, with invented scores and stems of clicks; no model or beat tracker runs."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -43,9 +43,10 @@ def make_run(
 ) -> Path:
     """Write a run folder in which alpha is significantly better than beta and gamma, which are tied.
 
-    With the Fréchet audio distance (FAD) of a model, its inner-track rhythmic stability (IRS) is FAD / 100 s, or 2/3 of
-    that in the published timebase; its cross-track beat synchronization (CBS) is 1 / (1 + FAD) + window; its mean
-    cross-track beat dispersion (CBD) is FAD / 100. Sample i has the score times (1 + i / 10); the last one has no CBS.
+    The scores of a model are derived from its Fréchet audio distance (FAD): inner-track rhythmic stability (IRS) is
+    FAD / 100 s, or 2/3 of that in the published timebase; cross-track beat synchronization (CBS) is
+    1 / (1 + FAD) + window; cross-track beat dispersion (CBD) is FAD / 100. Sample i has the score times (1 + i / 10);
+    the last sample has no CBS.
     """
     models, run = models or MODELS, RunFolder(folder)
     shared = {"task": task, "given": given, "suite": suite, "version": "1", "reference": "", "embedding": ""}
@@ -185,7 +186,7 @@ GRID = {
 
 
 def make_full_run(folder: Path, models: list[str], subsets: list[tuple[str, ...]], n: int) -> Path:
-    """Write a run folder of the largest size: every score under GRID, with random values and no comparisons.
+    """Write a run folder of the largest size: every score for GRID, with random values and no comparisons.
 
     subsets: the sets of generated stems of an arrangement; total generation if empty. The scores of samples are at one
     setting.

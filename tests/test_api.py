@@ -1,4 +1,4 @@
-"""mtbench from Python: running, evaluating, loading, comparing; tables and figures of a Result."""
+"""The Python API: run, evaluate, load and compare; tables and figures of a Result."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def value(scores, model, metric, track="all"):
     return row["value"].item()
 
 
-def test_importing_mtbench_costs_nothing():
+def test_importing_mtbench_imports_no_large_package():
     script = (
         "import sys, mtbench\n"
         "print(sorted({'pandas', 'numpy', 'torch', 'typer'} & set(sys.modules)))\n"
@@ -72,11 +72,11 @@ def test_a_folder_that_is_not_a_run_is_named(tmp_path, run):
     for name in ("run.yaml", "scores.csv"):
         (damaged / name).write_bytes((run / name).read_bytes())
     kept_scores_only = mtbench.load(damaged)
-    with pytest.raises(UsageError, match="no samples.csv here"):
+    with pytest.raises(UsageError, match="no samples.csv found, so the scores of single clips are not available"):
         _ = kept_scores_only.samples
     with pytest.raises(UsageError, match="no beats in this run folder"):
         _ = kept_scores_only.beats
-    with pytest.raises(UsageError, match="no samples.csv"):
+    with pytest.raises(UsageError, match="no samples.csv found in the run folder"):
         kept_scores_only.plot("distributions")
     pd.read_csv(run / "scores.csv").assign(value="much").to_csv(damaged / "scores.csv", index=False)
     with pytest.raises(UsageError, match="scores.csv: damaged: column value contains a non-numeric value"):
@@ -84,7 +84,7 @@ def test_a_folder_that_is_not_a_run_is_named(tmp_path, run):
 
 
 def test_the_summary_has_one_row_per_model(run):
-    """Values as `make_run` sets them: FAD, FAD / 100 s, 1 / (1 + FAD) + window, FAD / 100."""
+    """The values are those of `make_run`: FAD, FAD / 100 s, 1 / (1 + FAD) + window, FAD / 100."""
     values = pd.read_csv(pd.io.common.StringIO(mtbench.load(run).table("csv")))
     assert set(values["table"]) == {"Summary"}
     alpha = values[values["row"] == "alpha"].set_index("column")["value"]
@@ -99,7 +99,7 @@ def test_the_summary_has_one_row_per_model(run):
     )
 
 
-def test_every_format_holds_the_table(run):
+def test_every_format_contains_the_table(run):
     result = mtbench.load(run)
     text, markdown, latex, html = (result.table(form) for form in ("text", "markdown", "latex", "html"))
     assert text.startswith("Summary (suite band; FAD with ") and str(result).startswith(text)
@@ -161,12 +161,12 @@ def test_a_plot_draws_scores_and_intervals(run):
     assert (low, high) == pytest.approx((1.8, 2.2))
     with pytest.raises(UsageError, match="unknown kind of plot 'scater'. Did you mean 'scatter'"):
         result.plot("scater")
-    with pytest.raises(UsageError, match="no scores beside the given stems 'bass'"):
+    with pytest.raises(UsageError, match="no scores for the given stems 'bass'"):
         result.plot("intervals", given="bass")
 
 
 def test_a_run_is_compared_with_another(run, tmp_path):
-    """FAD of beta falls from 4 to 2; alpha stays. The seed is the same, so the clips pair up."""
+    """The FAD of beta falls from 4 to 2; that of alpha stays the same. The seed is the same, so clips are paired."""
     levels = {"alpha": 2.0, "beta": 2.0, "gamma": 5.0, "heldout": 1.0, "noise": 90.0}
     after = make_run(tmp_path / "after", levels, audio=False)
     comparison = mtbench.compare(run, after)
@@ -186,7 +186,7 @@ def test_a_run_is_compared_with_another(run, tmp_path):
 
 
 def test_runs_without_clips_are_compared_by_their_standard_errors(run, tmp_path):
-    """alpha has FAD 2 with standard error 0.1, of 4 clips; so has the other run, whose FAD is 3."""
+    """alpha has FAD 2 and delta has FAD 3, each from 4 clips and with a standard error of FAD / 20."""
     other = make_run(tmp_path / "other", {"delta": 3.0, "heldout": 1.0, "noise": 90.0}, audio=False)
     one = make_run(tmp_path / "one", {"alpha": 2.0, "heldout": 1.0, "noise": 90.0}, audio=False)
     for folder in (other, one):
@@ -238,7 +238,7 @@ def test_a_folder_and_its_arrays_get_the_same_scores(stems, suite_folder, tmp_pa
     pd.testing.assert_frame_equal(of_folder.scores, again.scores)
 
 
-def test_an_evaluation_is_kept_where_it_is_wanted(stems, tmp_path):
+def test_an_evaluation_is_written_to_out(stems, tmp_path):
     kept = mtbench.evaluate(stems, out=tmp_path / "kept", **SETTING)
     loaded = mtbench.load(tmp_path / "kept")
     assert kept.folder == loaded.folder
@@ -252,11 +252,11 @@ def test_several_folders_are_several_rows(stems, tmp_path):
     result = mtbench.evaluate([stems, str(other)], **SETTING)
     assert list(dict.fromkeys(result.scores["model"])) == ["mine", "other"]
     assert {("mine", "other")} == set(zip(result.comparisons["model_a"], result.comparisons["model_b"]))
-    with pytest.raises(UsageError, match="two of the sources are called 'mine'"):
+    with pytest.raises(UsageError, match="two of the sources are named 'mine'; rename one"):
         mtbench.evaluate([stems, stems], **SETTING)
 
 
-def test_a_bad_source_among_good_ones_is_named(stems, tmp_path):
+def test_an_unreadable_source_among_others_is_named(stems, tmp_path):
     broken = write_clips(tmp_path / "broken", ["x"], seconds=1.0)
     (broken / "bass" / "x.wav").write_text("not audio")
     result = mtbench.evaluate([stems, broken], **SETTING)
@@ -283,8 +283,8 @@ def test_the_controls_of_an_evaluation_are_those_of_a_run(suite_folder, tmp_path
     [
         (({"a": {}},), {"sample_rate": 16000}, "clip 'a': expected the stems bass, drums, guitar, piano, got none"),
         (({"a": {"bass": [0.0]}},), {"sample_rate": 16000}, "clip 'a': expected the stems .*, got bass"),
-        (({},), {"sample_rate": 16000}, "there is no clip to score"),
-        (([],), {}, "there is no folder to score"),
+        (({},), {"sample_rate": 16000}, "there are no clips to score"),
+        (([],), {}, "there are no folders to score"),
         (("absent",), {}, "absent: no such folder"),
         (("absent",), {"sample_rate": 16000}, "sample_rate is only for arrays"),
         (({"a": dict.fromkeys(STEMS, np.zeros(9))},), {}, "sample_rate is missing"),
@@ -297,21 +297,25 @@ def test_the_controls_of_an_evaluation_are_those_of_a_run(suite_folder, tmp_path
         (({"a": dict.fromkeys(STEMS, np.zeros(0))},), {"sample_rate": 8000}, r"'a', bass: .* got shape \[0\]"),
         (({"a": dict.fromkeys(STEMS, np.zeros(9, int))},), {"sample_rate": 8000}, "floating-point samples or int16"),
         (({"a": dict.fromkeys(STEMS, np.full(9, np.nan))},), {"sample_rate": 8000}, "contains NaN or infinite"),
-        (({"a": dict.fromkeys(STEMS, np.zeros(9))},), {"sample_rate": 8000, "name": "noise"}, "cannot name a row"),
+        (
+            ({"a": dict.fromkeys(STEMS, np.zeros(9))},),
+            {"sample_rate": 8000, "name": "noise"},
+            "'noise' is not a valid row name",
+        ),
         (("absent",), {"fps": 5}, r"fps must be at least 10 \(got 5\)"),
         (("absent",), {"timebase": ["real", "unreal"]}, "timebase must be 'real' or 'published'"),
         (("absent",), {"embedding": "vggish"}, "embedding needs reference"),
         (("absent",), {"device": "abacus"}, "device 'abacus' cannot be used here; available: cpu"),
     ],
 )
-def test_bad_arguments_of_evaluate_are_named(arguments, options, said):
+def test_invalid_arguments_of_evaluate_are_named(arguments, options, said):
     with pytest.raises(UsageError, match=said):
         mtbench.evaluate(*arguments, progress=False, **options)
 
 
-def test_bad_arguments_of_run_are_named(tmp_path):
+def test_invalid_arguments_of_run_are_named(tmp_path):
     for options, said in (
-        ({}, "models, or config"),
+        ({}, "nothing to run: pass models or config"),
         ({"models": "noise", "n": 0}, r"n must be at least 1 \(got 0\)"),
         ({"models": ["noise", "noise"]}, "models: 'noise' is used twice"),
         ({"models": [{"name": "noise", "lable": "x"}]}, "models: unknown key 'lable'. Did you mean 'label'"),
@@ -321,7 +325,7 @@ def test_bad_arguments_of_run_are_named(tmp_path):
             mtbench.run(**options, out=tmp_path / "run", progress=False)
 
 
-def test_numbers_of_numpy_are_numbers(stems):
+def test_numpy_numbers_are_accepted(stems):
     settings = {
         **SETTING,
         "fps": np.array([100]),
@@ -333,8 +337,8 @@ def test_numbers_of_numpy_are_numbers(stems):
     assert set(scores["transition_lambda"].dropna()) == {50.0}
 
 
-def test_a_device_is_handed_to_the_beat_networks(tmp_path, monkeypatch):
-    """On this CPU torch's form of the networks is compared with the usual one by tests/test_beats_many.py."""
+def test_the_device_is_passed_to_the_beat_networks(tmp_path, monkeypatch):
+    """tests/test_beats_many.py compares the networks in torch with the usual ones on the CPU."""
     from mtbench.analysis import Request, analyse, clip_of_arrays
     from mtbench.beats import activations
     from mtbench.cache import Cache
@@ -353,8 +357,8 @@ def test_a_device_is_handed_to_the_beat_networks(tmp_path, monkeypatch):
     assert asked == ["cuda:1"] and len(analysis.beats) == 1 and not analysis.error
 
 
-def test_light_commands_leave_the_heavy_packages_alone(run):
-    """show, compare, site and check BASELINE RUN start without torch, Numba and madmom; show without matplotlib too."""
+def test_light_commands_import_no_heavy_packages(run):
+    """show, compare, site and check BASELINE RUN import neither torch, Numba, madmom nor matplotlib."""
     script = f"""
 import sys
 from typer.testing import CliRunner

@@ -112,7 +112,7 @@ def test_tracks_of_each_metric(arranged):
     assert rows(result, metric="fad", model="fake", task="total")["track"].tolist() == ["mixture", *STEMS]
 
 
-def test_a_model_is_asked_for_the_missing_stems_and_given_the_others(arranged, suite_folder):
+def test_a_model_generates_the_missing_stems_and_is_given_the_others(arranged, suite_folder):
     fake, _, _ = arranged
     assert fake.asked == [(made, i) for made in (("bass",), ("bass", "piano"), STEMS) for i in range(4)]
     assert set(fake.given) == {(made, i) for made in (("bass",), ("bass", "piano")) for i in range(4)}
@@ -182,8 +182,8 @@ def test_the_controls_bound_the_synchronization_metrics(arranged):
 
 def test_progress_and_tables_name_subset_and_model(arranged):
     _, result, shown = arranged
-    assert "generate fake (bass beside drums+guitar+piano)" in shown
-    assert "analyse shuffled (bass+piano beside drums+guitar)" in shown and "generate noise" in shown
+    assert "generate fake (bass, given drums+guitar+piano)" in shown
+    assert "analyse shuffled (bass+piano, given drums+guitar)" in shown and "generate noise" in shown
     folder = RunFolder(result.folder)
     assert set(folder.read_table(f"beats/arrangement-{GIVEN_OF_BP}/fake.csv")["track"]) <= set(STEMS)
     conversions = folder.read_table(f"audio/arrangement-{GIVEN_OF_BP}/fake/conversions.csv")
@@ -216,7 +216,7 @@ def test_given_stems_do_not_depend_on_the_number_of_samples(suite_folder, tmp_pa
                 np.testing.assert_array_equal(wave, song.stems[stem])
 
 
-def test_each_subset_and_model_resumes_on_its_own(suite_folder, tmp_path, monkeypatch):
+def test_each_subset_and_model_resumes_independently(suite_folder, tmp_path, monkeypatch):
     asked = {"n": 2, "subsets": ["B", "P"]}
     with pytest.raises(KeyboardInterrupt):
         run(Fake(fail_at=(("piano",), 1)), suite_folder, tmp_path / "run", monkeypatch, **asked)
@@ -265,25 +265,35 @@ def stops(*_):
         (
             Fake(tasks={"total"}),
             {"subsets": ["B"]},
-            r"model 'fake' cannot do the task 'arrangement' \(it does total\)$",
+            r"model 'fake' does not support the task 'arrangement' \(it supports total\)$",
         ),
         (
             Fake(tasks={"arrangement"}),
             {},
-            r"cannot do the task 'total' \(it does arrangement\); leave the subset of all stems out",
+            r"does not support the task 'total' \(it supports arrangement\); "
+            "use --subsets to leave out the subset of all stems",
         ),
-        (Fake(stems=("bass",)), {"subsets": ["B", "BP"]}, "model 'fake' cannot make the stems piano of suite"),
+        (
+            Fake(stems=("bass",)),
+            {"subsets": ["B", "BP"]},
+            "model 'fake' cannot generate these stems of suite '.*': piano",
+        ),
         (
             Fake(),
             {"n": 5, "subsets": ["B"]},
-            "holds 4 songs outside its reference to be given, and 5 samples.*-n 4 or less",
+            "has only 4 songs outside its reference, but 5 samples per model need 5 for the given stems; "
+            "use -n 4 or less",
         ),
         (
             Fake(),
             {"subsets": ["BX"]},
             r"subset 'BX': name the stems to generate by their initials \(B, D, G, P\) or in full, as in bass\+drums",
         ),
-        (Fake(available=3), {"subsets": ["B"]}, "model 'fake' has 3 samples, and 4 are asked for: give -n 3 or less"),
+        (
+            Fake(available=3),
+            {"subsets": ["B"]},
+            "model 'fake' has only 3 samples, but 4 were requested; use -n 3 or less",
+        ),
     ],
 )
 def test_impossible_arrangements_are_refused_before_generating(fake, asked, said, suite_folder, tmp_path, monkeypatch):
@@ -293,7 +303,9 @@ def test_impossible_arrangements_are_refused_before_generating(fake, asked, said
 
 
 def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="holds no songs outside its reference to be given"):
+    with pytest.raises(
+        UsageError, match="has no songs outside its reference, so the task 'arrangement' is not possible"
+    ):
         run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
 
 
@@ -318,7 +330,7 @@ def test_default_subsets_are_those_of_the_papers_tables():
         (["drums", "D", "BDGP"], [("drums",), STEMS]),
     ],
 )
-def test_subsets_are_letters_or_names(subsets, made):
+def test_subsets_are_initials_or_names(subsets, made):
     assert generated_stems(subsets, STEMS) == made
 
 
@@ -328,13 +340,13 @@ def test_invalid_subsets_are_named(subset):
         generated_stems([subset], STEMS)
 
 
-def test_stems_of_one_initial_have_names_only():
+def test_stems_with_the_same_initial_must_be_named_in_full():
     assert generated_stems(["bass+banjo"], ("bass", "banjo")) == [("bass", "banjo")]
     with pytest.raises(UsageError, match="subset 'B'"):
         generated_stems(["B"], ("bass", "banjo"))
 
 
-def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
+def test_a_folder_of_audio_is_a_model(suite_folder, tmp_path, monkeypatch):
     mine = write_clips(tmp_path / "mine", ["b", "a", "c"], rate=44100, seconds=9.0)
     (mine / "drums" / "c.wav").unlink()
     asked = {"task": "total", "models": [f"folder:{mine}"], "n": 2}
@@ -363,7 +375,7 @@ def test_a_folder_is_a_model_of_its_clips(suite_folder, tmp_path, monkeypatch):
         run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
 
 
-def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder):
+def test_the_samples_of_a_folder_are_its_files_sorted_by_name(tmp_path, suite_folder):
     mine = write_clips(tmp_path / "mine", ["b", "a"], rate=44100, seconds=1.0)
     suite = open_suite(f"folder:{suite_folder}")
     made = FolderModel(str(mine), suite)
@@ -382,11 +394,11 @@ def test_a_folders_samples_are_its_files_in_order_of_name(tmp_path, suite_folder
     "models, said",
     [
         (["folder:absent"], "absent: no such folder"),
-        (["folder:{mine}", "noise"], "has 2 samples, and 4 are asked for: give -n 2"),
+        (["folder:{mine}", "noise"], "has only 2 samples, but 4 were requested; use -n 2"),
         ([{"name": "folder:{mine}", "weights": "w.pt"}], "accepts neither weights nor options"),
         (["folder"], "unknown model 'folder'. Did you mean 'folder:PATH'"),
         (["folder:{mine}", "folder:{mine}/../mine"], "'mine' is used twice; set a label for one of them"),
-        (["folder:{mine}/../my stems"], "the folder of .* is called 'my stems', which cannot name a row; set a label"),
+        (["folder:{mine}/../my stems"], "the folder name 'my stems' of folder:.* is not a valid row name; set a label"),
         (["heldouts"], "Did you mean 'heldout'"),
         (["shuffled"], "the control 'shuffled' exists only in the task arrangement"),
     ],
@@ -404,14 +416,14 @@ def test_invalid_folder_models_are_named(models, said, suite_folder, tmp_path, m
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_may_be_labelled(suite_folder):
+def test_a_folder_may_have_a_label(suite_folder):
     labelled = config.Model(name="folder:some/my stems", label="stemgen")
     assert labelled.row == "stemgen" and config.Model(name="folder:some/stems/").row == "stems"
     with pytest.raises(UsageError, match="no such folder"):
         registry.make_model("folder:some/stems", suite=open_suite(f"folder:{suite_folder}"))
 
 
-def test_a_config_survives_its_own_record():
+def test_a_recorded_config_is_read_back_unchanged():
     asked = config.validate(
         {"task": "arrangement", "models": ["synctrack"], "subsets": ["B", ["bass", "piano"]]}, "test"
     )

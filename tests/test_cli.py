@@ -1,4 +1,4 @@
-"""What a user types, and what comes back: exit 0 done, 1 a failed run or gate, 2 misuse."""
+"""Commands as a user types them: their output, and their exit status (0 success, 1 failed run or gate, 2 misuse)."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from mtbench import cli, registry, runner
 
 
 def mtbench(*arguments):
-    """(exit code, everything printed, on one line so that wrapped messages can be searched)."""
+    """Return the exit code and the output, joined into one line so that wrapped messages can be searched."""
     done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
     return done.exit_code, " ".join((done.stdout + done.stderr).split())
 
@@ -65,12 +65,12 @@ ONE_SETTING = ["--fps", "100", "--timebase", "real", "--window", "0.15"]
         (["site", "absent-run"], "absent-run: no scores.csv found"),
     ],
 )
-def test_misuse_exits_with_2_and_names_it(arguments, said, tmp_path, monkeypatch):
+def test_misuse_exits_with_2_and_names_the_mistake(arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, output = mtbench(*arguments)
     assert code == 2 and said in output
     assert "Traceback" not in output
-    assert list(tmp_path.iterdir()) == []  # nothing was begun
+    assert list(tmp_path.iterdir()) == []  # nothing was started
 
 
 @pytest.mark.parametrize("command", list(cli.COMMANDS))
@@ -79,7 +79,7 @@ def test_every_command_shows_an_example(command):
     assert code == 0 and re.search(f"Examples?: mtbench {command}", output)
 
 
-def test_the_lists(monkeypatch, tmp_path):
+def test_suites_models_and_doctor_list_what_is_available(monkeypatch, tmp_path):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
     code, output = mtbench("suites")
     assert code == 0 and "band" in output and "slakh2100/test" in output and "MTBENCH_DATA" in output
@@ -141,7 +141,7 @@ def test_run_prints_the_papers_tables(finished):
     )
 
 
-def test_the_page_is_whole_and_escaped(finished, tmp_path):
+def test_the_page_is_complete_and_escaped(finished, tmp_path):
     run = shutil.copytree(finished[0], tmp_path / "run")
     scores = (run / "scores.csv").read_text()
     (run / "scores.csv").write_text(scores.replace(",noise,", ",<script>alert(1)</script>,"))
@@ -154,12 +154,12 @@ def test_the_page_is_whole_and_escaped(finished, tmp_path):
     assert (tmp_path / "again" / "index.html").read_bytes() == first
 
 
-def test_a_table_is_not_wrapped_where_nobody_watches(monkeypatch, tmp_path):
+def test_tables_are_not_wrapped_without_a_terminal(monkeypatch, tmp_path):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path / ("long" * 20)))
     done = CliRunner().invoke(cli.app, ["suites"], env={"COLUMNS": "40"})
     lines = [line.split() for line in done.stdout.splitlines() if "slakh2100/" in line]
     assert len(lines) == 3 and all("Slakh2100:" in line and "MTBENCH_DATA" in line for line in lines)
-    assert max(map(len, done.stdout.splitlines())) < 400  # nor padded to a width of its own
+    assert max(map(len, done.stdout.splitlines())) < 400  # nor padded to a fixed width
 
 
 def test_a_failed_model_does_not_stop_the_others(suite_folder, tmp_path, monkeypatch):
@@ -179,7 +179,7 @@ def test_a_failed_model_does_not_stop_the_others(suite_folder, tmp_path, monkeyp
         tmp_path / "run",
     )
     assert code == 1
-    assert "error: theirs failed at sample 0: RuntimeError: [red]no[/red] memory (its traceback:" in output
+    assert "error: theirs failed at sample 0: RuntimeError: [red]no[/red] memory (traceback:" in output
     assert "noise" in output and "heldout" in output and "site/index.html" in output
     page = (tmp_path / "run" / "site" / "index.html").read_text()
     assert "theirs, 00000: RuntimeError: [red]no[/red] memory" in page
@@ -215,14 +215,14 @@ class Breaks:
 def test_a_damaged_run_folder_is_named(name, text, finished, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    for held in ("scores.csv", "run.yaml", "failures.csv"):
-        shutil.copy(finished[0] / held, run / held)
-    if text is None:  # rubbish in one cell
+    for file in ("scores.csv", "run.yaml", "failures.csv"):
+        shutil.copy(finished[0] / file, run / file)
+    if text is None:  # an invalid value in one cell
         text = (run / name).read_text().replace(",100,", ",abc,", 1).replace(",100.0,", ",abc,", 1)
     (run / name).write_text(text, encoding="latin-1")
     code, output = mtbench("site", run, "--out", tmp_path / "page")
     assert code == 2 and output.startswith("error:") and str(run / name) in output and "Traceback" not in output
-    if name != "failures.csv":  # which the gate does not need
+    if name != "failures.csv":  # the gate does not need failures.csv
         code, output = mtbench("check", tmp_path / "baseline.json", run, "--update")
         assert code == 2 and str(run / name) in output
 
@@ -249,7 +249,7 @@ def test_two_runs_in_one_table_are_refused(finished, tmp_path):
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "error: [Errno 12] Cannot allocate memory"),
     ],
 )
-def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
+def test_errors_of_the_operating_system_are_one_line(error, code, said, monkeypatch):
     def refuses(*arguments):
         raise error
 
@@ -258,7 +258,7 @@ def test_what_the_disk_refuses_is_one_line(error, code, said, monkeypatch):
     assert exit_code == code and output.startswith(said)
 
 
-def test_eval_prints_and_keeps(tmp_path):
+def test_eval_prints_and_writes_scores(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a", "b"], seconds=4.0)
     code, output = mtbench(
         "eval", folder, "--out", tmp_path / "run", "--fps", "100", "--timebase", "real", "--window", "0.15"
@@ -274,9 +274,9 @@ def test_eval_of_a_folder_without_drums(tmp_path):
     assert code == 2 and "no folder for the drums stem" in output
 
 
-def test_check_follows_a_run(finished, tmp_path):
+def test_check_compares_a_run_with_its_baseline(finished, tmp_path):
     run, _ = finished
-    # The controls are no competitors, so give the run another name before it becomes the baseline.
+    # The gate does not check controls, so rename one to a model before the run becomes the baseline.
     scores = (run / "scores.csv").read_text().replace(",heldout,", ",mine,")
     copied = tmp_path / "run"
     copied.mkdir()
@@ -310,7 +310,7 @@ def test_check_follows_a_run(finished, tmp_path):
     assert baseline.read_text() != held
 
 
-def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeypatch):
+def test_check_runs_the_current_code(suite_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(
         json.dumps(
@@ -323,7 +323,7 @@ def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeyp
         )
     )
     code, output = mtbench("run", "--config", "c.yaml")
-    assert code == 0, output  # into runs/folder-..., as anyone does
+    assert code == 0, output  # into the default folder, runs/folder-...
     (made,) = (tmp_path / "runs").iterdir()
     assert mtbench("check", "baseline.json", made, "--update")[0] == 0
     from mtbench import controls
@@ -340,7 +340,7 @@ def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeyp
     assert code == 1 and "worse" in output
     (checked,) = (tmp_path / "runs").glob("check-*")
     assert f"run folder runs/{checked.name}" in output
-    # What failed can be listened to and held against the baseline again; what was cached is of no more use.
+    # The failed run can be listened to and compared with the baseline again; its cache is no longer needed.
     assert (checked / "audio/total/mine/bass/00000.wav").is_file() and not (checked / "cache").exists()
     assert mtbench("check", "baseline.json", checked)[0] == 1
 
@@ -356,7 +356,7 @@ def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeyp
     assert mtbench("check", "baseline.json", "--update")[0] == 0
     assert (tmp_path / "baseline.json").read_text() != held
     kept = set((tmp_path / "runs").iterdir())
-    code, output = mtbench("check", "baseline.json")  # against itself
+    code, output = mtbench("check", "baseline.json")  # compared with itself
     assert code == 0 and "kept only if the check fails" in output
     code, output = mtbench("check", "baseline.json", "--update")
     assert code == 0 and "wrote" in output
@@ -369,3 +369,25 @@ def test_check_makes_the_run_of_the_code_at_hand(suite_folder, tmp_path, monkeyp
     code, output = mtbench("check", "baseline.json")
     assert code == 130 and "interrupted; nothing of the run is kept" in output
     assert set((tmp_path / "runs").iterdir()) == kept
+
+
+def test_quiet_prints_only_the_result_and_verbose_the_settings(tmp_path):
+    folder = write_clips(tmp_path / "mine", ["a", "b"], seconds=4.0)
+    (folder / "drums" / "b.wav").unlink()
+    command = ["eval", folder, "--out", tmp_path / "run", *ONE_SETTING]
+    code, output = mtbench(*command)
+    assert code == 0 and "analyse mine: 1 to do" in output and "note: mine: 1 incomplete clip" in output
+    code, quiet = mtbench(*command, "--quiet")
+    assert code == 0 and quiet.startswith("Summary (") and "to do" not in quiet and "note:" not in quiet
+    code, verbose = mtbench(*command, "-v")
+    assert code == 0 and "transition_lambda: - 100.0" in verbose and "note: mine: 1 incomplete clip" in verbose
+    code, failed = mtbench("eval", tmp_path / "absent", "-v")
+    assert code == 2 and "Traceback" in failed and "no such folder" in failed
+
+
+def test_a_document_is_alone_on_standard_output(tmp_path):
+    folder = write_clips(tmp_path / "mine", ["a", "b"], seconds=4.0)
+    command = ["eval", str(folder), "--out", str(tmp_path / "run"), *ONE_SETTING, "--format", "json"]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 0 and {record["row"] for record in json.loads(done.stdout)} == {"mine"}
+    assert f"run folder {tmp_path / 'run'}" in " ".join(done.stderr.split())

@@ -10,7 +10,7 @@ def written(tmp_path, text):
     return path
 
 
-def test_the_controls_join_the_models():
+def test_controls_are_added_to_the_models():
     assert [model.row for model in config.validate({"models": ["synctrack"]}, "t").models] == [
         "synctrack",
         "heldout",
@@ -24,24 +24,24 @@ def test_the_old_word_true_is_the_timebase_real(tmp_path):
     assert loaded.grid.timebase == ("real", "published")
 
 
-def test_a_folder_called_as_a_control_is_a_row_of_its_own():
+def test_a_folder_named_like_a_control_is_prefixed_with_its_parent():
     asked = config.validate({"models": ["folder:songs/heldout", "folder:songs/noise", "folder:songs/mine"]}, "t")
     assert [model.row for model in asked.models] == ["songs-heldout", "songs-noise", "mine", "heldout", "noise"]
     assert config.Model(name="folder:songs/shuffled", label="else").row == "else"
 
 
-def test_the_command_line_wins_key_by_key(tmp_path):
+def test_the_command_line_overrides_the_file_key_by_key(tmp_path):
     path = written(tmp_path, "models: [a]\nn: 3\ngrid: {fps: [100], window: [0.2]}")
     loaded = config.load(path, {"n": 5, "grid": {"fps": ["150"]}})
     assert (loaded.n, loaded.grid.fps, loaded.grid.window) == (5, (150,), (0.2,))
 
 
-def test_settings_are_the_product():
+def test_a_grid_has_every_combination_of_its_values():
     grid = config.Grid(fps=(100, 150), transition_lambda=(50, 100), timebase=("real",))
     assert grid.decodes() == [(100, 50, "real"), (100, 100, "real"), (150, 50, "real"), (150, 100, "real")]
 
 
-def test_one_value_is_a_list_of_one(tmp_path):
+def test_a_single_value_stands_for_a_list(tmp_path):
     loaded = config.load(written(tmp_path, "models: [a]\nembeddings: vggish\ngrid: {fps: 100, timebase: true}"), {})
     assert (loaded.grid.fps, loaded.grid.timebase, loaded.embeddings) == ((100,), ("real",), ("vggish",))
 
@@ -63,16 +63,16 @@ def test_one_value_is_a_list_of_one(tmp_path):
         ("models: [a]\nn: many", "c.yaml: n must be a whole number (got 'many')"),
         ("models: a", "models: must be a list of names"),
         ("models: [a, a]", "models: 'a' is used twice; set a label for one of them"),
-        ("models: [{name: a, label: ../../etc}]", "models.0.label must be a name of letters, digits"),
+        ("models: [{name: a, label: ../../etc}]", "models.0.label must consist of letters, digits"),
         ("n: 3", "c.yaml: models is missing"),
-        ("- 1", "not a mapping"),
+        ("- 1", "c.yaml: contains list, expected a mapping of keys to values"),
         ("models: [", "c.yaml, line 1: not valid YAML (expected the node content, but found '<stream end>')"),
         ("models: [a]\nn: 4\n  seed: 1", "c.yaml, line 3: not valid YAML (mapping values are not allowed here)"),
         ("models: [a]\n\tn: 4", "c.yaml, line 2: not valid YAML (found character '\\t' that cannot start any token)"),
         ("models: !!python/object/apply:os.system [true]", "not valid YAML"),
     ],
 )
-def test_a_bad_config_names_file_and_key(tmp_path, text, problem):
+def test_an_invalid_config_is_reported_with_file_and_key(tmp_path, text, problem):
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as raised:
         config.load(path, {})
@@ -84,7 +84,7 @@ def test_a_missing_config_is_named(tmp_path):
         config.load(tmp_path / "absent.yaml", {})
 
 
-def test_a_bad_value_is_shown_in_short(tmp_path):
+def test_a_long_invalid_value_is_abbreviated(tmp_path):
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{new}: &{new} [{', '.join(9 * ['*' + old])}]\n" for old, new in zip("abcdefg", "bcdefgh")
     )
@@ -101,7 +101,7 @@ def test_the_bundled_config_is_found_from_anywhere(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["wrong/dir/band.yaml", "../band.yaml", "/configs/band.yaml", "configs/absent.yaml"])
-def test_a_path_names_its_own_file_alone(name, tmp_path, monkeypatch):
+def test_other_paths_do_not_find_the_bundled_config(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=f"{name}: cannot be read"):
         config.load(name, {})

@@ -1,4 +1,4 @@
-"""The tables of the terminal and of papers: their texts, worked out by hand."""
+"""Tables for the terminal and for papers, compared with texts computed by hand."""
 
 import subprocess
 import sys
@@ -25,25 +25,25 @@ def fresh_metrics():
 
 
 def scores(*rows: dict) -> pd.DataFrame:
-    """A table of scores of total generation: of each row what is not said is empty."""
+    """Return a table of scores of total generation. Columns that a row does not name are empty."""
     texts = {"task": "total", "given": "", "suite": "band", "reference": "", "version": "1", "embedding": ""}
     numbers = dict.fromkeys(("fps", "transition_lambda", "window", "value", "se", "ci_low", "ci_high"), NAN)
-    whole = [{**texts, **numbers, "timebase": "", "n": 8, "n_scored": 8, **row} for row in rows]
-    return pd.DataFrame(whole)[SCORE_COLUMNS]
+    complete = [{**texts, **numbers, "timebase": "", "n": 8, "n_scored": 8, **row} for row in rows]
+    return pd.DataFrame(complete)[SCORE_COLUMNS]
 
 
 @pytest.mark.parametrize(
     "value, low, high, digits, shown",
     [
-        (0.0738, 0.0671, 0.0805, 4, "0.0738 [0.0671, 0.0805]"),  # half 0.0067: two digits are four decimals
-        (0.4832, 0.4349, 0.5315, 3, "0.483 [0.435, 0.531]"),  # half 0.048
-        (0.4832, 0.4829, 0.4837, 3, "0.483 [0.483, 0.484]"),  # never more than the metric has
-        (71.23, 70.04, 72.14, 3, "71.2 [70.0, 72.1]"),  # half 1.05
-        (38.9, 7.61, 173.2, 3, "39 [7.6, 173]"),  # skewed, half 83: the low end keeps two digits of its own
+        (0.0738, 0.0671, 0.0805, 4, "0.0738 [0.0671, 0.0805]"),  # half-width 0.0067: two digits are four decimals
+        (0.4832, 0.4349, 0.5315, 3, "0.483 [0.435, 0.531]"),  # half-width 0.048
+        (0.4832, 0.4829, 0.4837, 3, "0.483 [0.483, 0.484]"),  # never more decimals than the metric has
+        (71.23, 70.04, 72.14, 3, "71.2 [70.0, 72.1]"),  # half-width 1.05
+        (38.9, 7.61, 173.2, 3, "39 [7.6, 173]"),  # skewed, half-width 83: the low end keeps two digits
         (19.5, 0.0, 33.2, 3, "20 [0, 33]"),  # cut at 0
         (1.42, 0.0, 3.91, 3, "1.4 [0.0, 3.9]"),
-        (2.0, 1.8, 2.2, 3, "2.00 [1.80, 2.20]"),  # half 0.2, of which 0.20 are two digits
-        (5.02, 0.0412, 10.0, 3, "5.0 [0.04, 10.0]"),  # one digit more, not two
+        (2.0, 1.8, 2.2, 3, "2.00 [1.80, 2.20]"),  # half-width 0.2: its two digits are 0.20
+        (5.02, 0.0412, 10.0, 3, "5.0 [0.04, 10.0]"),  # one more decimal, not two
         (1234.5, 900.2, 1500.7, 3, "1234 [900, 1501]"),  # whole numbers stay whole
         (0.5, 0.5, 0.5, 2, "0.50 [0.50, 0.50]"),
         (0.4832, NAN, NAN, 3, "0.483"),
@@ -51,11 +51,11 @@ def scores(*rows: dict) -> pd.DataFrame:
         (NAN, NAN, NAN, 3, "–"),
     ],
 )
-def test_an_interval_has_the_digits_that_it_is_worth(value, low, high, digits, shown):
+def test_intervals_are_rounded_to_significant_digits(value, low, high, digits, shown):
     assert text.with_interval(value, low, high, digits) == shown
 
 
-def test_what_is_not_defined_has_one_sign():
+def test_undefined_values_are_shown_as_a_dash():
     assert text.number(NAN, 2) == text.number(np.inf, 2) == text.coverage(NAN, 4) == text.MISSING
     assert text.number(1.005, 1) == "1.0" and text.coverage(3, 4) == "3/4" and text.ends(0.1, NAN, 2) is None
 
@@ -99,26 +99,32 @@ def test_paper_tables_never_mix_timebases():
     irs = {table.note: table.rows for table in paper_tables(scores(*rows), NO_COMPARISONS) if table.title == "IRS in s"}
     assert {note: rows.loc["a", "all ↓"] for note, rows in irs.items()} == {
         "real seconds, 100 fps, lambda 100": "0.2000",
-        "published timebase, 150 fps, lambda 100; its second is 1.5 s": "0.3000",
+        "published timebase, 150 fps, lambda 100; its second lasts 1.5 s": "0.3000",
     }
 
 
 @pytest.mark.parametrize("windows, ends", [((0.1, 0.5), ("0.1", "0.5")), ((0.05, 0.051), ("0.05", "0.051"))])
 def test_sensitivity_has_a_row_per_setting(windows, ends):
     cbs = {"model": "a", "metric": "cbs", "track": "all", **REAL}
-    irs = {"model": "a", "metric": "irs", "track": "all", **REAL, "value": 0.1}  # one setting: nothing to show
+    irs = {
+        "model": "a",
+        "metric": "irs",
+        "track": "all",
+        **REAL,
+        "value": 0.1,
+    }  # has only one setting, so it has no table
     (table,) = sensitivity_tables(scores(irs, *({**cbs, "window": window, "value": 0.5} for window in windows)))
     assert table.title == "Sensitivity of CBS ↑" and table.note == "timebase, fps / transition lambda / window in s"
     assert table.rows["a"].to_dict() == {f"real 100 / 100 / {end}": "0.500" for end in ends}
 
 
-def test_a_model_is_called_by_what_it_was_trained_on():
+def test_training_data_are_added_to_the_name_of_a_model():
     row = {"metric": "cbd_mean", "track": "all", **REAL, "value": 0.5}
     (table,) = run_tables(scores({**row, "model": "a"}), NO_COMPARISONS, {"a": {"trained_on": "synthetic songs"}})
     assert table.rows.index.tolist() == ["a (synthetic songs)"]
 
 
-def test_a_strangers_metrics_have_tables(monkeypatch):
+def test_metrics_of_other_packages_have_tables(monkeypatch):
     strangers.offer(monkeypatch)
     slow = {**REAL, "fps": 50.0}
     cells = {"model": "m", "value": 0.5, "ci_low": 0.45, "ci_high": 0.55}
@@ -136,7 +142,7 @@ def test_a_strangers_metrics_have_tables(monkeypatch):
     }
     assert shown["Hiss in dB"].note == "What hiss says"
     assert shown["Across stems"].note == "real seconds, 100 fps, lambda 100, window 0.15 s"
-    # Those of the summary.
+    # Only the metrics of the summary have sensitivity tables.
     assert [each.title for each in sensitivity_tables(table)] == ["Sensitivity of Groove ↓", "Sensitivity of Pulse ↑"]
     assert [metric.name for metric in selection.rhythm() if metric.name in strangers.RECORDS] == [
         "groove",

@@ -1,4 +1,4 @@
-"""Runs on a folder suite with made-up generators: what is made, what is kept, what is said."""
+"""Runs on a folder suite with fake generators: generated samples, files in the run folder, and messages."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("real",)}
 
 
 class Fake:
-    """Clicks that name their sample by tempo; `fail_at` raises there, as a user's Ctrl-C would."""
+    """Generates clicks whose tempo depends on the sample number. Sample `fail_at` raises like a user's Ctrl-C."""
 
     name, sample_rate, stems, tasks = "fake", 16000, STEMS, frozenset({"total"})
 
@@ -35,7 +35,7 @@ class Fake:
         self.provenance = provenance or {
             "what": "clicks",
             "where": Path("weights.pt"),
-        }  # not plain, as a stranger's may be
+        }  # not a plain value: the provenance of other packages may contain any object
 
     def generate(self, n, stems, *, given=None, seed=0, start=0):
         for i in range(start, start + n):
@@ -47,7 +47,7 @@ class Fake:
 
 
 def run(fake, suite_folder, out, monkeypatch, n=4, **more):
-    """A run of the fake beside the real controls."""
+    """Run the fake generator together with the real controls."""
     real = registry.make_model
     monkeypatch.setattr(registry, "make_model", lambda name, **o: fake if name == "fake" else real(name, **o))
     wanted = config.validate(
@@ -65,13 +65,13 @@ class no_progress:
 
 
 def score(result, **where):
-    held = result.scores
+    table = result.scores
     for column, wanted in where.items():
-        held = held[held[column] == wanted]
-    return held["value"].item()
+        table = table[table[column] == wanted]
+    return table["value"].item()
 
 
-def test_a_run_leaves_a_whole_folder(suite_folder, tmp_path, monkeypatch):
+def test_a_run_writes_a_complete_folder(suite_folder, tmp_path, monkeypatch):
     result = run(Fake(), suite_folder, tmp_path / "run", monkeypatch)
     folder = RunFolder(tmp_path / "run")
     assert set(result.scores["model"]) == {"fake", "heldout", "noise"}
@@ -101,18 +101,20 @@ def test_the_steps_of_a_slow_generator_are_shown(suite_folder, tmp_path, monkeyp
             return lambda steps, detail="": shown.append(detail) if detail else None
 
     fake = Fake()
-    fake.on_step = None  # the harness puts its own there
+    fake.on_step = None  # the harness replaces it
     fake.change = lambda waves: fake.on_step(3, 200) or waves
     monkeypatch.setitem(globals(), "no_progress", Progress)
     run(fake, suite_folder, tmp_path / "run", monkeypatch, n=2)
     assert shown == 2 * ["(step 3 of 200)"]
 
 
-def test_a_stopped_run_goes_on(suite_folder, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(suite_folder, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(Fake(fail_at=2), suite_folder, tmp_path / "stopped", monkeypatch)
     assert not (tmp_path / "stopped" / "scores.csv").exists()
-    (tmp_path / "stopped/audio/total/fake/drums/00000.wav").unlink()  # as if the kill had come within a sample
+    (
+        tmp_path / "stopped/audio/total/fake/drums/00000.wav"
+    ).unlink()  # as if the run had been killed while it wrote a sample
     assert not list((tmp_path / "stopped").rglob("failures.csv"))
     second = Fake()
     resumed = run(second, suite_folder, tmp_path / "stopped", monkeypatch)
@@ -127,13 +129,13 @@ def test_a_stopped_run_goes_on(suite_folder, tmp_path, monkeypatch):
         lambda folder: (folder / "drums/00001.wav").write_bytes((folder / "drums/00001.wav").read_bytes()[:40000]),
         lambda folder: (folder / "drums/00001.wav").write_bytes(b""),
         lambda folder: soundfile.write(folder / "drums/00001.wav", np.zeros(163840), 44100),
-        lambda folder: (folder / "conversions/00001.json").unlink(),  # a kill between the last WAV and it
+        lambda folder: (folder / "conversions/00001.json").unlink(),  # killed between the last WAV and this file
         lambda folder: (folder / "conversions/00001.json").write_text(""),
         lambda folder: (folder / "conversions/00001.json").write_text("{}"),
     ],
     ids=["cut", "empty", "another rate", "no record", "empty record", "foreign record"],
 )
-def test_a_damaged_sample_is_made_again(damage, suite_folder, tmp_path, monkeypatch):
+def test_a_damaged_sample_is_generated_again(damage, suite_folder, tmp_path, monkeypatch):
     whole = run(Fake(length=100000), suite_folder, tmp_path / "run", monkeypatch, n=3)
     (tmp_path / "run/audio/total/fake/conversions.csv").unlink()
     damage(tmp_path / "run/audio/total/fake")
@@ -154,7 +156,7 @@ def test_more_samples_extend_a_run(suite_folder, tmp_path, monkeypatch):
     assert more.made == [2, 3] and set(result.scores["n"]) == {4}
 
 
-def test_other_weights_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
+def test_samples_of_other_weights_are_not_mixed(suite_folder, tmp_path, monkeypatch):
     run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
     with pytest.raises(UsageError, match="different provenance.*--out"):
         run(Fake(provenance={"what": "other weights"}), suite_folder, tmp_path / "run", monkeypatch, n=1)
@@ -163,10 +165,10 @@ def test_other_weights_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch
     for wav in (tmp_path / "run/audio/total/fake").glob("*/*.wav"):
         wav.unlink()
     other = Fake(provenance={"what": "other weights"})
-    assert not run(other, suite_folder, tmp_path / "run", monkeypatch, n=1).failed  # nothing to mix with
+    assert not run(other, suite_folder, tmp_path / "run", monkeypatch, n=1).failed  # there is nothing to mix with
 
 
-def test_other_options_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
+def test_samples_of_other_options_are_not_mixed(suite_folder, tmp_path, monkeypatch):
     def with_level(level):
         run(
             Fake(),
@@ -183,12 +185,12 @@ def test_other_options_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch
         with_level(0.5)
 
 
-def test_options_that_yaml_makes_a_date_have_a_folder():
+def test_options_may_contain_a_date_from_yaml():
     wanted = config.validate({"models": [{"name": "fake", "options": {"since": date(2024, 1, 1)}}]}, "test")
     assert runner.default_folder(wanted).parent == Path("runs")
 
 
-def test_a_repair_that_is_stopped_leaves_no_sample_of_two_makings(suite_folder, tmp_path, monkeypatch):
+def test_an_interrupted_repair_does_not_mix_old_and_new_stems(suite_folder, tmp_path, monkeypatch):
     run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
     folder = tmp_path / "run/audio/total/fake"
     (folder / "drums/00000.wav").write_bytes(b"")
@@ -214,7 +216,7 @@ def test_a_repair_that_is_stopped_leaves_no_sample_of_two_makings(suite_folder, 
     assert again.made == [0]
 
 
-def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
+def test_samples_of_other_songs_are_not_mixed(suite_folder, tmp_path, monkeypatch):
     suite = shutil.copytree(suite_folder, tmp_path / "suite")
     run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
     recorded = RunFolder(tmp_path / "run").read_record()["suite_version"]
@@ -234,7 +236,7 @@ def test_other_songs_do_not_mix_into_a_run(suite_folder, tmp_path, monkeypatch):
     assert fake.made == [] and not (tmp_path / "third").exists()
 
 
-def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp_path, monkeypatch):
+def test_an_unusual_provenance_is_equal_when_the_run_resumes(suite_folder, tmp_path, monkeypatch):
     knot = {}
     knot["knot"] = knot
     strange = {
@@ -248,9 +250,16 @@ def test_a_strange_provenance_is_the_same_when_the_run_goes_on(suite_folder, tmp
     }
     run(Fake(provenance=strange), suite_folder, tmp_path / "run", monkeypatch, n=1)
     run(Fake(provenance=strange), suite_folder, tmp_path / "run", monkeypatch, n=1)
-    held = RunFolder(tmp_path / "run").read_record()["models"]["fake"]
-    del held["3"]
-    assert held == {"steps": 4, "loss": "nan", "scale": 0.5, "parts": ["a", "b"], "on": [1, True], "object": "object"}
+    recorded = RunFolder(tmp_path / "run").read_record()["models"]["fake"]
+    del recorded["3"]
+    assert recorded == {
+        "steps": 4,
+        "loss": "nan",
+        "scale": 0.5,
+        "parts": ["a", "b"],
+        "on": [1, True],
+        "object": "object",
+    }
 
 
 def code(monkeypatch, commit):
@@ -258,41 +267,43 @@ def code(monkeypatch, commit):
     return f"mtbench {mtbench.__version__}" + (f" at commit {commit}" if commit else "")
 
 
-def test_samples_of_other_code_are_told_of(suite_folder, tmp_path, monkeypatch):
-    def told(n):
+def test_a_notice_names_samples_generated_by_other_code(suite_folder, tmp_path, monkeypatch):
+    def notices_record_and_commit(n):
         result = run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=n)
         record = RunFolder(tmp_path / "run").read_record()
         return (
-            [notice for notice in result.notices if "made by" in notice],
+            [notice for notice in result.notices if "generated by" in notice],
             record.get("samples_made_by"),
             record["git_commit"],
         )
 
     old = code(monkeypatch, "aaa")
-    assert told(2) == ([], None, "aaa") and told(2) == ([], None, "aaa")
+    assert notices_record_and_commit(2) == ([], None, "aaa")
+    assert notices_record_and_commit(2) == ([], None, "aaa")
     new = code(monkeypatch, "bbb")
-    notices, made_by, commit = told(3)
+    notices, made_by, commit = notices_record_and_commit(3)
     assert notices == [
-        f"samples made by {old}, not by today's code ({new}), are scored as they are (2 of fake, 2 of "
-        "heldout, 2 of noise): choose another --out to make them again"
+        f"samples generated by {old}, not by the current code ({new}), are scored as they are (2 of fake, 2 of "
+        "heldout, 2 of noise); choose another --out to generate them again"
     ]
     assert made_by == {row: {old: 2, new: 1} for row in ("fake", "heldout", "noise")} and commit == "bbb"
     assert set(pd.read_csv(tmp_path / "run/audio/total/fake/conversions.csv")["made_by"]) == {old, new}
     shutil.rmtree(tmp_path / "run/audio/total/fake")
-    (notice,), made_by, _ = told(3)
+    (notice,), made_by, _ = notices_record_and_commit(3)
     assert "(2 of heldout, 2 of noise)" in notice and set(made_by) == {"heldout", "noise"}
     shutil.rmtree(tmp_path / "run")
-    assert code(monkeypatch, None) == f"mtbench {mtbench.__version__}" and told(1) == ([], None, None)
+    assert code(monkeypatch, None) == f"mtbench {mtbench.__version__}"
+    assert notices_record_and_commit(1) == ([], None, None)
 
 
-def test_samples_made_before_their_code_was_noted_pass_in_silence(suite_folder, tmp_path, monkeypatch):
+def test_samples_without_recorded_code_cause_no_notice(suite_folder, tmp_path, monkeypatch):
     run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
     for file in tmp_path.rglob("conversions/*.json"):
         rows = json.loads(file.read_text())
         file.write_text(json.dumps([{key: row[key] for key in row if key != "made_by"} for row in rows]))
     again = Fake()
     result = run(again, suite_folder, tmp_path / "run", monkeypatch, n=1)
-    assert again.made == [] and not any("made by" in notice for notice in result.notices)
+    assert again.made == [] and not any("generated by" in notice for notice in result.notices)
     assert "samples_made_by" not in RunFolder(tmp_path / "run").read_record()
 
 
@@ -307,7 +318,7 @@ def test_the_package_of_a_model_is_part_of_its_code(monkeypatch):
     assert made_by == {"theirs": f"{own}, their-package 1.2", "ours": own, "bare": own, "folder:mine": own}
 
 
-def test_a_run_that_fails_wholly_leaves_no_scores_of_another(suite_folder, tmp_path, monkeypatch):
+def test_a_failed_run_leaves_no_scores_of_an_earlier_run(suite_folder, tmp_path, monkeypatch):
     run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1)
     assert (tmp_path / "run/scores.csv").is_file()
 
@@ -331,10 +342,10 @@ def test_a_run_that_fails_wholly_leaves_no_scores_of_another(suite_folder, tmp_p
     again = Fake()
     assert (
         not run(again, suite_folder, tmp_path / "run", monkeypatch, n=1).failed and again.made == []
-    )  # nothing was lost
+    )  # no sample was lost
 
 
-def test_what_a_folder_suite_cuts_pads_and_leaves_out_is_told(tmp_path, monkeypatch):
+def test_notices_name_clips_that_a_folder_suite_cuts_pads_or_leaves_out(tmp_path, monkeypatch):
     suite = tmp_path / "suite"
     write_clips(suite / "reference", ["a", "b"], seconds=5.0)
     write_clips(suite / "reference", ["c"], seed=1)
@@ -358,7 +369,7 @@ def test_what_a_folder_suite_cuts_pads_and_leaves_out_is_told(tmp_path, monkeypa
     assert [notice for notice in beside.notices if "folder:" in notice] == reference
 
 
-def test_lengths_are_brought_to_the_suite_and_counted(suite_folder, tmp_path, monkeypatch):
+def test_samples_are_cut_or_padded_to_the_suites_length_and_counted(suite_folder, tmp_path, monkeypatch):
     long = run(Fake(length=163872), suite_folder, tmp_path / "long", monkeypatch, n=2)
     assert any("fake: 8 stems longer" in notice for notice in long.notices)  # 2 samples of 4 stems
     assert soundfile.info(tmp_path / "long/audio/total/fake/bass/00000.wav").frames == 163840
@@ -371,7 +382,7 @@ def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypa
         return {**waves, "piano": np.full(163840, np.nan, np.float32)}
 
     result = run(Fake(change=broken), suite_folder, tmp_path / "run", monkeypatch, n=2)
-    assert any("2 stems held NaN" in notice for notice in result.notices)
+    assert any("2 stems contained NaN" in notice for notice in result.notices)
     assert score(result, model="fake", metric="live", track="piano") == 0.0
 
 
@@ -388,7 +399,7 @@ def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypa
         (lambda waves: None, "the stems of the StemSet must be a mapping of names to audio"),
     ],
 )
-def test_what_a_model_yields_is_checked(suite_folder, tmp_path, monkeypatch, change, problem):
+def test_invalid_stems_of_a_model_are_named(suite_folder, tmp_path, monkeypatch, change, problem):
     (failed,) = run(Fake(change=change), suite_folder, tmp_path / "run", monkeypatch, n=1).failed
     assert failed.startswith(f"fake failed at sample 0: {problem}")
 
@@ -405,7 +416,7 @@ SILENCE = {stem: np.zeros(9, np.float32) for stem in STEMS}
         ([StemSet("0", SILENCE, 99999989)], "99999989 Hz cannot be resampled"),
     ],
 )
-def test_what_is_no_sample_is_named(suite_folder, tmp_path, monkeypatch, yielded, problem):
+def test_invalid_samples_of_a_model_are_named(suite_folder, tmp_path, monkeypatch, yielded, problem):
     fake = Fake()
     fake.generate = lambda *arguments, **options: yielded
     (failed,) = run(fake, suite_folder, tmp_path / "run", monkeypatch, n=1).failed
@@ -420,7 +431,7 @@ def test_what_is_no_sample_is_named(suite_folder, tmp_path, monkeypatch, yielded
         (UsageError("no weights"), "no weights"),
     ],
 )
-def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path, monkeypatch, error, said):
+def test_a_failed_model_is_named_and_the_others_continue(suite_folder, tmp_path, monkeypatch, error, said):
     numbers = iter(range(9))
 
     def breaks(waves):
@@ -430,7 +441,7 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path
 
     result = run(Fake(change=breaks), suite_folder, tmp_path / "run", monkeypatch)
     trace = tmp_path / "run/audio/total/fake/error.txt"
-    assert result.failed == [f"fake failed at sample 2: {said} (its traceback: {trace})"]
+    assert result.failed == [f"fake failed at sample 2: {said} (traceback: {trace})"]
     assert "in breaks" in trace.read_text()
     assert (tmp_path / "run/audio/total/fake/piano/00001.wav").is_file()
     assert set(result.scores["model"]) == {"heldout", "noise"}
@@ -444,12 +455,12 @@ def test_a_model_that_fails_is_named_and_the_others_go_on(suite_folder, tmp_path
         "suite": f"folder:{suite_folder}",
     }
     assert reason.startswith(said)
-    mended = Fake()
-    assert run(mended, suite_folder, tmp_path / "run", monkeypatch).failed == []
-    assert mended.made == [2, 3] and not trace.exists()
+    fixed = Fake()
+    assert run(fixed, suite_folder, tmp_path / "run", monkeypatch).failed == []
+    assert fixed.made == [2, 3] and not trace.exists()
 
 
-def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path, monkeypatch):
+def test_a_model_without_scorable_clips_is_named(suite_folder, tmp_path, monkeypatch):
     def no_path(loaded, *arguments):
         if any(np.all(clip.stems["bass"] == 1000) for clip in loaded):
             raise ValueError("activations admit no path")
@@ -459,7 +470,9 @@ def test_a_model_of_which_nothing_can_be_scored_is_named(suite_folder, tmp_path,
 
     real = analysis._track
     monkeypatch.setattr(analysis, "_track", no_path)
-    monkeypatch.setattr(execute.joblib, "cpu_count", lambda: 1)  # in this process, where the patch is
+    monkeypatch.setattr(
+        execute.joblib, "cpu_count", lambda: 1
+    )  # analyse in this process, in which the function is replaced
     constant = Fake(change=lambda waves: dict.fromkeys(waves, np.full(163840, 1000 / 32768, np.float32)))
     result = run(constant, suite_folder, tmp_path / "run", monkeypatch, n=2)
     assert result.failed == ["fake: 0 of 2 clips could be scored; first error: activations admit no path"]
@@ -476,7 +489,7 @@ def test_a_killed_process_is_named(suite_folder, tmp_path, monkeypatch):
 
 
 class KilledWorkers:
-    """As joblib's, of which the system killed one."""
+    """Replaces joblib's Parallel, as if the operating system had killed one of its workers."""
 
     def __init__(self, **options): ...
 
@@ -489,10 +502,10 @@ def test_a_model_that_stops_early_is_named(suite_folder, tmp_path, monkeypatch):
     whole = fake.generate
     fake.generate = lambda n, *arguments, **options: whole(n - 1, *arguments, **options)
     result = run(fake, suite_folder, tmp_path / "run", monkeypatch)
-    assert result.failed == ["fake failed at sample 3: asked for the samples 0 to 3, it stopped before"]
+    assert result.failed == ["fake failed at sample 3: the generator stopped early (asked for samples 0 to 3)"]
 
 
-def test_a_strangers_message_is_one_line():
+def test_messages_of_other_code_are_one_line():
     class Mute(Exception):
         def __str__(self):
             raise RuntimeError
@@ -504,14 +517,14 @@ def test_a_strangers_message_is_one_line():
 
 
 @pytest.mark.parametrize("n", [5, 1000, 100_000])
-def test_more_samples_than_heldout_songs_are_refused_at_once(n, suite_folder, tmp_path, monkeypatch):
+def test_more_samples_than_heldout_songs_are_refused_before_generating(n, suite_folder, tmp_path, monkeypatch):
     fake = Fake()
-    with pytest.raises(UsageError, match=f"holds 4 songs outside its reference.*{n} samples.*-n 4 or less"):
+    with pytest.raises(UsageError, match=f"has only 4 songs outside its reference.*{n} samples.*-n 4 or less"):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, n=n)
     assert fake.made == [] and not (tmp_path / "run").exists()
 
 
-def test_a_reference_that_cannot_be_read_is_met_before_anything_is_made(tmp_path, monkeypatch):
+def test_an_unreadable_reference_is_reported_before_generating(tmp_path, monkeypatch):
     suite = write_clips(tmp_path / "suite", ["a"], seconds=1.0)
     (suite / "drums" / "a.wav").write_text("not audio")
     fake = Fake()
@@ -524,7 +537,7 @@ def test_a_reference_that_cannot_be_read_is_met_before_anything_is_made(tmp_path
 
 
 @pytest.mark.parametrize("which", ["run", "cache"])
-def test_a_folder_that_cannot_be_written_is_met_before_anything_is_made(which, suite_folder, tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_reported_before_generating(which, suite_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "cache"))
     file = tmp_path / which
     file.write_text("")  # root may write into any folder, but not into a file
@@ -544,7 +557,7 @@ def test_a_folder_that_cannot_be_written_is_met_before_anything_is_made(which, s
     assert fake.made == []
 
 
-def test_folders_of_one_name_are_evaluated_apart(tmp_path, monkeypatch):
+def test_folders_with_the_same_name_have_different_eval_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     a, b = (runner.default_eval_folder([Path(name)]) for name in ("a/stems", "b/stems"))
     assert a != b and a.parent == Path("runs") and a.name.startswith("eval-stems-")
@@ -555,7 +568,7 @@ def test_folders_of_one_name_are_evaluated_apart(tmp_path, monkeypatch):
     )
 
 
-def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
+def test_only_the_commit_of_the_mtbench_source_tree_is_recorded(tmp_path):
     def commit(folder):
         git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder)]
         subprocess.run([*git, "init", "--quiet"], check=True)
@@ -567,7 +580,7 @@ def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
     assert git_commit(inner) is None
     commit(tmp_path / "theirs")
     (inner / "pyproject.toml").write_text('[project]\nname = "mtbench"')
-    assert git_commit(inner) is None  # a project that has mtbench somewhere below it
+    assert git_commit(inner) is None  # another project, with mtbench in a subfolder
     own = commit(inner)
     assert git_commit(inner) == own
     (inner / "mtbench").mkdir()
@@ -581,12 +594,12 @@ def test_only_the_commit_of_mtbenchs_own_tree_is_recorded(tmp_path):
     assert git_commit(inner) is None
 
 
-def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
+def test_eval_scores_the_valid_clips_and_names_the_others(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a", "b", "c", "d"], seconds=6.0, rate=44100)
     (folder / "piano" / "b.wav").unlink()
     broken = folder / "drums" / "c.wav"
     broken.write_bytes(broken.read_bytes()[:30000])
-    soundfile.write(folder / "bass" / "d.wav", np.zeros(4 * 44100), 44100)  # silent, and shorter than its partners
+    soundfile.write(folder / "bass" / "d.wav", np.zeros(4 * 44100), 44100)  # silent, and shorter than the other stems
     result = runner.evaluate(
         [folder], None, config.Grid(**ONE_SETTING), ["log-mel-stats"], tmp_path / "run", no_progress
     )
@@ -605,23 +618,23 @@ def test_eval_scores_what_it_can_and_names_the_rest(tmp_path):
 def test_a_suite_without_heldout_songs_runs_without_that_control(suite_folder, tmp_path, monkeypatch):
     result = run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, n=1)
     assert set(result.scores["model"]) == {"fake", "noise"}
-    assert any("no control 'heldout'" in notice for notice in result.notices)
+    assert any("the control 'heldout' is left out" in notice for notice in result.notices)
 
 
-def test_a_model_may_be_called_na(suite_folder, tmp_path, monkeypatch):
+def test_a_model_may_be_named_na(suite_folder, tmp_path, monkeypatch):
     run(Fake(), suite_folder, tmp_path / "run", monkeypatch, n=1, models=[{"name": "fake", "label": "NA"}])
     assert "NA" in set(RunFolder(tmp_path / "run").read_table("scores.csv")["model"])
 
 
 @pytest.mark.parametrize("name", ["heldout", "shuffled", "noise"])
-def test_eval_of_a_folder_called_as_a_control_is_no_control(name, tmp_path):
+def test_eval_of_a_folder_named_like_a_control_is_not_a_control(name, tmp_path):
     folder = write_clips(tmp_path / "data" / name, ["a"], seconds=4.0)
     result = runner.evaluate([folder], None, config.Grid(**ONE_SETTING), [], tmp_path / "run", no_progress)
     assert set(result.scores["model"]) == set(result.provenances) == {f"data-{name}"}
     assert (tmp_path / f"run/beats/total/data-{name}.csv").is_file()
 
 
-def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
+def test_eval_accepts_clips_of_any_length(tmp_path, suite_folder):
     folder = tmp_path / "mine"
     for stem in STEMS:
         (folder / stem).mkdir(parents=True)
@@ -637,25 +650,25 @@ def test_eval_takes_clips_of_any_length(tmp_path, suite_folder):
         tmp_path / "beside",
         no_progress,
     )
-    assert {"mine: 4 stems longer than the suite's clip were cut", "mine: 4 shorter stems were zero-padded"} <= set(
+    assert {"mine: 4 stems longer than the suite's clips were cut", "mine: 4 shorter stems were zero-padded"} <= set(
         beside.notices
     )
 
 
-def test_eval_does_not_replace_a_run(suite_folder, tmp_path):
+def test_eval_does_not_overwrite_a_run(suite_folder, tmp_path):
     (tmp_path / "run" / "audio").mkdir(parents=True)
-    with pytest.raises(UsageError, match="is the folder of a run.*--out"):
+    with pytest.raises(UsageError, match="contains a run, whose scores.*--out"):
         runner.evaluate([suite_folder / "reference"], None, config.Grid(), [], tmp_path / "run", no_progress)
 
 
-def test_eval_of_nothing_but_broken_files_fails(tmp_path):
+def test_eval_fails_if_no_clip_can_be_read(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a"], seconds=1.0)
     (folder / "bass" / "a.wav").write_text("not audio")
     with pytest.raises(MtbenchError, match="0 of 1 clips could be scored; first error: .*a.wav"):
         runner.evaluate([folder], None, config.Grid(), [], tmp_path / "run", no_progress)
 
 
-def test_eval_against_itself_has_no_distance(suite_folder, tmp_path):
+def test_the_fad_of_a_reference_to_itself_is_zero(suite_folder, tmp_path):
     result = runner.evaluate(
         [suite_folder / "reference"],
         f"folder:{suite_folder}",
@@ -675,7 +688,7 @@ def mean_of_numbers(goldens):
 
 
 def test_rendered_clips_get_the_golden_scores(tmp_path):
-    """Of sampled instruments, from files to folder values: the published protocol and the repaired one."""
+    """Clips of sampled instruments, scored from files by the published protocol and by the repaired one."""
     grid = config.Grid(fps=(100, 150), window=(0.05, 0.07, 0.15), timebase=("real", "published"))
     result = runner.evaluate([METRICS_DATA / "audio"], None, grid, [], tmp_path / "run", no_progress)
     samples = RunFolder(tmp_path / "run").read_table("samples.csv")
@@ -700,7 +713,7 @@ def test_rendered_clips_get_the_golden_scores(tmp_path):
                 where,
             )
 
-        # IRS is a mean over files first, then over stems; a clip without a value enters no mean.
+        # IRS is averaged over files first, then over stems; clips without a value are left out of the means.
         irs = [mean_of_numbers(golden["irs_std"][k] for golden in clips.values()) for k in range(4)]
         close(np.mean(irs), "irs")
         for stem, golden in zip(STEMS, irs):

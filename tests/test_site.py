@@ -263,8 +263,8 @@ def test_without_a_script_the_board_is_plain_tables(built):
         "FAD embedding log-mel-stats@1, reference band reference:64:abcdef01",
         f"IRS in s {setting}",
         f"Across stems {setting}, window 0.15 s",
-        f"IRS in s {published}; its second is 1.5 s",
-        f"Across stems {published}, window 0.15 s; its second is 1.5 s",
+        f"IRS in s {published}; its second lasts 1.5 s",
+        f"Across stems {published}, window 0.15 s; its second lasts 1.5 s",
     ]
     fad, irs, across, irs_published, _ = (rows for _, rows in tables)
     assert list(fad) == ["alpha", "beta", "gamma", "heldout", "noise"]
@@ -364,7 +364,7 @@ def test_every_page_shows_the_same_setting(run, tmp_path):
     assert {sample.setting for sample in listening.choose(read)} == {("real", 150, 100, 0.05)}
     assert [title for title, _ in sensitivity.of_run(read).timebases] == ["IRS", "CBS, window 0.05 s", "CBD mean"]
     notes = {table.note for table in paper_tables(read.scores, read.comparisons) if table.title == "Across stems"}
-    assert notes == {real, f"{published}; its second is 1.5 s"}
+    assert notes == {real, f"{published}; its second lasts 1.5 s"}
     captions = [caption for caption, _ in Plain((tmp_path / "site" / "index.html").read_text()).tables]
     assert f"Across stems {real}" in captions
 

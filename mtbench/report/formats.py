@@ -1,4 +1,4 @@
-"""Tables as text in a format: for a terminal, for a paper, or for a program."""
+"""Render tables as text: for the terminal, for papers, or for programs."""
 
 import html
 import json
@@ -11,10 +11,10 @@ from mtbench.report.tables import LEGEND, Table
 
 
 def render(tables: Sequence[Table], form: str, legend: str = LEGEND) -> str:
-    """Return tables in one of `FORMATS`, ending in a line break.
+    """Return tables as text in one of `FORMATS`, ending in a line break.
 
-    `csv` and `json` hold the values behind the cells, one per row or object, under the columns of `Table.values` and
-    the table's title and note. `latex` needs the package booktabs. legend: what the signs in the cells mean.
+    `csv` and `json` contain the values behind the cells, one per row or object, with the columns of `Table.values` and
+    the table's title and note. `latex` needs the package booktabs. legend: explains the notation in the cells.
     """
     return FORMATS[form](tables, legend)
 
@@ -89,12 +89,12 @@ def _values(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    """Return the rows of a table as texts, the name of the row first."""
+    """Return the rows of a table as strings, each starting with the name of the row."""
     return [[str(name), *map(str, row)] for name, row in zip(table.rows.index, table.rows.itertuples(index=False))]
 
 
 def _in_latex(text: str) -> str:
-    """Return text that LaTeX sets as it is."""
+    """Escape text, so that LaTeX shows it as it is."""
     return "".join(LATEX.get(letter, letter) for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""Figures of a run for papers and notebooks, drawn with matplotlib."""
+"""Draw figures of a run for papers and notebooks, with matplotlib."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -19,15 +19,15 @@ from mtbench.report import selection, text
 from mtbench.results.load import RunTables
 from mtbench.settings import Setting
 
-CONTROL_COLOUR = "0.55"  # of the controls, which bound the models
-WIDTH = 3.4  # inches of one panel
+CONTROL_COLOUR = "0.55"  # a grey for notes in a figure
+WIDTH = 3.4  # of one panel, in inches
 
 
 def plot(run: RunTables, kind: str, given: str | None = None) -> Figure:
-    """Return a figure of one of `KINDS`, of one task and given stems of a run.
+    """Return a figure of one of `KINDS` for one task and set of given stems of a run.
 
-    given: in arrangement, the given stems joined by ``+``; None takes the first in the run. Raises UsageError for
-    another kind or other given stems, or if the run does not have what the figure needs.
+    given: in arrangement, the given stems joined by ``+``; None selects the first in the run. Raises UsageError for an
+    unknown kind or unknown given stems, or if the run does not have the scores that the figure needs.
     """
     if kind not in KINDS:
         raise unknown_name("kind of plot", kind, KINDS)
@@ -37,7 +37,7 @@ def plot(run: RunTables, kind: str, given: str | None = None) -> Figure:
     given = of_run[0] if given is None else given
     if given not in of_run:
         named = ", ".join(each or "none" for each in of_run)
-        raise UsageError(f"the run has no scores beside the given stems '{given}' (it has: {named})")
+        raise UsageError(f"the run has no scores for the given stems '{given}' (available: {named})")
     samples = run.samples
     if samples is not None:
         samples = samples[samples["given"] == given].replace({"model": names})
@@ -45,12 +45,12 @@ def plot(run: RunTables, kind: str, given: str | None = None) -> Figure:
         figure = KINDS[kind](scores[scores["given"] == given], samples)
     suites = [f"suite {suite}" for suite in scores["suite"].unique() if suite]
     figure.suptitle(", ".join([*suites, *([f"{given.replace('+', ', ')} given"] if given else [])]))
-    pyplot.close(figure)  # it belongs to the caller, who may show or save it; pyplot need not keep it
+    pyplot.close(figure)  # so that pyplot does not keep it; the caller may still show or save it
     return figure
 
 
 def _intervals(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure:
-    """Every main score with its 95% interval: one panel per metric, one line per model."""
+    """Draw every main score with its 95% interval: one panel per metric, one line per model."""
     main = selection.in_summary(scores)
     models = list(dict.fromkeys(scores["model"]))
     panels = _panels(main)
@@ -69,13 +69,13 @@ def _intervals(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure:
 
 
 def _scatter(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure:
-    """The Fréchet audio distance (FAD) of the mixture against cross-track beat synchronization (CBS)."""
+    """Draw the Fréchet audio distance (FAD) of the mixture against cross-track beat synchronization (CBS)."""
     main = selection.in_summary(scores)
     fad = main[(main["metric"] == "fad") & (main["track"] == "mixture")].drop_duplicates("model").set_index("model")
     cbs = main[main["metric"] == "cbs"].set_index("model")
     models = [model for model in dict.fromkeys(scores["model"]) if model in fad.index and model in cbs.index]
     if not models:
-        raise UsageError("a scatter plot needs FAD and CBS of a model; FAD needs a reference")
+        raise UsageError("a scatter plot needs a model with FAD and CBS; FAD needs a reference")
     figure, (ax,) = _row_of_axes(1, 3.6, width=5.0)
     for model in models:
         x, y = fad.loc[model], cbs.loc[model]
@@ -99,9 +99,9 @@ def _scatter(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure:
 
 
 def _distributions(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure:
-    """The scores of single clips: one panel per metric, one box and its points per model."""
+    """Draw the scores of single clips: one panel per metric, with a box and points for each model."""
     if samples is None:
-        raise UsageError("this run folder has no samples.csv, so there are no scores of single clips to plot")
+        raise UsageError("no samples.csv found in the run folder, so the scores of single clips cannot be plotted")
     main = selection.in_summary(scores)
     main = main[main["metric"].isin([metric.name for metric in selection.rhythm()])]
     models = list(dict.fromkeys(scores["model"]))
@@ -145,8 +145,10 @@ def _distributions(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure
 
 
 def _sensitivity(scores: pd.DataFrame, samples: pd.DataFrame | None) -> Figure:
-    """How the rhythm scores move: one row per metric, one column per setting that varies, the others held at the
-    setting of the summary; one line per model, dashed in the published timebase."""
+    """Draw how the rhythm scores depend on the setting: one row per metric, one column per value that varies.
+
+    The other values are those of the summary's setting. There is one line per model, dashed in the published timebase.
+    """
     standard = selection.standard_setting(scores)
     records = selection.main(selection.rhythm())
     of_metrics = scores[scores["metric"].isin([metric.name for metric in records])]
@@ -189,7 +191,7 @@ STYLES: dict[str, Literal["-", "--"]] = {"real": "-", "published": "--"}
 
 
 def _lines(ax: Axes, scores: pd.DataFrame, metric: Metric, name: str, standard: Setting, models: Sequence[str]) -> None:
-    """Draw the scores of one metric against one setting, the others as in `standard`."""
+    """Draw the scores of one metric against the value `name` of the setting; the others are those of `standard`."""
     scores = scores[scores["track"] == metric.summary[0]]
     if name == "window" and not metric.windowed:
         ax.set_axis_off()
@@ -207,7 +209,7 @@ def _lines(ax: Axes, scores: pd.DataFrame, metric: Metric, name: str, standard: 
 
 
 def _panels(main: pd.DataFrame) -> list[tuple[Metric, str, pd.DataFrame]]:
-    """Return the metrics and tracks of a summary in the order of tables, each with its scores of one embedding."""
+    """Return the metrics and tracks of a summary in the order of tables, each with its scores (of one embedding)."""
     panels = []
     for metric in metrics().values():
         for track in metric.summary:
@@ -219,7 +221,7 @@ def _panels(main: pd.DataFrame) -> list[tuple[Metric, str, pd.DataFrame]]:
 
 
 def _of_clips(samples: pd.DataFrame, metric: Metric, track: str) -> pd.DataFrame:
-    """Return the values of single clips under a score: of a score over all stems, the mean over a clip's stems."""
+    """Return the values of single clips behind a score; for a score over all stems, the means over a clip's stems."""
     of_metric = samples[samples["metric"] == metric.name]
     if metric.over_stems and track == "all":
         return of_metric.groupby(["model", "sample"], sort=False)["value"].mean().reset_index()
@@ -236,14 +238,14 @@ def _row_of_axes(count: int, height: float, width: float = WIDTH, sharey: bool =
 
 
 def _reach(value: float, low: float, high: float) -> list[list[float]] | None:
-    """Return the lengths of an error bar to both sides; None without an interval."""
+    """Return the lengths of an error bar on both sides; None if there is no interval."""
     if not np.isfinite([value, low, high]).all():
         return None
     return [[max(value - low, 0.0)], [max(high - value, 0.0)]]
 
 
 def _scale(set_scale: Callable[..., None], metric: Metric) -> None:
-    """Show distances of sets on a scale that is linear near 0, where an interval may end, and logarithmic above."""
+    """Use a scale for distances of sets that is linear near 0, where an interval may end, and logarithmic above."""
     if metric.scope == "set":
         set_scale("symlog", linthresh=1.0)
 
@@ -254,7 +256,7 @@ def _label(metric: Metric, track: str) -> str:
 
 
 def _colour(model: str, models: Sequence[str]) -> str | tuple[float, float, float]:
-    """Return grey for the controls, and for the models a colour that does not depend on the controls."""
+    """Return a grey for controls, and a colour for models that does not depend on which controls are shown."""
     if model in CONTROLS:
         return {"heldout": "0.25", "shuffled": "0.45"}.get(model, "0.65")
     ranked = [name for name in models if name not in CONTROLS]

@@ -1,4 +1,4 @@
-"""The result of a run in Python: its tables as DataFrames, and as text or figures to look at."""
+"""The result of a run in Python: its tables as DataFrames, as text and as figures."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 class Result:
     """The result of a run or an evaluation. ``print(result)`` shows its summary; a notebook shows it as a table.
 
-    tables: the record and tables it consists of. folder: the run folder; None for an evaluation that was not written.
-    notices: what the user should know, such as clips that were cut. failed: one line for each model without scores.
+    tables: its record and tables. folder: the run folder; None for an evaluation that was not written to disk.
+    notices: messages for the user, for example about clips that were cut. failed: one line for each model without
+    scores.
     """
 
     tables: RunTables
@@ -42,31 +43,31 @@ class Result:
 
     @property
     def samples(self) -> pd.DataFrame:
-        """One row per clip and score: the columns of samples.csv. Raises UsageError if the run folder has none."""
+        """One row per clip and score: the columns of samples.csv. Raises UsageError if there is no samples.csv."""
         if self.tables.samples is None:
-            raise UsageError(f"{self.folder}: no samples.csv here, so there are no scores of single clips")
+            raise UsageError(f"{self.folder}: no samples.csv found, so the scores of single clips are not available")
         return self.tables.samples
 
     @property
     def comparisons(self) -> pd.DataFrame:
-        """The difference of every two models in every score: the columns of comparisons.csv."""
+        """One row per pair of models and score, with their difference: the columns of comparisons.csv."""
         return self.tables.comparisons
 
     @property
     def beats(self) -> pd.DataFrame:
         """One row per beat: task, given, model and the columns of beats/*.csv; times in seconds.
 
-        Raises UsageError if the run folder has none.
+        Raises UsageError if the run folder has no beats.
         """
         if self._beats is not None:
             return self._beats
         return load_beats(self.folder or "")
 
     def table(self, format: str = "text", full: bool = False) -> str:
-        """Return the summary table as text, or in full also every other table of the run.
+        """Return the summary table as text or, if `full`, all tables of the run.
 
-        format: ``text``, ``markdown``, ``latex`` (needs the package booktabs), ``html``, or for programs ``csv`` and
-        ``json``, which hold numbers: one score per row or object. Raises UsageError for any other.
+        format: ``text``, ``markdown``, ``latex`` (needs the package booktabs), ``html``, or, for programs, ``csv`` and
+        ``json``, which contain numbers: one score per row or object. Raises UsageError for any other format.
         """
         return _rendered(all_tables(self.scores, self.comparisons, self.tables.provenances, full), format)
 
@@ -75,9 +76,9 @@ class Result:
 
         kind: ``intervals``, every score with its 95% interval; ``scatter``, the Fréchet audio distance (FAD) of the
         mixture against cross-track beat synchronization (CBS); ``distributions``, the scores of single clips;
-        ``sensitivity``, how the rhythm scores move with the setting. given: in arrangement, the given stems to show, as
-        in ``bass+drums``; the default is the first in the run.
-        Raises UsageError for another kind, or if the run does not have what the figure needs.
+        ``sensitivity``, how the rhythm scores depend on the setting. given: in arrangement, the given stems to show, as
+        in ``bass+drums``; the default is the first set of given stems in the run.
+        Raises UsageError for any other kind, or if the run does not have the scores that the figure needs.
         """
         from mtbench.report import plots  # imports matplotlib
 
@@ -107,11 +108,11 @@ class Comparison:
     _names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def rows(self) -> Table:
-        """Return the differences as they are shown, one row per model and score."""
+        """Return the differences as a table for display, with one row per model and score."""
         return difference_rows(self.differences, self._names)
 
     def table(self, format: str = "text") -> str:
-        """Return the differences as a table. format: as for `Result.table`."""
+        """Return the differences as text. format: as for `Result.table`."""
         return _rendered([self.rows()], format, DIFFERENCE_LEGEND)
 
     def __str__(self) -> str:
@@ -126,7 +127,7 @@ class Comparison:
 
 
 def load(run: str | Path) -> Result:
-    """Read a finished run from its folder. Raises UsageError, naming the file, if there is none or it is damaged."""
+    """Read a finished run from its folder. Raises UsageError, naming the file, if a file is missing or damaged."""
     finished = load_run(run)
     return Result(finished, finished.path)
 
@@ -134,10 +135,10 @@ def load(run: str | Path) -> Result:
 def compare(a: str | Path | Result, b: str | Path | Result, full: bool = False) -> Comparison:
     """Compare the scores of two runs, given as run folders or Results: b minus a.
 
-    Compares the scores of the summary, or in full every score. Models are compared with themselves by name; two runs of
-    one model each, with different names, are compared as well. Only equal keys are compared: the suite, the reference,
-    the metric and its version, and the setting must be the same.
-    Raises UsageError, which says what differs, if no score of the two can be compared.
+    The scores of the summary are compared or, if `full`, every score. Models with the same name are compared; if each
+    run has only one model, not counting controls, the two are compared even if their names differ. The suite, the
+    reference, the metric and its version, and the setting must be the same.
+    Raises UsageError, which states what differs, if the runs have no scores that can be compared.
     """
     runs = [run.tables if isinstance(run, Result) else load_run(run) for run in (a, b)]
     if not full:

@@ -1,4 +1,4 @@
-"""Which scores are shown where there is no room for all: metrics by what their records say, and one setting."""
+"""Select the scores to show if there is no room for all: metrics according to their records, and one setting."""
 
 from collections.abc import Iterable
 
@@ -11,37 +11,40 @@ from mtbench.settings import STANDARD, Setting
 
 
 def installed(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose metric is installed here: of another one nothing is known but its name."""
+    """Return the rows whose metric is installed. Only the names of other metrics are known."""
     return table[table["metric"].isin(list(metrics()))]
 
 
 def rhythm() -> list[Metric]:
-    """The metrics of beats in the order of tables, but those that only qualify others."""
+    """Return the metrics of beats in the order of tables, except those that only qualify others (`qualifies`)."""
     return [metric for metric in metrics().values() if metric.needs == "beats" and not qualifies(metric)]
 
 
 def of_tracks() -> list[Metric]:
-    """The rhythm metrics of a single track, such as IRS."""
+    """Return the rhythm metrics of a single track, such as inner-track rhythmic stability (IRS)."""
     return [metric for metric in rhythm() if metric.scope == "track"]
 
 
 def of_clips() -> list[Metric]:
-    """The rhythm metrics across the tracks of a clip, such as CBS and CBD."""
+    """Return the rhythm metrics across the tracks of a clip.
+
+    Examples are cross-track beat synchronization (CBS) and cross-track beat dispersion (CBD).
+    """
     return [metric for metric in rhythm() if metric.scope == "clip"]
 
 
 def judged(records: Iterable[Metric]) -> list[Metric]:
-    """Of some metrics those that have a better side."""
+    """Return those of some metrics for which lower or higher is better."""
     return [metric for metric in records if metric.direction]
 
 
 def main(records: Iterable[Metric]) -> list[Metric]:
-    """Of some metrics those that have a better side and stand in the summary."""
+    """Return those of some metrics that are in the summary and for which lower or higher is better."""
     return [metric for metric in judged(records) if metric.summary]
 
 
 def in_summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of a run that stand in its summary: the main metrics, rhythm at the standard setting."""
+    """Return the scores of a run that are in its summary: the main metrics, with rhythm at the standard setting."""
     scores = installed(scores)
     tracks_of = {metric.name: metric.summary for metric in main(metrics().values())}
     is_main = [track in tracks_of.get(name, ()) for name, track in zip(scores["metric"], scores["track"])]
@@ -49,7 +52,7 @@ def in_summary(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_standard_setting(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rhythm scores of the setting that is shown where there is room for one, and all other scores."""
+    """Return the rhythm scores of the standard setting (`standard_setting`), and all scores that are not of rhythm."""
     setting = standard_setting(scores)
     if setting is None:
         return scores
@@ -58,17 +61,19 @@ def at_standard_setting(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def qualifies(metric: Metric) -> bool:
-    """Does it say what other scores rest on, such as the share of live stems? It then stands beside them, over all
-    stems, and has no table of its own."""
+    """Return whether a metric shows how much data other scores are based on, such as the share of live stems.
+
+    Such a metric has no separate table. Its value over all stems is a column in the tables of those scores.
+    """
     return metric.needs == "beats" and metric.over_stems and not metric.direction
 
 
 def standard_setting(table: pd.DataFrame) -> Setting | None:
-    """The setting of a table of scores that is shown where there is room for one; None where it has no rhythm scores.
+    """Return the setting to show if there is room for only one; None if the table has no rhythm scores.
 
-    The timebase is `real` if any score has it. Then the decode, of those that have scores, whose fps is nearest to
-    STANDARD's, and of these the one with the nearest transition lambda; then of its windows the nearest. Of two that
-    are equally near it is the lower. So it is STANDARD wherever that has scores, and always one that has some.
+    The timebase is `real` if any score has it. Among the settings with scores, the fps nearest to STANDARD is chosen
+    first, then the nearest transition lambda, then the nearest window. If two are equally near, the lower one is
+    chosen. The result is therefore STANDARD if it has scores, and always a setting that has scores.
     """
     for standard in STANDARD.values():
         decodes = table[table["timebase"] == standard.timebase]
@@ -82,7 +87,7 @@ def standard_setting(table: pd.DataFrame) -> Setting | None:
 
 
 def at_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """The rhythm scores of one setting: those of its window, and those that have none."""
+    """Return the rhythm scores of one setting: those of its window, and those without a window."""
     return table[
         (table["timebase"] == setting.timebase)
         & (table["fps"] == setting.fps)
@@ -92,5 +97,5 @@ def at_setting(table: pd.DataFrame, setting: Setting) -> pd.DataFrame:
 
 
 def _nearest(values: pd.Series, wanted: float) -> float:
-    """Of some numbers the nearest to a wanted one, the lower of two; NaN where there is none."""
+    """Return the number nearest to `wanted`, the lower one if two are equally near; NaN if there are no numbers."""
     return min(values.dropna().unique(), key=lambda value: (round(abs(value - wanted), 9), value), default=NAN)

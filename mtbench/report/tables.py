@@ -1,7 +1,8 @@
 """The tables of a run, for the terminal, papers and the site.
 
-The summary has one row per model. The full tables are those of Fréchet audio distance (FAD), inner-track rhythmic
-stability (IRS), what is measured across stems (CBS, CBD), the audio itself, and how the scores move with the setting.
+The summary has one row per model. The full tables show the Fréchet audio distance (FAD), inner-track rhythmic stability
+(IRS), the metrics across stems, which are cross-track beat synchronization (CBS) and cross-track beat dispersion (CBD),
+the metrics of the audio itself, and how the scores depend on the setting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,8 @@ LEGEND = (
     "with a value / all clips, for the score that has the fewest values"
 )
 DIFFERENCE_LEGEND = (
-    "difference: second run minus first, with its 95% interval; p: probability of such a difference by chance, "
-    "corrected over the models (Holm)"
+    "difference: second run minus first, with its 95% interval; p: p-value of the difference, corrected over the "
+    "models (Holm)"
 )
 SAME_AT_100 = "at 100 fps the published timebase gives the same scores"
 VALUE_COLUMNS = ["row", "column", "value", "ci_low", "ci_high", "rank", "n_scored", "n"]
@@ -34,8 +35,8 @@ VALUE_COLUMNS = ["row", "column", "value", "ci_low", "ci_high", "rank", "n_score
 class Table:
     """A table to show.
 
-    note: its setting, or what it measures. of: what one row is, such as a model. rows: the cells as texts. values: the
-    scores behind the cells, one per row: VALUE_COLUMNS, or other columns that a program can read.
+    note: its setting, or what it measures. of: what each row stands for, such as a model. rows: the cells as strings.
+    values: the scores behind the cells, one per row: VALUE_COLUMNS, or other columns that programs can read.
     """
 
     title: str
@@ -48,11 +49,11 @@ class Table:
 def summary_table(
     scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
 ) -> Table:
-    """Return the summary of a run (SCORE_COLUMNS, COMPARISON_COLUMNS): one row per model, in arrangement one row per
-    model and given stems; one column per main score.
+    """Return the summary of a run (SCORE_COLUMNS, COMPARISON_COLUMNS), with one column per main score.
 
-    Rhythm scores are those of the setting that is shown where there is room for one (`selection.standard_setting`). A
-    model whose provenance states its training data is named together with it.
+    It has one row per model; in arrangement, one row per model and set of given stems. Rhythm scores are those of the
+    standard setting (`selection.standard_setting`). If a model's provenance states its training data, the data are
+    added to its name.
     """
     of_name = metrics()
     scores = selection.at_standard_setting(_ranked(selection.installed(scores), comparisons))
@@ -78,7 +79,7 @@ def summary_table(
 def run_tables(
     scores: pd.DataFrame, comparisons: pd.DataFrame, provenances: Mapping[str, Mapping[str, Any]]
 ) -> list[Table]:
-    """Return all tables of a run. A model whose provenance states its training data is named together with it."""
+    """Return all tables of a run. If a model's provenance states its training data, the data are added to its name."""
     tables: list[Table] = []
     for task, given in scores[["task", "given"]].drop_duplicates().itertuples(index=False):
         of_task = scores[(scores["task"] == task) & (scores["given"] == given)]
@@ -91,10 +92,10 @@ def run_tables(
 
 
 def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]:
-    """Return every table that these scores (SCORE_COLUMNS) of one task and given stems fill: one row per model.
+    """Return all tables of the scores (SCORE_COLUMNS) of one task and set of given stems, with one row per model.
 
-    The two timebases never share a column. Where they give equal scores, only the real one is shown. A metric that is
-    not installed is left out.
+    The two timebases are never in the same column. If they give equal scores, only the real one is shown. Metrics that
+    are not installed are left out.
     """
     scores = _ranked(selection.installed(scores), comparisons)
     tables = _set_tables(scores)
@@ -109,8 +110,11 @@ def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]
 
 
 def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
-    """Return how the rhythm metrics of the summary move with timebase, fps, transition lambda and window: one row per
-    setting, one column per model. A published setting that repeats a real one is left out."""
+    """Return tables of how the rhythm metrics of the summary depend on timebase, fps, transition lambda and window.
+
+    They have one row per setting and one column per model. A published setting with the same scores as a real one is
+    left out.
+    """
     tables = []
     columns = ["timebase", "fps", "transition_lambda", "window"]
     for metric in selection.main(selection.rhythm()):
@@ -139,24 +143,24 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
 
 
 def _ranked(scores: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Add the column `rank`: of the models, not of the controls."""
+    """Add the column `rank`, in which only models are ranked, not controls."""
     return scores.assign(rank=rank(scores[~scores["model"].isin(list(CONTROLS))], comparisons))
 
 
 def _named(table: Table, provenances: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Name the models together with their training data, where it is known."""
+    """Add the training data of the models to their names, if known."""
     names = text.model_names(provenances)
     rows = table.rows.rename(index=names, columns=names)
     return replace(table, rows=rows, values=table.values.replace({"row": names, "column": names}))
 
 
 def _repeats(setting: Setting, shown: Setting | None) -> bool:
-    """Does a setting give the scores of one that is already shown? At 100 fps both timebases are the same."""
+    """Return whether a setting has the same scores as one that is shown. At 100 fps, both timebases are the same."""
     return shown is not None and setting.fps == 100 and setting._replace(timebase=shown.timebase) == shown
 
 
 def _summary_heads(scores: pd.DataFrame) -> list[str]:
-    """Return the head of the column of each score: ``FAD mixture ↓``, with the embedding if there are several."""
+    """Return the column head of each score: ``FAD mixture ↓``, with the embedding if there are several."""
     several = scores.loc[scores["embedding"] != "", "embedding"].nunique() > 1
     heads = []
     for name, track, embedding in zip(scores["metric"], scores["track"], scores["embedding"]):
@@ -178,12 +182,12 @@ def _summary_note(scores: pd.DataFrame) -> str:
 
 
 def _second(setting: Setting) -> str:
-    """Say how long a second of the published timebase is."""
-    return f"; its second is {setting.fps / 100:g} s" if setting.timebase == "published" else ""
+    """Return a note on the length of a second in the published timebase; empty for the real one."""
+    return f"; its second lasts {setting.fps / 100:g} s" if setting.timebase == "published" else ""
 
 
 def _set_tables(scores: pd.DataFrame) -> list[Table]:
-    """Return one table per metric of whole sets, such as FAD, embedding and reference."""
+    """Return one table for each combination of a metric of complete sets (such as FAD), embedding and reference."""
     names = [name for name, metric in metrics().items() if metric.scope == "set"]
     keys = ["metric", "suite", "reference", "embedding"]
     tables = []
@@ -195,8 +199,11 @@ def _set_tables(scores: pd.DataFrame) -> list[Table]:
 
 
 def _rhythm_tables(scores: pd.DataFrame, setting: Setting) -> list[Table]:
-    """Return the rhythm scores of one timebase at one setting: a table for each metric of tracks, and one for those
-    across tracks. Next to them are the shares of live stems and clips, which say what the scores rest on."""
+    """Return the rhythm scores of one timebase at one setting.
+
+    There is one table for each metric of tracks, and one for all metrics across tracks. They also show the metrics that
+    qualify these scores (`selection.qualifies`), such as the share of live stems.
+    """
     scores = selection.at_setting(scores, setting)
     beside = scores[
         scores["metric"].map(lambda name: selection.qualifies(metrics()[name])) & (scores["track"] == "all")
@@ -216,7 +223,7 @@ def _rhythm_tables(scores: pd.DataFrame, setting: Setting) -> list[Table]:
 
 
 def _audio_tables(scores: pd.DataFrame) -> list[Table]:
-    """Return what is measured on the audio itself: a table for each metric of tracks, and one for those of clips."""
+    """Return the metrics of the audio itself: one table for each metric of tracks, and one for all metrics of clips."""
     tables = []
     of_clips = []
     for metric in metrics().values():
@@ -245,16 +252,16 @@ def _by_track(title: str, note: str, scores: pd.DataFrame) -> Table:
 
 
 def _by_metric(title: str, note: str, scores: pd.DataFrame) -> Table:
-    """Return scores that have one track per metric: one row per model, one column per metric."""
+    """Return the scores of metrics that have only one track: one row per model, one column per metric."""
     present = set(scores["metric"])
     heads = {name: metric.title + metric.arrow for name, metric in metrics().items() if name in present}
     return _table(title, note, scores, "metric", heads)
 
 
 def _table(title: str, note: str, scores: pd.DataFrame, across: str, heads: Mapping[str, str]) -> Table:
-    """Return scores as a table, with the fewest clips behind a score of each row.
+    """Return scores as a table: one row per model, with the lowest number of clips behind any score in the row.
 
-    across: the column of `scores` that becomes the columns of the table. heads: {value of that column: its head}.
+    across: the column of `scores` whose values become the columns of the table. heads: {value: column head}.
     """
     texts = scores.assign(text=[_score(score) for score in scores.itertuples()])
     rows = texts.pivot(index="model", columns=across, values="text")
@@ -263,7 +270,7 @@ def _table(title: str, note: str, scores: pd.DataFrame, across: str, heads: Mapp
     has_value = scores["n_scored"] > 0
     counts = scores[has_value | ~has_value.groupby(scores["model"]).transform("any")]
     counts = counts.groupby("model")[["n_scored", "n"]].min()
-    if counts["n"].notna().any():  # numbers from a paper have none
+    if counts["n"].notna().any():  # numbers from a paper have no counts
         rows["scored"] = [text.coverage(counts["n_scored"][model], counts["n"][model]) for model in rows.index]
     values = scores.assign(row=scores["model"], column=scores[across].map(dict(heads)))[VALUE_COLUMNS]
     return Table(title, note, "model", rows, values)
@@ -280,7 +287,7 @@ def _with_shares(rows: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(score: Any) -> str:
-    """Return ``0.0738 [0.0671, 0.0805] #2`` for a row with value, interval and rank."""
+    """Return a score with its interval and rank: ``0.0738 [0.0671, 0.0805] #2``."""
     shown = text.with_interval(score.value, score.ci_low, score.ci_high, metrics()[score.metric].digits)
     return shown if is_empty(score.rank) else f"{shown} #{score.rank:.0f}"
 
@@ -291,7 +298,7 @@ def all_tables(
     provenances: Mapping[str, Mapping[str, Any]],
     full: bool,
 ) -> Sequence[Table]:
-    """Return the summary alone, or in full also every other table."""
+    """Return only the summary or, if `full`, the summary and all other tables."""
     summary = summary_table(scores, comparisons, provenances)
     return [summary, *run_tables(scores, comparisons, provenances)] if full else [summary]
 
@@ -299,7 +306,7 @@ def all_tables(
 def difference_rows(differences: pd.DataFrame, names: Mapping[str, str]) -> Table:
     """Return the differences of two runs (DIFFERENCE_COLUMNS) as a table: one row per model and score.
 
-    names: {model: its name together with its training data}.
+    names: {model: its name with its training data}.
     """
     rows = []
     for row in differences.to_dict("records"):

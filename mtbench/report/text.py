@@ -36,25 +36,25 @@ def with_interval(value: float, low: float, high: float, digits: int) -> str:
 
 
 def difference(value: float, low: float, high: float, digits: int) -> str:
-    """``+0.021 [-0.010, 0.052]``: a difference with its sign and its 95% interval."""
+    """Return a difference with its sign and its 95% interval: ``+0.021 [-0.010, 0.052]``."""
     shown = with_interval(value, low, high, digits)
     return f"+{shown}" if value > 0 else shown
 
 
 def p_value(p: float) -> str:
-    """``0.032``, ``<0.0001``, or MISSING where there is none."""
+    """Return a p-value as text: ``0.032``, ``<0.0001``, or MISSING if there is none."""
     if not isfinite(p):
         return MISSING
     return "<0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def coverage(n_scored: float, n: float) -> str:
-    """Return the number of clips with a score and of all clips: ``3/4``; MISSING if either is unknown."""
+    """Return the number of clips with a score and the number of all clips: ``3/4``; MISSING if either is unknown."""
     return f"{n_scored:.0f}/{n:.0f}" if isfinite(n_scored) and isfinite(n) else MISSING
 
 
 def title(metric: Metric, track: str) -> str:
-    """Return the column head of a metric and track, ``IRS drums``; only the metric's title if it is over all tracks."""
+    """Return the column head of a metric and track, ``IRS drums``; only the metric's title for all tracks together."""
     alone = track == "all" or metric.scope == "clip"
     return metric.title if alone else f"{metric.title} {track}"
 
@@ -66,7 +66,7 @@ def better(metric: Metric) -> str:
 
 
 def model_names(provenances: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """{model: ``synctrack (synthetic songs)``} of the models whose provenance states their training data."""
+    """Return {model: ``synctrack (synthetic songs)``} for the models whose provenance states their training data."""
     return {
         model: f"{model} ({provenance['trained_on']})"
         for model, provenance in provenances.items()

@@ -1,4 +1,4 @@
-"""How the scores of two runs differ, score by score."""
+"""Compare two runs score by score."""
 
 import pandas as pd
 
@@ -29,19 +29,19 @@ DIFFERENCE_COLUMNS = [
 def difference_table(a: RunTables, b: RunTables) -> tuple[pd.DataFrame, list[str]]:
     """Return how each score of run b differs from the same score of run a (DIFFERENCE_COLUMNS), and notices.
 
-    Scores are the same if everything in their key is equal except the model, and models are the same if they have one
-    name. If the runs share none but the controls, and each has one model, these two are compared. The control `heldout`
-    needs no comparison: it is the same songs in both.
+    Scores are the same if everything in their keys except the model is equal. Models are the same if they have the same
+    name. If the runs have no model in common except controls, and each has one model, these two are compared. Controls
+    are not compared; `heldout`, for example, consists of the same songs in both runs.
 
     difference: b minus a, with its 95% interval. p_adjusted: p after Holm's correction over the models of one score.
-    paired: sample i of one run belongs to sample i of the other, because the run was repeated with the same model and
-    seed, or the same stems were given. verdict: ``better`` or ``worse`` by more than chance, ``changed`` if the metric
-    has no better side, ``equal``, ``could be chance``, or empty if that cannot be decided.
-    Raises UsageError, which says what differs, if no score of the two runs can be compared.
+    paired: whether sample i of one run corresponds to sample i of the other, because model and seed are the same or the
+    same stems were given. verdict: ``better`` or ``worse`` by more than chance, ``changed`` if neither direction of the
+    metric is better, ``equal``, ``could be chance``, or empty if it cannot be decided.
+    Raises UsageError, which states what differs, if the runs have no scores that can be compared.
     """
     if a.suite_version and b.suite_version and a.suite_version != b.suite_version:
         raise UsageError(
-            f"the suites of the two runs have different songs: version {a.suite_version} and {b.suite_version}"
+            f"the suites of the two runs have different songs: versions {a.suite_version} and {b.suite_version}"
         )
     tables, notices = [], []
     for model_a, model_b in _pairs_of_models(a.scores, b.scores):
@@ -65,7 +65,7 @@ def difference_table(a: RunTables, b: RunTables) -> tuple[pd.DataFrame, list[str
 
 
 def _pairs_of_models(a: pd.DataFrame, b: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return which model of a is compared with which of b. Raises UsageError if none can be."""
+    """Return the pairs of models of a and b to compare. Raises UsageError if there are none."""
     of_a, of_b = ([model for model in dict.fromkeys(scores["model"]) if model not in CONTROLS] for scores in (a, b))
     if shared := [model for model in of_a if model in of_b]:
         return [(model, model) for model in shared]
@@ -77,7 +77,7 @@ def _pairs_of_models(a: pd.DataFrame, b: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _differences(a: RunTables, b: RunTables, model_a: str, model_b: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return the differences of one pair of models, and notices on the scores that have no counterpart."""
+    """Return the differences of one pair of models, and notices about scores that cannot be compared."""
     scores_a, scores_b = (
         with_plain_keys(run.scores[run.scores["model"] == model]) for run, model in ((a, model_a), (b, model_b))
     )
@@ -104,7 +104,7 @@ def _differences(a: RunTables, b: RunTables, model_a: str, model_b: str) -> tupl
 
 
 def _is_paired(a: RunTables, b: RunTables, model_a: str, model_b: str) -> bool:
-    """Does sample i of one run belong to sample i of the other, whatever the task? So it is with one model and seed."""
+    """Return whether model and seed are the same, so that samples of the same number belong together."""
     seeds = [run.record["config"].get("seed") for run in (a, b)]
     return model_a == model_b and seeds[0] is not None and seeds[0] == seeds[1]
 
@@ -112,7 +112,7 @@ def _is_paired(a: RunTables, b: RunTables, model_a: str, model_b: str) -> bool:
 def _compared(
     table: pd.DataFrame, a: RunTables, b: RunTables, model_a: str, model_b: str, paired: bool
 ) -> pd.DataFrame:
-    """Return COLUMN, difference, ci_low, ci_high, p and paired of each score of `table`."""
+    """Return the columns COLUMN, difference, ci_low, ci_high, p and paired for each score of `table`."""
     columns = [*COLUMN, "difference", "ci_low", "ci_high", "p", "paired"]
     if a.samples is not None and b.samples is not None:
         keys = set(table[COLUMN].itertuples(index=False, name=None))
@@ -133,7 +133,10 @@ def _compared(
 
 
 def _of_keys(samples: pd.DataFrame, keys: set[tuple[object, ...]], model: str) -> pd.DataFrame:
-    """Return the samples of some scores, and those of single stems that a row `all` is the mean of."""
+    """Return the samples of the scores `keys`, with `model` as the name of their model.
+
+    For a score of the track `all`, which is a mean over stems, the samples of the single stems are included.
+    """
     plain = with_plain_keys(samples)
     track = COLUMN.index("track")
     over_stems = {key for key in keys if key[track] == "all"}
@@ -157,7 +160,7 @@ def _verdict(difference: float, p: float, direction: int) -> str:
 
 
 def _reason(a: pd.DataFrame, b: pd.DataFrame) -> str:
-    """Return what in the keys of two runs has no value in common."""
+    """Return why two runs have no score in common: the first column of the key in which all their values differ."""
     a, b = with_plain_keys(a), with_plain_keys(b)
     for column in COLUMN:
         of_a, of_b = set(a[column]) - {""}, set(b[column]) - {""}

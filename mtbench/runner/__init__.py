@@ -1,4 +1,4 @@
-"""A run: plan, generate, score, record. Everything finished is on disk, so an interrupted run resumes."""
+"""Run the benchmark: plan, generate, analyse, score, record. Finished work is on disk, so interrupted runs resume."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,10 +35,10 @@ __all__ = ["Arrays", "RunResult", "Source", "check_folder", "default_eval_folder
 def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache | None = None) -> RunResult:
     """Generate the missing samples, analyse and score all of them, and write the run folder.
 
-    cache: keeps what was computed from audio; the default is the user's.
-    A model that fails has no scores and a line in `failed`; the others are scored all the same.
-    Raises UsageError for names, options or a folder that cannot be used, before anything is generated, and MtbenchError
-    if the reference cannot be read or every model failed.
+    cache: for everything computed from audio; the default is the user's cache.
+    A model that fails has no scores and one line in `failed`; the other models are still scored.
+    Raises UsageError for an invalid name, option or folder, before anything is generated, and MtbenchError if the
+    reference cannot be read or every model failed.
     """
     plan = plan_run(config, folder, device, cache or Cache())
     reference = analyse_reference(plan.suite, plan.reference, plan.sums, config.embeddings, plan.cache, stage)
@@ -77,12 +77,12 @@ def evaluate(
     stage: Stage,
     device: str = "cpu",
 ) -> RunResult:
-    """Score stems that exist already, one row per source.
+    """Score existing stems, one row per source.
 
-    With a reference, clips are brought to that suite's sample rate and duration, the Fréchet audio distance (FAD) is
-    added, and the suite's controls are scored as well. folder: where to write the tables; None writes nothing. device:
-    of the beat networks.
-    Raises UsageError for a source or suite that cannot be used, MtbenchError if no clip of any source can be scored.
+    With a reference, clips are converted to that suite's sample rate and duration, the Fréchet audio distance (FAD) is
+    added, and the suite's controls are scored as well. folder: the folder for the tables; if None, nothing is written.
+    device: the torch device of the beat networks.
+    Raises UsageError for an invalid source or suite, and MtbenchError if no clip of any source can be scored.
     """
     plan = plan_evaluation(sources, reference, grid, embeddings, folder, device, Cache())
     reference_set = None

@@ -1,4 +1,4 @@
-"""Analysing the clips of a row, and the reference that FAD is measured against, in processes."""
+"""Analyse the clips of a row, and the reference of the Fréchet audio distance (FAD), in parallel processes."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,8 @@ from mtbench.results.tables import Reference, pool
 from mtbench.runner.plan import Assignment, Batch, Plan, metrics_of_audio
 from mtbench.stems import Songs, Suite
 
-# How many clips share a pass of the beat networks. More is faster, but an interrupted run then loses more. On a GPU a
-# pass takes about as long for many stems as for a few.
+# The number of clips that share one pass of the beat networks. More clips are faster, but an interrupted run then loses
+# more work. On a GPU, a pass takes about as long for many stems as for a few.
 CLIPS_AT_ONCE = 2
 CLIPS_AT_ONCE_ON_A_GPU = 32
 
@@ -23,14 +23,17 @@ CLIPS_AT_ONCE_ON_A_GPU = 32
 def analyse_clips(
     title: str, clips: Sequence[Clip], request: Request, cache: Cache, stage: Stage
 ) -> Iterator[Analysis]:
-    """Analyse clips in processes of one thread each, in order, with progress; few are in memory at once."""
+    """Analyse clips in order, in parallel processes of one thread each, and show progress.
+
+    Only a few clips are in memory at once.
+    """
     work = partial(analyse, request=request, cache=cache)
     at_once = CLIPS_AT_ONCE if request.device == "cpu" else CLIPS_AT_ONCE_ON_A_GPU
     return in_processes(title, work, clips, at_once, stage)
 
 
 def analyse_batch(plan: Plan, batch: Batch, stage: Stage) -> list[Analysis]:
-    """Analyse the samples of a batch, all there."""
+    """Analyse the samples of a batch, all of which must exist."""
     rate, length = plan.suite.sample_rate, plan.suite.n_samples
     clips = [clip_of_files(f"{i:05d}", batch.folder.files(i), rate, length) for i in range(plan.config.n)]
     sums = {"generated": batch.assignment.made} if batch.assignment.given else {}
@@ -46,9 +49,9 @@ def analyse_reference(
     cache: Cache,
     stage: Stage,
 ) -> Reference:
-    """The embeddings of the songs: of the mixture, the stems, and the sums {track: stems} asked for.
+    """Compute the embeddings of a suite's reference songs: of the mixture, each stem, and the sums of stems in `sums`.
 
-    Raises MtbenchError if one cannot be read.
+    sums: {track: stems}. Raises MtbenchError if a song cannot be read.
     """
     clips = [clip_of_song(songs, i) for i in range(len(songs))]
     request = Request(suite.sample_rate, embeddings=embeddings, sums=sums)
@@ -64,8 +67,10 @@ def analyse_reference(
 
 
 def reference_of(reference: Reference, assignment: Assignment) -> Reference:
-    """The tracks of a reference that models are measured on: the mixture, where stems are given the sum of those made
-    (`generated`), and each stem made."""
+    """Return the tracks of a reference with which the models of an assignment are compared.
+
+    These are the mixture, each generated stem and, if stems are given, the sum of the generated stems (`generated`).
+    """
     tracks = {"mixture": "mixture"} | ({"generated": "+".join(assignment.made)} if assignment.given else {})
     tracks |= {stem: stem for stem in assignment.made}
     frames = {

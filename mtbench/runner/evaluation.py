@@ -1,4 +1,4 @@
-"""The plan of an evaluation: the stems that exist already, checked before anything is computed."""
+"""Plan an evaluation of existing stems, and check it before anything is computed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,11 @@ from mtbench.suites.folder import stem_folder
 
 @dataclass(frozen=True)
 class Arrays:
-    """Stems in memory, to be scored. name: of their row. clips: {clip: {stem: waveform}}, each waveform of shape
-    [samples] or [samples, channels], floating with full scale at 1.0, or int16. sample_rate: Hz, of all of them."""
+    """Stems in memory to score.
+
+    name: the name of their row. clips: {clip: {stem: waveform}}. Each waveform has the shape [samples] or [samples,
+    channels]; it is floating-point with full scale at 1.0, or int16. sample_rate: of all waveforms, in Hz.
+    """
 
     name: str
     clips: Mapping[str, Mapping[str, ArrayLike]]
@@ -39,7 +42,7 @@ Source = Path | Arrays
 
 @dataclass(frozen=True)
 class EvaluatedRow:
-    """One row of an evaluation. left_out: {clip: why it is not scored}. notices: what the user should know."""
+    """One row of an evaluation. left_out: {clip: why it is not scored}. notices: messages for the user."""
 
     name: str
     clips: Sequence[Clip]
@@ -50,10 +53,10 @@ class EvaluatedRow:
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """An evaluation of existing stems, checked.
+    """A checked evaluation of existing stems.
 
-    suite, reference: None if there is no reference for FAD. target: None if nothing is to be written. settings: as
-    run.yaml holds them.
+    suite, reference: None without a reference for the Fréchet audio distance (FAD). target: None if nothing is written.
+    settings: as they are recorded in run.yaml.
     """
 
     rows: tuple[EvaluatedRow, ...]
@@ -78,13 +81,13 @@ def plan_evaluation(
     device: str,
     cache: Cache,
 ) -> EvaluationPlan:
-    """Check everything that scoring existing stems needs.
+    """Check everything that an evaluation of existing stems needs.
 
-    Raises UsageError for a folder or suite that does not exist, a source without a complete clip, two sources of one
-    name, bad arrays, or an output folder that holds a run.
+    Raises UsageError for a folder or suite that does not exist, a source without a complete clip, two sources with the
+    same name, invalid arrays, or an output folder that contains a run.
     """
     if folder and (folder / "audio").exists():
-        raise UsageError(f"{folder} is the folder of a run, whose scores this would replace; choose another --out")
+        raise UsageError(f"{folder} contains a run, whose scores would be overwritten; choose another --out")
     suite = registry.open_suite(reference) if reference else None
     embeddings = tuple(embeddings) if suite else ()
     for name in embeddings:
@@ -97,9 +100,7 @@ def plan_evaluation(
     ]
     names = [row.name for row in rows]
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise UsageError(
-            f"two of the sources are called '{repeated[0]}'; rename one, so that the rows can be told apart"
-        )
+        raise UsageError(f"two of the sources are named '{repeated[0]}'; rename one of them")
     reference_songs = suite.reference() if suite else None
     notices = [*slow_path_notices(), *(reference_songs.notices if reference_songs else ())]
     if suite:
@@ -127,7 +128,7 @@ def plan_evaluation(
 def _row_of_folder(path: Path, rate: int, length: int | None) -> EvaluatedRow:
     stems = stem_folder(path)
     if not stems.clips:
-        raise UsageError(f"{path}: no clip is complete; {stems.left_out}")
+        raise UsageError(f"{path}: no complete clips; {stems.left_out}")
     name = folder_row(path)
     return EvaluatedRow(
         name,
@@ -143,10 +144,11 @@ def _row_of_arrays(arrays: Arrays, rate: int, length: int | None) -> EvaluatedRo
         raise UsageError(f"sample_rate must be a positive whole number of Hz (got {arrays.sample_rate!r})")
     if not re.fullmatch(NAME, arrays.name) or arrays.name in CONTROLS:
         raise UsageError(
-            f"'{arrays.name}' cannot name a row; use letters, digits, '.', '_' and '-', and no control's name"
+            f"'{arrays.name}' is not a valid row name: use letters, digits, '.', '_' and '-', and not the name of a "
+            "control"
         )
     if not arrays.clips:
-        raise UsageError("there is no clip to score")
+        raise UsageError("there are no clips to score")
     clips = []
     for clip, stems in arrays.clips.items():
         if not isinstance(stems, Mapping) or set(stems) != set(STEMS):
@@ -158,7 +160,7 @@ def _row_of_arrays(arrays: Arrays, rate: int, length: int | None) -> EvaluatedRo
 
 
 def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
-    """Return a waveform of a user as float32 [samples], its channels averaged. Raises UsageError for a bad one."""
+    """Return a waveform as float32 [samples], with its channels averaged. Raises UsageError if it is not valid."""
     array = np.asarray(values)
     if array.ndim not in (1, 2) or not array.size:
         raise UsageError(f"{named}: expected an array [samples] or [samples, channels], got shape {list(array.shape)}")
@@ -175,21 +177,23 @@ def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
 
 
 def _control_rows(suite: Suite, n: int) -> tuple[list[EvaluatedRow], list[str]]:
-    """Return the controls that give an evaluation a scale, with `n` clips each if the suite has so many held-out songs,
-    and a notice for each that has fewer or is missing."""
+    """Return the controls that give an evaluation a scale, and notices about controls with fewer clips or none.
+
+    Each control has `n` clips, or as many as the suite has held-out songs if it needs them and they are fewer.
+    """
     rows, notices = [], []
     n_songs = len(suite.heldout())
     for name, control in CONTROLS.items():
         if "total" not in control.tasks:
             continue
         if n_songs < control.songs:
-            notices.append(f"suite '{suite.name}' has no held-out songs, so there is no control '{name}'")
+            notices.append(f"suite '{suite.name}' has no held-out songs, so the control '{name}' is left out")
             continue
         n_clips = min(n, n_songs) if control.songs else n
         if n_clips < n:
             notices.append(
                 f"the control '{name}' has {n_clips} clips instead of {n}, because suite '{suite.name}' has no more "
-                "held-out songs; with fewer clips FAD is higher"
+                "held-out songs; FAD is higher with fewer clips"
             )
         generator = registry.make_model(control.model, suite=suite, options=control.options)
         clips = [

@@ -1,4 +1,4 @@
-"""Making the samples that are missing. A model that fails has a line in the run's report; the others go on."""
+"""Generate the missing samples. If a model fails, its failure is reported and the other models continue."""
 
 import traceback
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from mtbench.stems import Songs, StemSet
 
 
 class Failure(NamedTuple):
-    """The number of the first sample that could not be made, and why."""
+    """The number of the first sample that could not be generated, and the reason."""
 
     number: int
     reason: str
@@ -25,14 +25,14 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Generated:
-    """A batch whose samples are there, or the failure that stopped it."""
+    """A batch whose samples are all in the run folder, or the failure that stopped it."""
 
     batch: Batch
     failure: Failure | None
 
 
 def generate(plan: Plan, stage: Stage) -> Iterator[Generated]:
-    """Make what is missing of every batch, in order."""
+    """Generate the missing samples of every batch, in order."""
     if plan.given_songs:
         _keep_songs(plan.heldout, plan.given_songs, plan.config.n, stage)
     for batch in plan.batches:
@@ -44,7 +44,7 @@ def generate(plan: Plan, stage: Stage) -> Iterator[Generated]:
 
 
 def _keep_songs(songs: Songs, folder: ModelFolder, n: int, stage: Stage) -> None:
-    """Write the songs whose stems are given that are not there yet: every subset and model reads them."""
+    """Write the missing songs whose stems are given. All subsets and models read their given stems from these files."""
     missing = [i for i in range(n) if not folder.has(i)]
     with stage("given songs", n) as advance:
         advance(n - len(missing))
@@ -54,10 +54,11 @@ def _keep_songs(songs: Songs, folder: ModelFolder, n: int, stage: Stage) -> None
 
 
 def _given(folder: ModelFolder, songs: Songs, kept: int, number: int) -> StemSet:
-    """The stems of song `number` that are given: as the disk holds the first `kept` songs, and the others would be read
-    back from it.
+    """Return the given stems of song `number`.
 
-    A network that mixes the samples of a batch looks at what the ones after the last asked for are given.
+    The first `kept` songs are read from the run folder. The others are converted as they would be if they were written
+    there. They are needed because a network that mixes the samples of a batch also uses the given stems of samples
+    after the last requested one.
     """
     if number < kept:
         return folder.read_given(number)
@@ -70,7 +71,7 @@ def _given(folder: ModelFolder, songs: Songs, kept: int, number: int) -> StemSet
 
 
 def generate_batch(batch: Batch, given: Songs | None, n: int, seed: int, stage: Stage) -> Failure | None:
-    """Make the samples of a batch that are missing, of the first `n`."""
+    """Generate those of the first `n` samples of a batch that are missing. Return the failure, if there is one."""
     generator, folder = batch.row.generator, batch.folder
     missing = [i for i in range(n) if not folder.has(i)]
     trace = folder.path / "error.txt"
@@ -85,11 +86,13 @@ def generate_batch(batch: Batch, given: Songs | None, n: int, seed: int, stage: 
                 try:
                     sample = next(samples)
                 except StopIteration:
-                    return Failure(number, f"asked for the samples {first} to {first + count - 1}, it stopped before")
+                    return Failure(
+                        number, f"the generator stopped early (asked for samples {first} to {first + count - 1})"
+                    )
                 except (Exception, SystemExit) as error:
                     with whole_file(trace) as file:
                         file.write(traceback.format_exc().encode(errors="backslashreplace"))
-                    return Failure(number, f"{one_line(error)} (its traceback: {trace})")
+                    return Failure(number, f"{one_line(error)} (traceback: {trace})")
                 try:
                     folder.add(number, sample)
                 except MtbenchError as error:
@@ -101,12 +104,12 @@ def generate_batch(batch: Batch, given: Songs | None, n: int, seed: int, stage: 
 def _samples(
     generator: Generator, n: int, stems: Sequence[str], given: Sequence[StemSet] | None, seed: int, start: int
 ) -> Iterator[StemSet]:
-    # It is called within next(), so that all it raises is met there.
+    # This is a generator function, so whatever `generate` raises is raised in next().
     yield from generator.generate(n, stems, given=given, seed=seed, start=start)
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first, count) of each unbroken stretch of ascending numbers."""
+    """Yield (first, count) for each stretch of consecutive numbers."""
     start = 0
     for i in range(1, len(numbers) + 1):
         if i == len(numbers) or numbers[i] != numbers[i - 1] + 1:

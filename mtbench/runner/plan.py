@@ -1,4 +1,4 @@
-"""What a run is to do, worked out and checked before anything is made: every usage error is raised here."""
+"""Plan a run and check it before anything is generated. Every usage error is raised here."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from mtbench.stems import Songs, Suite
 
 @dataclass(frozen=True)
 class Assignment:
-    """What models are asked for: the stems `made` beside those `given`. With none given it is total generation."""
+    """The stems that models generate (`made`) and the stems that are `given`: none in total generation."""
 
     made: tuple[str, ...]
     given: tuple[str, ...] = ()
@@ -41,8 +41,8 @@ class Assignment:
         return f"{self.task}-{'+'.join(self.given)}" if self.given else self.task
 
     def title(self, row: str) -> str:
-        """A model in what is said to the user."""
-        return f"{row} ({'+'.join(self.made)} beside {'+'.join(self.given)})" if self.given else row
+        """Return the name of a row for messages, with the generated and the given stems."""
+        return f"{row} ({'+'.join(self.made)}, given {'+'.join(self.given)})" if self.given else row
 
     def origin(self, row: str, suite: Suite | None) -> Origin:
         return Origin(self.task, "+".join(self.given), row, suite.name if suite else "")
@@ -50,7 +50,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the tables: a model that is ready to generate. code: what its samples are made by."""
+    """One row of the tables: a model that is ready to generate. code: the code that generates its samples."""
 
     model: Model
     generator: Generator
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """The samples that one row is to make for one assignment, and the folder that holds them."""
+    """The samples that one row generates for one assignment, and their folder."""
 
     row: Row
     assignment: Assignment
@@ -76,7 +76,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, checked. given_songs: where the songs whose stems are given lie, in arrangement."""
+    """A checked run. given_songs: in arrangement, the folder of the songs whose stems are given."""
 
     config: RunConfig
     suite: Suite
@@ -87,18 +87,21 @@ class Plan:
     given_songs: ModelFolder | None
     target: RunFolder
     cache: Cache
-    commit: str | None  # of mtbench's own code
+    commit: str | None  # of mtbench's source tree
     notices: tuple[str, ...]
 
     @property
     def sums(self) -> dict[str, tuple[str, ...]]:
-        """{track: stems} of the sums that are embedded: where one stem is made alone, its own embedding is there."""
+        """{track: stems} of the sums to embed. A single generated stem needs no sum, since every stem is embedded."""
         assignments = [batch.assignment for batch in self.batches]
         return {"+".join(a.made): a.made for a in assignments if a.given and len(a.made) > 1}
 
 
 def default_folder(config: RunConfig) -> Path:
-    """``runs/<suite>-<hash>``: the same for the same models, suite, task, subsets and seed, so that a rerun resumes."""
+    """Return ``runs/<suite>-<hash>``.
+
+    It is the same for the same models, suite, task, subsets and seed, so that a rerun resumes.
+    """
     identity = json.dumps(
         [
             config.suite,
@@ -113,21 +116,21 @@ def default_folder(config: RunConfig) -> Path:
 
 
 def default_eval_folder(paths: Sequence[Path]) -> Path:
-    """``runs/eval-<name>-<hash>``: a different one for folders of the same name elsewhere."""
+    """Return ``runs/eval-<name>-<hash>``, which differs for folders with the same name in different places."""
     paths = [path.resolve() for path in paths]
     more = f"-and-{len(paths) - 1}-more" if len(paths) > 1 else ""
     return Path("runs") / f"eval-{paths[0].name[-60:]}{more}-{_short_hash(chr(0).join(map(str, paths)))}"
 
 
 def check_folder() -> Path:
-    """``runs/check-<date>-<time>``: a new one, so that nothing in it was made by other code than today's."""
+    """Return ``runs/check-<date>-<time>``, a new folder, so that the current code generates everything in it."""
     return Path("runs") / f"check-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan:
     """Check everything that a run needs, and claim its folders.
 
-    Raises UsageError for names, options or a folder that do not fit, MtbenchError for a package that does not load.
+    Raises UsageError for an invalid name, option or folder, and MtbenchError for a package that cannot be loaded.
     """
     suite = registry.open_suite(config.suite)
     assignments = _assignments(config, suite)
@@ -148,11 +151,11 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
         _batch(row, assignment, target, suite, given_songs, config.seed)
         for assignment in assignments
         for row in rows
-        if assignment.task in row.generator.tasks  # a control may lack a task; other models were refused
+        if assignment.task in row.generator.tasks  # a control may not support a task; `_make` refuses other models
     )
-    few = "no songs" if not len(heldout) else "one song"
+    few = "no songs" if not len(heldout) else "only one song"
     absent = [
-        f"suite '{suite.name}' holds {few} outside its reference, so there is no control '{model.row}'"
+        f"suite '{suite.name}' has {few} outside its reference, so the control '{model.row}' is left out"
         for model in config.models
         if model not in models
     ]
@@ -161,18 +164,20 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
 
 
 def slow_path_notices() -> list[str]:
-    """What the user should know of slower ways that stand in for faster ones here."""
+    """Return notices about slow code that has to replace fast code in this installation."""
     return [] if beats.is_compiled() else [beats.UNCOMPILED]
 
 
 def metrics_of_audio() -> tuple[str, ...]:
-    """The names of the metrics that are worked out from the audio itself."""
+    """Return the names of the metrics that are computed from the audio itself."""
     return tuple(name for name, metric in registry.metrics().items() if metric.needs == "audio")
 
 
 def plain(value: Any, depth: int = 8) -> Any:
-    """A stranger's provenance as plain values that YAML holds and that equal themselves; what else it has becomes
-    the name of its type."""
+    """Convert the provenance of any generator to plain values that YAML can store and that are equal to themselves.
+
+    A value that cannot be converted becomes the name of its type. depth: how many levels of nesting are kept.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
@@ -204,23 +209,23 @@ def _assignments(config: RunConfig, suite: Suite) -> list[Assignment]:
 
 
 def writable(folder: Path, cache: Cache) -> RunFolder:
-    """The run folder, after a check that it and the cache can be written."""
-    check_writable(cache.path, "MTBENCH_CACHE moves the cache")
+    """Return the run folder, after checking that it and the cache can be written to."""
+    check_writable(cache.path, "set MTBENCH_CACHE to use another cache folder")
     check_writable(folder, "choose another --out")
     return RunFolder(folder)
 
 
 def check_device(device: str) -> None:
-    """Raise UsageError, which lists what is available, unless torch can use the device."""
+    """Raise UsageError, listing the available devices, if torch cannot use the device."""
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # torch says "not compiled with CUDA" by an assertion
+    except (RuntimeError, AssertionError):  # AssertionError: torch is not compiled with CUDA
         gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         raise UsageError(f"device '{device}' cannot be used here; available: {', '.join(['cpu', *gpus])}") from None
 
 
 def _songs_needed(model: Model) -> int:
-    """Held-out songs without which there is no such control."""
+    """Return the number of held-out songs that a control needs; 0 for any other model."""
     needed = (c.songs for c in CONTROLS.values() if c.model == model.name and c.options == model.options)
     return max(needed, default=0)
 
@@ -230,14 +235,14 @@ def _check_songs(
 ) -> None:
     if is_arrangement and not len(heldout):
         raise UsageError(
-            f"suite '{suite.name}' holds no songs outside its reference to be given; a folder suite takes them "
-            "from heldout/ beside reference/"
+            f"suite '{suite.name}' has no songs outside its reference, so the task 'arrangement' is not possible; in a "
+            "folder suite, such songs are in heldout/, next to reference/"
         )
     if len(heldout) < config.n and (is_arrangement or any(map(_songs_needed, models))):
-        use = "to be given" if is_arrangement else "for the control 'heldout'"
+        use = "for the given stems" if is_arrangement else "for the control 'heldout'"
         raise UsageError(
-            f"suite '{suite.name}' holds {len(heldout)} songs outside its reference {use}, and {config.n} "
-            f"samples per model are asked for: give -n {len(heldout)} or less"
+            f"suite '{suite.name}' has only {len(heldout)} songs outside its reference, but {config.n} samples per "
+            f"model need {config.n} {use}; use -n {len(heldout)} or less"
         )
 
 
@@ -247,20 +252,22 @@ def _make(model: Model, suite: Suite, assignments: Sequence[Assignment], n: int,
     )
     needed = {stem for assignment in assignments for stem in assignment.made}
     if missing := [stem for stem in suite.stems if stem in needed and stem not in generator.stems]:
-        raise UsageError(f"model '{model.row}' cannot make the stems {', '.join(missing)} of suite '{suite.name}'")
+        raise UsageError(
+            f"model '{model.row}' cannot generate these stems of suite '{suite.name}': {', '.join(missing)}"
+        )
     lacking = {assignment.task for assignment in assignments} - set(generator.tasks)
     if lacking and model.row not in CONTROLS:
         is_arrangement = any(assignment.given for assignment in assignments)
         leave_out = is_arrangement and lacking == {"total"}
-        remedy = "; leave the subset of all stems out with --subsets" if leave_out else ""
+        remedy = "; use --subsets to leave out the subset of all stems" if leave_out else ""
         raise UsageError(
-            f"model '{model.row}' cannot do the task '{min(lacking)}' (it does "
+            f"model '{model.row}' does not support the task '{min(lacking)}' (it supports "
             f"{', '.join(sorted(generator.tasks))}){remedy}"
         )
     available = getattr(generator, "available", n)
     if n > available:
         raise UsageError(
-            f"model '{model.row}' has {available} samples, and {n} are asked for: give -n {available} or less"
+            f"model '{model.row}' has only {available} samples, but {n} were requested; use -n {available} or less"
         )
     return generator
 

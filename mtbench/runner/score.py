@@ -1,4 +1,4 @@
-"""The tables of one row, from its analysed clips."""
+"""Compute the tables of one row from its analysed clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from mtbench.results.tables import Origin, Reference, beat_table, fad_tables, sa
 
 @dataclass(frozen=True)
 class Scored:
-    """What a row's clips give: tables of scores, samples, FAD per clip, beats and failures; notices to the user.
+    """The results of a row.
 
-    `scores` is empty if no clip can be scored.
+    They are tables of scores, samples, Fréchet audio distance (FAD) per clip, beats and failures, and notices for the
+    user. `scores` is empty if no clip could be scored.
     """
 
     title: str
@@ -29,7 +30,10 @@ class Scored:
 def score(
     title: str, analyses: Sequence[Analysis], reference: Reference | None, origin: Origin, windows: Sequence[float]
 ) -> Scored:
-    """Score a row. title: the row in notices; windows: of CBS, in s."""
+    """Score a row.
+
+    title: the row's name in notices. windows: of cross-track beat synchronization (CBS), in s.
+    """
     errors = {clip.id: clip.error for clip in analyses if clip.error}
     failures = failure_table(errors, origin)
     if len(errors) == len(analyses):
@@ -47,7 +51,7 @@ def score(
 
 
 def failure_table(reasons: Mapping[str, str], origin: Origin) -> pd.DataFrame:
-    """failures.csv of a row: {sample: reason} of what could not be made or scored."""
+    """Return the failures of a row (FAILURE_COLUMNS). reasons: {sample: why it could not be generated or scored}."""
     rows = [
         {
             "task": origin.task,
@@ -68,5 +72,5 @@ def nothing_scored(scored: Scored) -> str:
 
 
 def length_notices(title: str, cut: int, padded: int) -> list[str]:
-    counts = ((cut, "stems longer than the suite's clip were cut"), (padded, "shorter stems were zero-padded"))
+    counts = ((cut, "stems longer than the suite's clips were cut"), (padded, "shorter stems were zero-padded"))
     return [f"{title}: {count} {what}" for count, what in counts if count]
