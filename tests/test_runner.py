@@ -112,9 +112,8 @@ def test_an_interrupted_run_resumes(suite_folder, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(Fake(fail_at=2), suite_folder, tmp_path / "stopped", monkeypatch)
     assert not (tmp_path / "stopped" / "scores.csv").exists()
-    (
-        tmp_path / "stopped/audio/total/fake/drums/00000.wav"
-    ).unlink()  # as if the run had been killed while it wrote a sample
+    # As if the run had been killed while it wrote a sample.
+    (tmp_path / "stopped/audio/total/fake/drums/00000.wav").unlink()
     assert not list((tmp_path / "stopped").rglob("failures.csv"))
     second = Fake()
     resumed = run(second, suite_folder, tmp_path / "stopped", monkeypatch)
@@ -340,9 +339,8 @@ def test_a_failed_run_leaves_no_scores_of_an_earlier_run(suite_folder, tmp_path,
     assert not {"samples.csv", "comparisons.csv"} & {path.name for path in folder.path.iterdir()}
     monkeypatch.undo()
     again = Fake()
-    assert (
-        not run(again, suite_folder, tmp_path / "run", monkeypatch, n=1).failed and again.made == []
-    )  # no sample was lost
+    assert not run(again, suite_folder, tmp_path / "run", monkeypatch, n=1).failed
+    assert again.made == []  # no sample was lost
 
 
 def test_notices_name_clips_that_a_folder_suite_cuts_pads_or_leaves_out(tmp_path, monkeypatch):
@@ -470,9 +468,7 @@ def test_a_model_without_scorable_clips_is_named(suite_folder, tmp_path, monkeyp
 
     real = analysis._track
     monkeypatch.setattr(analysis, "_track", no_path)
-    monkeypatch.setattr(
-        execute.joblib, "cpu_count", lambda: 1
-    )  # analyse in this process, in which the function is replaced
+    monkeypatch.setattr(execute.joblib, "cpu_count", lambda: 1)  # in this process, where the function is replaced
     constant = Fake(change=lambda waves: dict.fromkeys(waves, np.full(163840, 1000 / 32768, np.float32)))
     result = run(constant, suite_folder, tmp_path / "run", monkeypatch, n=2)
     assert result.failed == ["fake: 0 of 2 clips could be scored; first error: activations admit no path"]
