@@ -39,7 +39,7 @@ SuiteName = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="total: generate all stems. arrangement: generate some stems beside the others of held-out songs.  "
+        help="total: generate all stems. arrangement: generate some stems, given the others of held-out songs.  "
         "\\[default: total]",
         metavar="total|arrangement",
     ),

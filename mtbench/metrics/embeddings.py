@@ -75,7 +75,8 @@ def missing(name: str) -> str | None:
         return None
     if not _package_installed():
         return (
-            f'embedding {name!r} needs the package frechet-audio-distance: pip install -e ".[fad]" in mtbench\'s folder'
+            f"embedding {name!r} needs the package frechet-audio-distance; in mtbench's checkout run "
+            'python -m pip install -c constraints.txt -e ".[fad]"'
         )
     absent = [(path, source) for path, source in _files(name) if not path.exists()]
     if not absent:
