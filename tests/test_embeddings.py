@@ -332,7 +332,7 @@ def test_without_the_package_the_extra_is_named(name, monkeypatch):
     with pytest.raises(EmbeddingUnavailable) as error:
         embedding(name)
     for text in (missing(name), str(error.value)):
-        assert name in text and 'pip install -e ".[fad]"' in text
+        assert name in text and 'pip install -c constraints.txt -e ".[fad]"' in text
 
 
 @pytest.mark.parametrize("as_numpy_1", [False, True])
