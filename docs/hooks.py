@@ -28,32 +28,37 @@ log = logging.getLogger("mkdocs.hooks.mtbench")
 MEANINGS = {
     "RunConfig": {
         "models": "The rows of the tables: installed models by name, folders of audio as `folder:PATH`, or mappings "
-        "with the keys [below](#models). The controls of the task are added.",
-        "suite": "The suite that supplies the reference, the controls and the clip length. `mtbench suites` lists the "
-        "installed suites; `folder:PATH` is a folder of your own audio.",
+        "with the keys [below](#models). The controls, which are explained below this table, are added.",
+        "suite": "The suite that supplies the reference and held-out songs, and the clip length. `mtbench suites` "
+        "lists the installed suites; `folder:PATH` is a folder of your own audio.",
         "task": "`total` generates all stems. `arrangement` generates some stems to fit the others, which are taken "
         "from held-out songs.",
         "subsets": "For `arrangement` only: the stems to generate, each subset as initials (`BP`), as names joined by "
         "`+` (`bass+piano`) or as a list of names. Empty: every subset.",
         "n": "Samples per model and subset.",
         "seed": "Random seed for generation.",
-        "embeddings": "The embeddings with which the Fréchet audio distance (FAD) is computed.",
+        "embeddings": "The embeddings for which the Fréchet audio distance (FAD) is computed.",
         "grid": "The settings of the rhythm metrics, with the keys [below](#grid).",
     },
     "Model": {
         "name": "The installed model, as `mtbench models` lists it, or `folder:PATH`.",
-        "label": "The name of the row. Default: the name of the model, or of the folder.",
+        "label": "The name in tables and files. Default: the name of the model or of the folder; a folder named like a "
+        "control is prefixed with its parent's name.",
         "weights": "A checkpoint, as the model expects it: usually a path, and `published` for some models. Default: "
         "the model's own.",
         "options": "Options of the model, passed to it as keyword arguments.",
     },
     "Grid": {
         "fps": "Frames per second of the beat decoder.",
-        "transition_lambda": "Transition lambda of the beat decoder. A larger value makes tempo changes less likely.",
-        "window": "Windows of the cross-track beat synchronization (CBS), in seconds.",
-        "timebase": "`real` decodes in real seconds, `published` as the scripts behind the published numbers do.",
+        "transition_lambda": "The beat decoder's penalty on tempo changes: with larger values, it finds fewer of them.",
+        "window": "Lengths of the windows of the cross-track beat synchronization (CBS), in seconds.",
+        "timebase": "`real`: beat times are in real seconds. `published`: they are as the scripts behind the published "
+        "numbers compute them (see [Timebases](../explanation/timebase.md)).",
     },
 }
+
+# What the JSON schema does not show: a model may be given by its name alone.
+KINDS = {("RunConfig", "models"): "list of names or mappings"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -133,7 +138,7 @@ def _command(name: str, command: Any) -> str:
 
 
 def _argument(argument: Any) -> str:
-    name = argument.metavar or argument.name.upper()
+    name = (argument.metavar or argument.name.upper()) + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 
@@ -173,7 +178,7 @@ def _keys(kind: type[RunConfig | Model | Grid]) -> str:
         if meaning is None:
             raise PluginError(f"docs/hooks.py does not describe {kind.__name__}.{key}")
         kinds, limits = _kinds_and_limits(schema["properties"][key])
-        rows.append([f"`{key}`", kinds, _default(kind, key), limits, meaning])
+        rows.append([f"`{key}`", KINDS.get((kind.__name__, key), kinds), _default(kind, key), limits, meaning])
     return _table(["Key", "Type", "Default", "Limits", "Meaning"], rows)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark for multi-track music generators.
+"""A benchmark for multi-track music generators.
 
 ``mtbench.run(["synctrack"], n=8)`` generates and scores samples, ``mtbench.evaluate("my_stems/", reference="band")``
 scores audio that exists already, ``mtbench.load("runs/demo")`` reads a finished run, and ``mtbench.compare(a, b)``

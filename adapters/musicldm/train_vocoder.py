@@ -1,6 +1,6 @@
 """Train HiFi-GAN (Kong, Kim and Bae 2020) on pairs of log-mels and waves of a suite's songs.
 
-    python -m musicldm.train_vocoder configs/train-vocoder-band.yaml      # the vocoder of the embedded checkpoints
+    python -m musicldm.train_vocoder configs/train-vocoder-band.yaml      # a vocoder for the embedded checkpoints
 
 With `vae` in the config, the input is that VAE's reconstruction of the log-mels, which resembles the output of a
 generator; waves and losses remain those of the songs. `initial_weights` is the checkpoint of a vocoder to start from.

@@ -14,6 +14,7 @@ from mtbench.cli.doctor import doctor
 from mtbench.cli.evaluate import evaluate
 from mtbench.cli.hints import Command
 from mtbench.cli.models import models, suites
+from mtbench.cli.options import FLAG
 from mtbench.cli.run import run
 from mtbench.cli.show import compare, plot, show
 from mtbench.cli.site import site
@@ -68,9 +69,9 @@ for name, (command, examples) in COMMANDS.items():
 
 @app.callback(invoke_without_command=True)
 def top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", metavar=FLAG)] = False,
 ) -> None:
-    """The benchmark for multi-track music generators: models whose stems must fit together.
+    """A benchmark for multi-track music generators: models that generate stems that must fit together.
 
     It computes the Fréchet audio distance (FAD), inner-track rhythmic stability (IRS), and cross-track beat
     synchronization (CBS) and dispersion (CBD).

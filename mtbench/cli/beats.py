@@ -18,7 +18,7 @@ def beats(
         list[Path],
         typer.Argument(
             help="Audio files: WAV, FLAC, OGG or MP3, of any length and sample rate, mono or stereo.",
-            metavar="FILE...",
+            metavar="FILE",
         ),
     ],
     form: Annotated[

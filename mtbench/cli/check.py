@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mtbench.cli.options import FLAG
 from mtbench.cli.terminal import console, fail, guarded, note
 from mtbench.errors import UsageError
 from mtbench.progress import errors, shown
@@ -24,8 +25,8 @@ def check(
     run_folder: Annotated[
         Path | None,
         typer.Argument(
-            help="A run folder. Without it, the run that the baseline describes is done first, in a new folder below "
-            "runs/ that is kept only if the check fails.",
+            help="A run folder. Without it, mtbench first does the run that the baseline describes, in a new folder "
+            "below runs/, which is deleted if the check passes.",
             metavar="RUN",
         ),
     ] = None,
@@ -38,7 +39,10 @@ def check(
         ),
     ] = "text",
     update: Annotated[
-        bool, typer.Option("--update", help="Replace the baseline by the scores of the run, and show what changes.")
+        bool,
+        typer.Option(
+            "--update", help="Replace the baseline with the scores of the run, and show what changed.", metavar=FLAG
+        ),
     ] = False,
 ) -> None:
     """Compare a run with a baseline.

@@ -33,14 +33,14 @@ def evaluate(
         typer.Argument(
             help="Folders with one subfolder per stem: bass, drums, guitar and piano (or stem_0 to stem_3), with the "
             "same file names in each. One row per folder.",
-            metavar="FOLDER...",
+            metavar="FOLDER",
         ),
     ],
     reference: Annotated[
         str | None,
         typer.Option(
-            help="A suite, or folder:PATH. Adds the Fréchet audio distance (FAD) and the controls, which give the "
-            "scores a scale; clips are cut or zero-padded to the suite's length.",
+            help="The suite, or folder:PATH, of songs to compare with. Adds the Fréchet audio distance (FAD), and the "
+            "controls as further rows. Clips are cut or zero-padded to the length of the suite's clips.",
             metavar="SUITE",
         ),
     ] = None,
@@ -51,7 +51,7 @@ def evaluate(
     embedding: Embedding = None,
     out: Out = None,
     device: Annotated[
-        str, typer.Option(help="The torch device of the beat networks: cpu, cuda, cuda:1.", metavar="DEVICE")
+        str, typer.Option(help="The torch device on which beats are computed: cpu, cuda, cuda:1.", metavar="DEVICE")
     ] = "cpu",
     form: Format = "text",
     full: Full = False,

@@ -1,5 +1,6 @@
 """Hints for command lines that cannot be read, where the usual words for an option are not ours."""
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand
@@ -35,6 +36,10 @@ class Command(TyperCommand):
                 error.message = f"{message}. {hint}"  # type: ignore[attr-defined]
                 error.possibilities = None  # type: ignore[attr-defined]
             raise
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage without the braces that Typer puts around required arguments, which look like a choice."""
+        return [re.sub(r"[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
 
     def _hint(self, error: Exception, ctx: Any) -> str:
         options = {name for parameter in self.params for name in parameter.opts}

@@ -41,7 +41,7 @@ def models(
 
 @guarded
 def suites() -> None:
-    """List the suites: the songs that models are compared with."""
+    """List the suites: sets of songs that supply the reference and the held-out songs."""
     from mtbench import registry  # imports NumPy
 
     table = Table("suite", "what", "where", box=None, header_style="bold")

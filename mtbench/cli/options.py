@@ -7,6 +7,8 @@ import typer
 
 from mtbench.errors import UsageError
 
+FLAG = ""  # the metavar of an option without a value; Typer would show <bool>
+
 
 def _list_of_models(incomplete: str) -> list[str]:
     """Complete the last name of a list of models."""
@@ -19,14 +21,14 @@ def _list_of_models(incomplete: str) -> list[str]:
 Models = Annotated[
     str | None,
     typer.Option(
-        help="Models to run, as `mtbench models` lists them, or folder:PATH for a folder of audio. The controls of the "
-        "task (heldout, noise) are added.",
+        help="Models to run, as `mtbench models` lists them, or folder:PATH for a folder of audio. The controls are "
+        "added: heldout, noise and, for arrangement, shuffled.",
         metavar="LIST",
         autocompletion=_list_of_models,
     ),
 ]
 Config = Annotated[
-    Path | None, typer.Option(help="A YAML file with these settings; options override it.", metavar="FILE")
+    Path | None, typer.Option(help="A YAML file with the settings of the run. Options override it.", metavar="FILE")
 ]
 SuiteName = Annotated[
     str | None,
@@ -39,8 +41,8 @@ SuiteName = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="total: generate all stems. arrangement: generate some stems, given the others of held-out songs.  "
-        "\\[default: total]",
+        help="total: generate all stems. arrangement: generate some stems to go with the other stems of held-out "
+        "songs.  \\[default: total]",
         metavar="total|arrangement",
     ),
 ]
@@ -54,7 +56,13 @@ Subsets = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option("-n", help="Samples per model and subset.  \\[default: 32]", metavar="N")]
 Seed = Annotated[int | None, typer.Option(help="Random seed for generation.  \\[default: 0]", metavar="SEED")]
-Device = Annotated[str, typer.Option(help="The torch device to generate on: cpu, cuda, cuda:1.", metavar="DEVICE")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="The torch device on which samples are generated: cpu, cuda, cuda:1. Beats are computed on the CPU.",
+        metavar="DEVICE",
+    ),
+]
 Fps = Annotated[
     str | None,
     typer.Option(help="Frames/s of the beat decoder, e.g. 100,150,200.  \\[default: 100,150]", metavar="LIST"),
@@ -86,30 +94,36 @@ Embedding = Annotated[
     str | None,
     typer.Option(
         "--embedding",
-        help="What the Fréchet audio distance (FAD) is measured with. log-mel-stats needs no weights; vggish, "
-        "vggish-audioldm and pann need the extra fad.  \\[default: log-mel-stats]",
+        help="The embeddings for which the Fréchet audio distance (FAD) is computed. log-mel-stats needs no weights; "
+        "vggish, vggish-audioldm and pann need the extra fad.  \\[default: log-mel-stats]",
         metavar="LIST",
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="The run folder. An interrupted run resumes in it.  \\[default: a folder below runs/]", metavar="FOLDER"
+        help="The run folder. To resume an interrupted run, use the same folder.  \\[default: a folder below runs/]",
+        metavar="FOLDER",
     ),
 ]
 Format = Annotated[
     str,
     typer.Option(
         "--format",
-        help="text; markdown, latex or html for a document; csv or json for a program.",
+        help="text for the terminal; markdown, latex or html for documents; csv or json for programs.",
         metavar="text|markdown|latex|html|csv|json",
     ),
 ]
-Full = Annotated[bool, typer.Option("--full", help="Show every table, not only the summary.")]
+Full = Annotated[bool, typer.Option("--full", help="Show every table, not only the summary.", metavar=FLAG)]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print the settings in full, and a traceback if the command fails.")
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Print the settings in full, and a traceback if the command fails.", metavar=FLAG
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors: no progress, no notes.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only results and errors: no progress, no notes.", metavar=FLAG)
+]
 Given = Annotated[
     str | None,
     typer.Option(

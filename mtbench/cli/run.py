@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Generate samples with each model, score them, and show a summary.
 
-    Interrupted runs resume: run the same command again.
+    To resume an interrupted run, run the same command again.
     """
     # These import torch, which takes seconds: not for --help.
     from mtbench import api, progress

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from mtbench.cli.options import Format, Full, Given, check_format
+from mtbench.cli.options import FLAG, Format, Full, Given, check_format
 from mtbench.cli.terminal import console, guarded, note
 from mtbench.errors import UsageError
 
@@ -30,15 +30,19 @@ def show(
 
 @guarded
 def compare(
-    first: Annotated[Path, typer.Argument(help=RUN, metavar="RUN")],
-    second: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN")],
+    first: Annotated[Path, typer.Argument(help="The first run folder.", metavar="BEFORE")],
+    second: Annotated[
+        Path, typer.Argument(help="The second run folder. The first is subtracted from it.", metavar="AFTER")
+    ],
     form: Format = "text",
-    full: Annotated[bool, typer.Option("--full", help="Compare every score, not only those of the summary.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Compare every score, not only those of the summary.", metavar=FLAG)
+    ] = False,
 ) -> None:
     """Compare the scores of two runs: the second minus the first, with 95% intervals.
 
-    Models are compared by name. Two runs of one model each are compared whatever the names. To fail in CI when a score
-    gets worse, use `mtbench check`.
+    Models with the same name are compared. If each run has only one model, the names need not match. To fail in CI when
+    a score gets worse, use `mtbench check`.
     """
     from mtbench.cli.tables import print_table  # imports pandas
     from mtbench.report import result
@@ -62,8 +66,9 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="intervals: every main score. scatter: the Fréchet audio distance (FAD) against cross-track beat "
-            "synchronization (CBS). distributions: scores of single clips. sensitivity: scores by setting.",
+            help="intervals: the scores of the summary. scatter: the Fréchet audio distance (FAD) against cross-track "
+            "beat synchronization (CBS). distributions: the scores of the individual clips. sensitivity: scores "
+            "against the settings of the beat decoder.",
             metavar="intervals|scatter|distributions|sensitivity",
         ),
     ] = "intervals",

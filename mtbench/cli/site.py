@@ -16,12 +16,12 @@ def site(
         typer.Argument(
             help="Run folders, or folders that contain run folders, such as results/, which also contains the "
             "published numbers.",
-            metavar="RUN...",
+            metavar="RUN",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to write the site into.", metavar="FOLDER")] = Path("site"),
 ) -> None:
-    """Write the leaderboard: static pages for any web server, which also open from disk."""
+    """Write the leaderboard as static pages, which work on any web server and from disk."""
     from mtbench.report import site as pages  # imports pandas
 
     console.print(f"wrote [bold]{escape(str(pages.write(runs, out)))}[/bold]")
