@@ -17,7 +17,7 @@ SHORTEST = 400 + 95 * 160  # the samples covered by 96 STFT columns
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("frechet_audio_distance") is None,
-    reason='the optional package is not installed: pip install -e ".[fad]"',
+    reason='the optional package is not installed: pip install -c constraints.txt -e ".[fad]"',
 )
 
 

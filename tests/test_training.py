@@ -457,7 +457,7 @@ def test_wrong_configs_are_refused_by_name(tmp_path):
         read(written(good + "precision: 16-mixed\n"))
     like = f"like: {CONFIGS / 'train-synctrack-band.yaml'}\nnetwork:\n"
     assert read(written(like)).network["model_channels"] == 32
-    with pytest.raises(UsageError, match="train.yaml: not valid YAML"):
+    with pytest.raises(UsageError, match="train.yaml, line 2: not valid YAML"):
         read(written("name: [1\n"))
     with pytest.raises(UsageError, match="nowhere.yaml: cannot be read"):
         read(tmp_path / "nowhere.yaml")
