@@ -3,6 +3,7 @@
 A command imports slow packages only when it runs, so that ``mtbench --help`` answers at once.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -54,6 +55,12 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "doctor": (doctor, ["mtbench doctor"]),
 }
 
+
+def unwrapped(command: Callable[..., None]) -> str:
+    """Return a docstring with one line per paragraph: Typer keeps line breaks, wherever the terminal wraps."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (inspect.getdoc(command) or "").split("\n\n"))
+
+
 app = typer.Typer(
     name="mtbench",
     no_args_is_help=True,
@@ -64,14 +71,13 @@ app = typer.Typer(
 for name, (command, examples) in COMMANDS.items():
     heading = "Example:" if len(examples) == 1 else "Examples:"
     epilog = "\n\n".join([heading, *(f"  [bold]{example}[/bold]" for example in examples)])
-    app.command(name=name, cls=Command, epilog=epilog)(command)
+    app.command(name=name, cls=Command, help=unwrapped(command), epilog=epilog)(command)
 
 
-@app.callback(invoke_without_command=True)
 def top(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", metavar=FLAG)] = False,
 ) -> None:
-    """A benchmark for multi-track music generators: models that generate stems that must fit together.
+    """A benchmark for multi-track music generators: models that generate separate stems, which must fit together.
 
     It computes the Fréchet audio distance (FAD), inner-track rhythmic stability (IRS), and cross-track beat
     synchronization (CBS) and dispersion (CBD).
@@ -79,6 +85,9 @@ def top(
     if version:
         console.print(__version__)
         raise typer.Exit()
+
+
+app.callback(invoke_without_command=True, help=unwrapped(top))(top)
 
 
 def main() -> None:

@@ -40,7 +40,8 @@ def beats(
     timebase: Annotated[
         str,
         typer.Option(
-            help="real: real seconds. published: as the papers' scripts compute time.", metavar="real|published"
+            help="real: real seconds. published: real time times 100 / fps, as in the scripts of the SyncTrack paper.",
+            metavar="real|published",
         ),
     ] = "real",
     jobs: Annotated[

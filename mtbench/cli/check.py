@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @guarded
 def check(
-    baseline: Annotated[Path, typer.Argument(help="A baseline: a JSON file.", metavar="BASELINE")],
+    baseline: Annotated[
+        Path,
+        typer.Argument(help="A JSON file with the scores of an earlier run, written by --update.", metavar="BASELINE"),
+    ],
     run_folder: Annotated[
         Path | None,
         typer.Argument(
@@ -34,7 +37,8 @@ def check(
         str,
         typer.Option(
             "--format",
-            help="text: the failures. markdown: for a pull request. json: every score. junit: for a CI system.",
+            help="text: the failures. markdown: every score, as a table for a pull request. json: every score. "
+            "junit: for a CI system.",
             metavar="text|markdown|json|junit",
         ),
     ] = "text",
@@ -47,7 +51,8 @@ def check(
 ) -> None:
     """Compare a run with a baseline.
 
-    Exits with 1 if a score is missing, or is worse by more than chance and by more than its tolerance.
+    Exits with 1 if a model failed, or if a score is missing, has moved although it should not, or is worse by more than
+    chance and by more than the tolerance that the baseline sets for it.
     """
     from mtbench import gate  # imports pandas
     from mtbench.results.load import load_scores

@@ -39,8 +39,9 @@ def evaluate(
     reference: Annotated[
         str | None,
         typer.Option(
-            help="The suite, or folder:PATH, of songs to compare with. Adds the Fréchet audio distance (FAD), and the "
-            "controls as further rows. Clips are cut or zero-padded to the length of the suite's clips.",
+            help="The suite (or folder:PATH) with the songs to compare with. Adds the Fréchet audio distance (FAD), "
+            "and rows for the controls heldout and noise. Clips are cut or zero-padded to the length of the suite's "
+            "clips.",
             metavar="SUITE",
         ),
     ] = None,

@@ -41,7 +41,7 @@ def models(
 
 @guarded
 def suites() -> None:
-    """List the suites: sets of songs that supply the reference and the held-out songs."""
+    """List the suites: sets of songs, each with a reference (for FAD) and, usually, held-out songs (the target)."""
     from mtbench import registry  # imports NumPy
 
     table = Table("suite", "what", "where", box=None, header_style="bold")

@@ -33,24 +33,25 @@ Config = Annotated[
 SuiteName = Annotated[
     str | None,
     typer.Option(
-        help="Where the reference and the held-out songs come from, as `mtbench suites` lists them. band/30s and "
-        "band/60s have longer clips.  \\[default: band]",
+        help="The set of songs to use: one of those that `mtbench suites` lists, or folder:PATH. It supplies the "
+        "reference, with which FAD compares, and the held-out songs. band/30s and band/60s have longer clips.  "
+        "\\[default: band]",
         metavar="SUITE",
     ),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
-        help="total: generate all stems. arrangement: generate some stems to go with the other stems of held-out "
-        "songs.  \\[default: total]",
+        help="total: generate all stems. arrangement: generate the missing stems of held-out songs whose other stems "
+        "are given.  \\[default: total]",
         metavar="total|arrangement",
     ),
 ]
 Subsets = Annotated[
     str | None,
     typer.Option(
-        help="Which stems arrangement generates: initials, or names joined by +, e.g. B,BP,BGP,BDGP.  "
-        "\\[default: every subset]",
+        help="For arrangement: the sets of stems to generate, separated by commas. Write a set as initials (B,BP,BGP) "
+        "or as names joined by + (bass+piano).  \\[default: every set]",
         metavar="LIST",
     ),
 ]
@@ -85,7 +86,7 @@ Window = Annotated[
 Timebase = Annotated[
     str | None,
     typer.Option(
-        help="real: real seconds. published: as the papers' scripts compute time. Or both.  "
+        help="real: real seconds. published: real time times 100 / fps, as in the scripts of the SyncTrack paper.  "
         "\\[default: real,published]",
         metavar="LIST",
     ),
@@ -95,14 +96,16 @@ Embedding = Annotated[
     typer.Option(
         "--embedding",
         help="The embeddings for which the Fréchet audio distance (FAD) is computed. log-mel-stats needs no weights; "
-        "vggish, vggish-audioldm and pann need the extra fad.  \\[default: log-mel-stats]",
+        "vggish, vggish-audioldm and pann need weights and the extra 'fad' (see `mtbench doctor`).  "
+        "\\[default: log-mel-stats]",
         metavar="LIST",
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="The run folder. To resume an interrupted run, use the same folder.  \\[default: a folder below runs/]",
+        help="The run folder. Running the same command again resumes an interrupted run.  "
+        "\\[default: a folder below runs/]",
         metavar="FOLDER",
     ),
 ]
@@ -127,7 +130,8 @@ Quiet = Annotated[
 Given = Annotated[
     str | None,
     typer.Option(
-        help="In a run of arrangement: the given stems to show, e.g. bass+drums.  \\[default: the first in the run]",
+        help="For an arrangement run: draw the scores for this set of given stems, e.g. bass+drums.  "
+        "\\[default: the first in the run]",
         metavar="STEMS",
     ),
 ]

@@ -41,8 +41,9 @@ def compare(
 ) -> None:
     """Compare the scores of two runs: the second minus the first, with 95% intervals.
 
-    Models with the same name are compared. If each run has only one model, the names need not match. To fail in CI when
-    a score gets worse, use `mtbench check`.
+    Models with the same name are compared. If each run has only one model, not counting the controls, the names need
+    not match. FAD is compared only if both runs have the same number of clips. To fail in CI when a score gets worse,
+    use `mtbench check`.
     """
     from mtbench.cli.tables import print_table  # imports pandas
     from mtbench.report import result
@@ -66,9 +67,9 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="intervals: the scores of the summary. scatter: the Fréchet audio distance (FAD) against cross-track "
-            "beat synchronization (CBS). distributions: the scores of the individual clips. sensitivity: scores "
-            "against the settings of the beat decoder.",
+            help="intervals: the scores of the summary. scatter: the Fréchet audio distance (FAD) of the mixture "
+            "against cross-track beat synchronization (CBS). distributions: the scores of the individual clips. "
+            "sensitivity: the scores against frames/s, transition lambda and CBS window.",
             metavar="intervals|scatter|distributions|sensitivity",
         ),
     ] = "intervals",
