@@ -1,4 +1,4 @@
-"""The controls, which bound the scores in every table: songs that a perfect generator could have made, and noise."""
+"""The controls, which give the scores a scale: songs that a perfect generator could have made, and noise."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

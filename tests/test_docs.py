@@ -1,5 +1,6 @@
 """The documentation against the code: links lead somewhere, and the tables of columns are those of the code."""
 
+import json
 import re
 from pathlib import Path
 
@@ -42,3 +43,24 @@ def columns(heading: str) -> list[str]:
 )
 def test_the_tables_of_columns_are_those_of_the_code(heading, expected):
     assert columns(heading) == expected
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "docs/explanation/good-scores.md",
+        "docs/explanation/statistics.md",
+        "docs/how-to/publish-the-board.md",
+        "docs/results.md",
+        "docs/tutorial.ipynb",
+        "leaderboard/index.html",
+    ],
+)
+def test_pages_define_a_rank_as_the_code_does(file):
+    # `stats.ranks` counts better models. A difference that could be chance does not imply equal ranks.
+    text = (ROOT / file).read_text(encoding="utf-8")
+    if file.endswith(".ipynb"):
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    text = " ".join(text.split())
+    assert re.search(r"(1|one) plus the number of models that are better by more than chance", text)
+    assert not re.search(r"chance share a rank|share a rank if", text)
