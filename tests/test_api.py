@@ -378,3 +378,10 @@ print(sorted({{"torch", "numba", "madmom", "matplotlib", "seaborn"}} & set(sys.m
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert process.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_cache_that_cannot_be_written_is_named(stems, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UsageError, match="cache: cannot be written to .*set MTBENCH_CACHE"):
+        mtbench.evaluate(stems, **SETTING)

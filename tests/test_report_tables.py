@@ -10,8 +10,8 @@ import pytest
 import strangers
 from mtbench import registry
 from mtbench.report import selection, text
-from mtbench.report.formats import render
-from mtbench.report.tables import paper_tables, run_tables, sensitivity_tables
+from mtbench.report.formats import FORMATS, render
+from mtbench.report.tables import paper_tables, run_tables, sensitivity_tables, summary_table
 from mtbench.results.keys import COMPARISON_COLUMNS, NAN, SCORE_COLUMNS
 
 NO_COMPARISONS = pd.DataFrame(columns=COMPARISON_COLUMNS)
@@ -87,6 +87,13 @@ def test_interval_rank_and_coverage():
         "scored": "7/8",  # of the two scores with a value, the one with fewer clips
     }
     assert "39 [7.6, 173] #1" in render(shown[:1], "text")
+
+
+def test_a_summary_without_main_scores_names_the_models():
+    table = summary_table(scores({"metric": "clipped", "track": "all", "model": "m", "value": 0.1}), NO_COMPARISONS, {})
+    assert table.rows.index.tolist() == ["m"] and table.values.empty
+    for form in FORMATS:
+        assert render([table], form)
 
 
 def test_paper_tables_never_mix_timebases():

@@ -59,6 +59,11 @@ def summary_table(
     scores = selection.at_standard_setting(_ranked(selection.installed(scores), comparisons))
     shares = scores[scores["metric"].map(lambda name: selection.qualifies(of_name[name])) & (scores["track"] == "all")]
     main = selection.in_summary(scores)
+    if main.empty:
+        nothing = pd.DataFrame(index=list(scores["model"].unique()))
+        return _named(
+            Table("Summary", "no main scores", "model", nothing, pd.DataFrame(columns=VALUE_COLUMNS)), provenances
+        )
     main = main.assign(head=_summary_heads(main))
     order = {name: place for place, name in enumerate(of_name)}
     heads = dict.fromkeys(main.sort_values("metric", key=lambda names: names.map(order), kind="stable")["head"])

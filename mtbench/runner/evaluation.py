@@ -19,7 +19,7 @@ from mtbench.errors import UsageError
 from mtbench.generator import is_rate
 from mtbench.results.store import RunFolder
 from mtbench.results.tables import Origin
-from mtbench.runner.plan import Assignment, check_device, metrics_of_audio, slow_path_notices, writable
+from mtbench.runner.plan import Assignment, check_cache, check_device, metrics_of_audio, slow_path_notices, writable
 from mtbench.stems import SAMPLE_RATE, STEMS, Songs, Suite
 from mtbench.suites.folder import stem_folder
 
@@ -108,12 +108,14 @@ def plan_evaluation(
         controls, absent = _control_rows(suite, most_clips)
         rows, notices = [*rows, *controls], notices + absent
     paths = [str(source) for source in sources if isinstance(source, Path)]
+    check_cache(cache)
+    target = writable(folder, cache) if folder else None
     return EvaluationPlan(
         tuple(rows),
         Request(rate, grid.decodes(), metrics_of_audio(), embeddings, device=device),
         suite,
         reference_songs,
-        writable(folder, cache) if folder else None,
+        target,
         cache,
         {
             "eval": paths[0] if len(paths) == 1 else paths,  # an empty list for arrays

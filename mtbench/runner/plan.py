@@ -209,10 +209,15 @@ def _assignments(config: RunConfig, suite: Suite) -> list[Assignment]:
 
 
 def writable(folder: Path, cache: Cache) -> RunFolder:
-    """Return the run folder, after checking that it and the cache can be written to."""
-    check_writable(cache.path, "set MTBENCH_CACHE to use another cache folder")
+    """Return the run folder after checking that it and the cache can be written to."""
+    check_cache(cache)
     check_writable(folder, "choose another --out")
     return RunFolder(folder)
+
+
+def check_cache(cache: Cache) -> None:
+    """Raise UsageError unless the cache can be written to."""
+    check_writable(cache.path, "set MTBENCH_CACHE to use another cache folder")
 
 
 def check_device(device: str) -> None:
