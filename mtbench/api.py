@@ -1,6 +1,7 @@
 """Run the benchmark from Python. The command line calls the same functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mtbench.execute import Stage
 from mtbench.progress import hidden, shown
 from mtbench.report import site
 from mtbench.report.result import Result
+from mtbench.stems import FOLDER
 
 Clips = Mapping[str, Mapping[str, ArrayLike]]
 SINGLE = (str, Mapping)  # iterable types that count as a single value
@@ -69,6 +71,8 @@ def run(
         "grid": _grid(fps, transition_lambda, window, timebase) or None,
     }
     values = {name: value for name, value in options.items() if value is not None}
+    if config is not None and not isinstance(config, (str, PathLike)):
+        raise UsageError(f"config must be a YAML file (got {type(config).__name__}); pass settings as arguments")
     if config is None and models is None:
         raise UsageError("nothing to run: pass models or config")
     return run_values(values, config, out, device, shown if progress else hidden, as_argument)
@@ -76,7 +80,7 @@ def run(
 
 def evaluate(
     stems: str | Path | Sequence[str | Path] | Clips,
-    reference: str | None = None,
+    reference: str | Path | None = None,
     *,
     fps: float | Sequence[float] | None = None,
     transition_lambda: float | Sequence[float] | None = None,
@@ -94,8 +98,8 @@ def evaluate(
     stems: a folder with one subfolder per stem, or a list of such folders, each of which becomes one row. Or arrays,
     ``{clip: {stem: waveform}}``, which become one row with the given `name`. Each waveform has the shape [samples] or
     [samples, channels] at `sample_rate` Hz; it is floating-point with full scale at 1.0, or int16.
-    reference: a suite, or ``folder:PATH``. It adds the Fréchet audio distance (FAD) and the controls, which show what
-    songs and noise score; clips are cut or zero-padded to the suite's length.
+    reference: a suite, ``folder:PATH``, or a Path. It adds the Fréchet audio distance (FAD) and the controls, which show
+    what songs and noise score; clips are cut or zero-padded to the suite's length.
     fps, transition_lambda, window, timebase: the settings of the rhythm metrics, each one value or several, as in
     `mtbench.config.Grid`. embedding: one or several embeddings for FAD; the default is ``log-mel-stats``.
     out: the folder for the tables; by default, nothing is written. device: the torch device of the beat networks.
@@ -132,7 +136,7 @@ def run_values(
 
 def evaluate_sources(
     sources: Sequence[runner.Source],
-    reference: str | None,
+    reference: str | Path | None,
     grid: dict[str, Any],
     embeddings: Sequence[str] | None,
     out: str | Path | None,
@@ -147,6 +151,8 @@ def evaluate_sources(
             f"{naming(['embeddings'])} needs {naming(['reference'])}: embeddings are only used for the Fréchet audio "
             "distance (FAD) to a reference"
         )
+    if isinstance(reference, PathLike):
+        reference = f"{FOLDER}{fspath(reference)}"
     folder = Path(out) if out else None
     return _result(
         runner.evaluate(sources, reference, settings, embeddings or ["log-mel-stats"], folder, stage, device)
@@ -156,7 +162,7 @@ def evaluate_sources(
 def as_argument(location: configs.Location) -> str:
     """Return the name of the argument of `run` or `evaluate` that contains a value of a config."""
     name = next((str(key) for key in reversed(location) if isinstance(key, str)), "the arguments")
-    return {"embeddings": "embedding"}.get(name, name)
+    return {"embeddings": "embedding", "name": "models", "label": "models: label"}.get(name, name)
 
 
 def _result(outcome: runner.RunResult) -> Result:
@@ -168,9 +174,14 @@ def _sources(stems: Any, sample_rate: int | None, name: str) -> list[runner.Sour
         if sample_rate is None:
             raise UsageError("sample_rate is missing: it is required for arrays")
         return [runner.Arrays(name, stems, sample_rate)]
+    folders = [stems] if isinstance(stems, (str, PathLike)) else stems
+    if not isinstance(folders, (list, tuple)) or not all(isinstance(folder, (str, PathLike)) for folder in folders):
+        raise UsageError(
+            "expected a folder of stems, a list of folders, or arrays as {clip: {stem: array}} "
+            f"(got {type(stems).__name__})"
+        )
     if sample_rate is not None:
         raise UsageError("sample_rate is only for arrays; audio files contain their sample rate")
-    folders = [stems] if isinstance(stems, (str, Path)) else list(stems)
     if not folders:
         raise UsageError("there are no folders to score")
     return [Path(folder) for folder in folders]
@@ -184,5 +195,7 @@ def _grid(fps: Any, transition_lambda: Any, window: Any, timebase: Any) -> dict[
 def _as_list(values: Any) -> list[Any] | None:
     if values is None:
         return None
+    if isinstance(values, np.ndarray):
+        values = values.ravel()
     several = [values] if isinstance(values, SINGLE) or not isinstance(values, Iterable) else list(values)
     return [value.item() if isinstance(value, np.generic) else value for value in several]

@@ -113,6 +113,8 @@ class RunConfig(Strict):
     def _names_are_models(cls, models: Any) -> Any:
         if not isinstance(models, (list, tuple)):
             raise ValueError("must be a list of names, or of mappings with a name")
+        if not models:
+            raise ValueError("must name at least one model")
         return tuple(_named(model) if isinstance(model, str) else model for model in models)
 
     @field_validator("models")
@@ -239,10 +241,8 @@ def _problem_in_words(problem: ErrorDetails) -> str:
     if kind == "missing":
         return " is missing"
     if kind == "string_pattern_mismatch":
-        words = (
-            "must consist of letters, digits, '.', '_' and '-' and start with a letter or digit; "
-            "a model may also be folder:PATH"
-        )
+        words = "must consist of letters, digits, '.', '_' and '-' and start with a letter or digit"
+        words += "" if problem["loc"][-1:] == ("label",) else "; a model may also be folder:PATH"
     else:
         words = PROBLEMS.get(kind, problem["msg"][:1].lower() + problem["msg"][1:]).format(**context)
     return f" {words} (got {reprlib.repr(problem['input'])})"

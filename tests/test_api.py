@@ -385,3 +385,73 @@ def test_a_cache_that_cannot_be_written_is_named(stems, tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(UsageError, match="cache: cannot be written to .*set MTBENCH_CACHE"):
         mtbench.evaluate(stems, **SETTING)
+
+
+SILENCE = np.zeros(160, np.float32)
+
+
+@pytest.mark.parametrize(
+    "stems, options, said",
+    [
+        (None, {}, r"expected a folder of stems, a list of folders, or arrays .* \(got NoneType\)"),
+        ([1], {}, r"expected a folder of stems.* \(got list\)"),
+        (SILENCE, {"sample_rate": 16000}, r"expected a folder of stems.* \(got ndarray\)"),
+        ({"a": dict.fromkeys(STEMS, SILENCE)}, {"sample_rate": True}, "sample_rate must be a positive whole number"),
+        ({"a": dict.fromkeys(STEMS, SILENCE)}, {"sample_rate": 16}, r"from 1000 to 768000 Hz \(got 16\)"),
+        ({"a": dict.fromkeys(STEMS, SILENCE)}, {"sample_rate": 16000, "name": 5.5 + 2j}, "not a valid row name"),
+        ({"a": {stem: [[0.0], [0.0, 1.0]] for stem in STEMS}}, {"sample_rate": 16000}, "clip 'a', bass: not an array"),
+        ({"a": dict.fromkeys(STEMS, np.full(9, 1e300))}, {"sample_rate": 16000}, "contains NaN or infinite samples"),
+        (dict.fromkeys((0, "0"), dict.fromkeys(STEMS, SILENCE)), {"sample_rate": 16000}, "two clips are named '0'"),
+    ],
+)
+def test_values_that_are_not_stems_are_named(stems, options, said):
+    with pytest.raises(UsageError, match=said):
+        mtbench.evaluate(stems, progress=False, **options)
+
+
+def test_values_that_are_not_runs_are_named(run):
+    for wrong in (None, 5, b"runs"):
+        with pytest.raises(UsageError, match=f"expected a run folder .got {type(wrong).__name__}"):
+            mtbench.load(wrong)
+        with pytest.raises(UsageError, match="expected a run folder"):
+            mtbench.compare(run, wrong)
+    with pytest.raises(UsageError, match="config must be a YAML file .got dict"):
+        mtbench.run(config={})
+    with pytest.raises(UsageError, match="models: must name at least one model"):
+        mtbench.run([])
+    with pytest.raises(UsageError, match="models must consist of letters, digits"):
+        mtbench.run("noise,msdm")
+    with pytest.raises(UsageError, match="no stems were given in this run"):
+        mtbench.load(run).plot(given="none")
+
+
+def test_arrays_beyond_full_scale_are_noted():
+    clips = {"a": dict.fromkeys(STEMS, 30000 * clicks(120, 2.0))}
+    (notice,) = mtbench.evaluate(clips, sample_rate=16000, **SETTING).notices
+    assert notice.startswith("stems: samples up to 2") and notice.endswith("are clipped to full scale, which is 1.0")
+
+
+def test_a_folder_keeps_the_results_of_one_kind(stems, suite_folder, tmp_path):
+    other = write_clips(tmp_path / "other", ["x", "y"], seconds=2.0)
+    for folder in (stems, other):
+        result = mtbench.evaluate(folder, out=tmp_path / "out", **SETTING)
+    # The beats of the first evaluation are still there, but they are not those of the scores.
+    assert set(mtbench.load(tmp_path / "out").beats["model"]) == set(result.beats["model"]) == {"other"}
+    with pytest.raises(UsageError, match="out contains an evaluation, whose scores would be overwritten"):
+        mtbench.run("noise", suite=f"folder:{suite_folder}", n=1, out=tmp_path / "out", **SETTING)
+    with pytest.raises(UsageError, match="other is a folder of stems to score; choose another --out"):
+        mtbench.evaluate(other, out=other, **SETTING)
+
+
+def test_a_path_is_a_reference(stems, suite_folder):
+    by_path = mtbench.evaluate(stems, suite_folder, **SETTING)
+    pd.testing.assert_frame_equal(by_path.scores, mtbench.evaluate(stems, f"folder:{suite_folder}", **SETTING).scores)
+
+
+def test_committed_scores_without_clips_are_compared_by_their_standard_errors(run, tmp_path):
+    """Only the standard settings keep their clips, as under results/."""
+    kept = make_run(tmp_path / "kept", audio=False)
+    samples = pd.read_csv(kept / "samples.csv")
+    samples[samples["fps"].isna() | (samples["fps"] == 100)].to_csv(kept / "samples.csv", index=False)
+    differences = mtbench.compare(kept, kept, full=True).differences
+    assert set(differences["fps"].dropna()) == {100, 150} and set(differences["verdict"]) == {"equal"}

@@ -37,7 +37,8 @@ def plot(run: RunTables, kind: str, given: str | None = None) -> Figure:
     given = of_run[0] if given is None else given
     if given not in of_run:
         named = ", ".join(each or "none" for each in of_run)
-        raise UsageError(f"the run has no scores for the given stems '{given}' (available: {named})")
+        available = f"available: {named}" if any(of_run) else "no stems were given in this run"
+        raise UsageError(f"the run has no scores for the given stems '{given}' ({available})")
     samples = run.samples
     if samples is not None:
         samples = samples[samples["given"] == given].replace({"model": names})

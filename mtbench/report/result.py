@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,11 @@ class Result:
         """
         if self._beats is not None:
             return self._beats
-        return load_beats(self.folder or "")
+        beats = load_beats(self.folder or "")
+        # An earlier run in the same folder may have left beats of other models.
+        origin = ["task", "given", "model"]
+        scored = pd.MultiIndex.from_frame(self.scores[origin].drop_duplicates())
+        return beats[pd.MultiIndex.from_frame(beats[origin]).isin(scored)].reset_index(drop=True)
 
     def table(self, format: str = "text", full: bool = False) -> str:
         """Return the summary table as text or, if `full`, all tables of the run.
@@ -128,7 +133,7 @@ class Comparison:
 
 def load(run: str | Path) -> Result:
     """Read a finished run from its folder. Raises UsageError, naming the file, if a file is missing or damaged."""
-    finished = load_run(run)
+    finished = load_run(_folder(run))
     return Result(finished, finished.path)
 
 
@@ -140,11 +145,17 @@ def compare(a: str | Path | Result, b: str | Path | Result, full: bool = False) 
     reference, the metric and its version, and the setting must be the same.
     Raises UsageError, which states what differs, if the runs have no scores that can be compared.
     """
-    runs = [run.tables if isinstance(run, Result) else load_run(run) for run in (a, b)]
+    runs = [run.tables if isinstance(run, Result) else load_run(_folder(run)) for run in (a, b)]
     if not full:
         runs = [replace(run, scores=selection.in_summary(run.scores)) for run in runs]
     names = model_names(runs[0].provenances) | model_names(runs[1].provenances)
     return Comparison(*difference_table(*runs), names)
+
+
+def _folder(run: str | Path) -> Path:
+    if not isinstance(run, (str, PathLike)):
+        raise UsageError(f"expected a run folder (got {type(run).__name__})")
+    return Path(run)
 
 
 def _rendered(tables: Sequence[Table], format: str, legend: str = LEGEND) -> str:

@@ -76,7 +76,8 @@ def summary_table(
             rows.insert(0, "given", given)
             values = values.assign(given=given)
         parts.append(replace(part, rows=rows, values=values))
-    rows = pd.concat([part.rows for part in parts]).fillna(text.MISSING)
+    rows = pd.concat([part.rows for part in parts])
+    rows = rows.astype(object).where(rows.notna(), text.MISSING)
     values = pd.concat([part.values for part in parts], ignore_index=True)
     return _named(Table("Summary", _summary_note(scores), "model", rows, values), provenances)
 
@@ -139,7 +140,7 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
             of_metric = of_metric.assign(row=labels, column=of_metric["model"], text=texts, rank=NAN)
             rows = of_metric.pivot(index="row", columns="column", values="text")
             rows = rows.reindex(index=list(dict.fromkeys(labels)), columns=list(of_metric["model"].unique()))
-            rows = rows.fillna(text.MISSING).rename_axis(index=None, columns=None)
+            rows = rows.astype(object).where(rows.notna(), text.MISSING).rename_axis(index=None, columns=None)
             note = "timebase, fps / transition lambda" + (" / window in s" if metric.windowed else "")
             note += "" if all(is_new) else f"; {SAME_AT_100}"
             title = f"Sensitivity of {text.title(metric, track)}{metric.arrow}"
@@ -270,7 +271,8 @@ def _table(title: str, note: str, scores: pd.DataFrame, across: str, heads: Mapp
     """
     texts = scores.assign(text=[_score(score) for score in scores.itertuples()])
     rows = texts.pivot(index="model", columns=across, values="text")
-    rows = rows.reindex(index=list(scores["model"].unique()), columns=list(heads)).fillna(text.MISSING)
+    rows = rows.reindex(index=list(scores["model"].unique()), columns=list(heads))
+    rows = rows.astype(object).where(rows.notna(), text.MISSING)
     rows = rows.rename(columns=heads).rename_axis(index=None, columns=None)
     has_value = scores["n_scored"] > 0
     counts = scores[has_value | ~has_value.groupby(scores["model"]).transform("any")]

@@ -86,9 +86,9 @@ def _differences(a: RunTables, b: RunTables, model_a: str, model_b: str) -> tupl
     table = table.sort_values("metric", key=lambda names: names.map(place), kind="stable", ignore_index=True)
     title = model_a if model_a == model_b else f"{model_a} to {model_b}"
     notices = [
-        f"{title}: {len(scores) - len(table)} scores are only in the {which} run"
-        for scores, which in ((scores_a, "first"), (scores_b, "second"))
-        if len(scores) > len(table)
+        f"{title}: {count} {'score is' if count == 1 else 'scores are'} only in the {which} run"
+        for count, which in ((len(scores_a) - len(table), "first"), (len(scores_b) - len(table), "second"))
+        if count
     ]
     is_set = table["metric"].map(lambda name: name in metrics() and metrics()[name].scope == "set")
     if (uneven := is_set & (table["n_a"] != table["n_b"])).any():
@@ -114,6 +114,13 @@ def _compared(
 ) -> pd.DataFrame:
     """Return the columns COLUMN, difference, ci_low, ci_high, p and paired for each score of `table`."""
     columns = [*COLUMN, "difference", "ci_low", "ci_high", "p", "paired"]
+    numbers = table[["value_b", "se_b", "n_scored_b", "value_a", "se_a", "n_scored_a"]].to_numpy(float)
+    differences = pd.DataFrame(
+        [stats.welch_difference(*row) for row in numbers],
+        index=table.index,
+        columns=["difference", "ci_low", "ci_high", "p"],
+    )
+    by_errors = pd.concat([table[COLUMN], differences], axis=1).assign(paired=False)[columns]
     if a.samples is not None and b.samples is not None:
         keys = set(table[COLUMN].itertuples(index=False, name=None))
         samples = [
@@ -122,14 +129,10 @@ def _compared(
             if run.samples is not None
         ]
         compared = comparison_table(pd.concat(samples, ignore_index=True), paired or None)
-        return with_plain_keys(compared.assign(model=""))[columns]
-    numbers = table[["value_b", "se_b", "n_scored_b", "value_a", "se_a", "n_scored_a"]].to_numpy(float)
-    differences = pd.DataFrame(
-        [stats.welch_difference(*row) for row in numbers],
-        index=table.index,
-        columns=["difference", "ci_low", "ci_high", "p"],
-    )
-    return pd.concat([table[COLUMN], differences], axis=1).assign(paired=False)[columns]
+        by_clips = with_plain_keys(compared.assign(model=""))[columns]
+        # A run folder may keep the clips of some settings only; then the standard errors have to do for the others.
+        return pd.concat([by_clips, by_errors]).drop_duplicates(COLUMN, ignore_index=True)
+    return by_errors
 
 
 def _of_keys(samples: pd.DataFrame, keys: set[tuple[object, ...]], model: str) -> pd.DataFrame:

@@ -15,13 +15,15 @@ from mtbench.audio import to_float
 from mtbench.cache import Cache
 from mtbench.config import NAME, Grid, folder_row
 from mtbench.controls import CONTROLS
-from mtbench.errors import UsageError
+from mtbench.errors import UsageError, one_line
 from mtbench.generator import is_rate
 from mtbench.results.store import RunFolder
 from mtbench.results.tables import Origin
 from mtbench.runner.plan import Assignment, check_cache, check_device, metrics_of_audio, slow_path_notices, writable
 from mtbench.stems import SAMPLE_RATE, STEMS, Songs, Suite
 from mtbench.suites.folder import stem_folder
+
+SAMPLE_RATES = (1000, 768_000)  # Hz, of arrays; any other is taken for a mistake, such as 16 for 16 kHz
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def plan_evaluation(
     """
     if folder and (folder / "audio").exists():
         raise UsageError(f"{folder} contains a run, whose scores would be overwritten; choose another --out")
+    if folder and folder.resolve() in [source.resolve() for source in sources if isinstance(source, Path)]:
+        raise UsageError(f"{folder} is a folder of stems to score; choose another --out")
     suite = registry.open_suite(reference) if reference else None
     embeddings = tuple(embeddings) if suite else ()
     for name in embeddings:
@@ -142,28 +146,41 @@ def _row_of_folder(path: Path, rate: int, length: int | None) -> EvaluatedRow:
 
 
 def _row_of_arrays(arrays: Arrays, rate: int, length: int | None) -> EvaluatedRow:
-    if not is_rate(arrays.sample_rate):
+    low, high = SAMPLE_RATES
+    if isinstance(arrays.sample_rate, bool) or not is_rate(arrays.sample_rate):
         raise UsageError(f"sample_rate must be a positive whole number of Hz (got {arrays.sample_rate!r})")
-    if not re.fullmatch(NAME, arrays.name) or arrays.name in CONTROLS:
+    if not low <= arrays.sample_rate <= high:
+        raise UsageError(f"sample_rate must be from {low} to {high} Hz (got {arrays.sample_rate})")
+    if not re.fullmatch(NAME, str(arrays.name)) or arrays.name in CONTROLS:
         raise UsageError(
             f"'{arrays.name}' is not a valid row name: use letters, digits, '.', '_' and '-', and not the name of a "
             "control"
         )
     if not arrays.clips:
         raise UsageError("there are no clips to score")
-    clips = []
+    clips, names, loudest = [], set(), 0.0
     for clip, stems in arrays.clips.items():
+        if str(clip) in names:
+            raise UsageError(f"two clips are named '{clip}'")
+        names.add(str(clip))
         if not isinstance(stems, Mapping) or set(stems) != set(STEMS):
             given = ", ".join(map(str, stems)) if isinstance(stems, Mapping) else type(stems).__name__
             raise UsageError(f"clip '{clip}': expected the stems {', '.join(STEMS)}, got {given or 'none'}")
         waves = {stem: _wave(stems[stem], f"clip '{clip}', {stem}") for stem in STEMS}
         clips.append(clip_of_arrays(str(clip), waves, int(arrays.sample_rate), rate, length))
-    return EvaluatedRow(arrays.name, clips, {"what": "arrays in memory"})
+        loudest = max(loudest, *(float(np.abs(wave).max()) for wave in waves.values()))
+    notices = (
+        [f"{arrays.name}: samples up to {loudest:g} are clipped to full scale, which is 1.0"] if loudest > 1 else []
+    )
+    return EvaluatedRow(str(arrays.name), clips, {"what": "arrays in memory"}, notices=notices)
 
 
 def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
     """Return a waveform as float32 [samples], with its channels averaged. Raises UsageError if it is not valid."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, or a tensor that NumPy cannot read
+        raise UsageError(f"{named}: not an array ({one_line(error)})") from None
     if array.ndim not in (1, 2) or not array.size:
         raise UsageError(f"{named}: expected an array [samples] or [samples, channels], got shape {list(array.shape)}")
     if array.ndim == 2 and array.shape[1] > array.shape[0]:
@@ -172,9 +189,10 @@ def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
         array = to_float(array)
     elif not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"{named}: expected floating-point samples or int16, got {array.dtype}")
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):
+        mono: NDArray[np.float32] = array.astype(np.float32)
+    if not np.isfinite(mono).all():
         raise UsageError(f"{named}: contains NaN or infinite samples")
-    mono: NDArray[np.float32] = array.astype(np.float32)
     return mono.mean(axis=1, dtype=np.float32) if mono.ndim == 2 else mono
 
 

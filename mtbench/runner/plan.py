@@ -17,7 +17,7 @@ from mtbench.cache import Cache
 from mtbench.config import Model, RunConfig, generated_stems
 from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError
-from mtbench.files import check_writable
+from mtbench.files import check_writable, read_yaml
 from mtbench.generator import Generator
 from mtbench.results.store import ModelFolder, RunFolder
 from mtbench.results.tables import Origin
@@ -132,6 +132,8 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
 
     Raises UsageError for an invalid name, option or folder, and MtbenchError for a package that cannot be loaded.
     """
+    if is_evaluation(folder):
+        raise UsageError(f"{folder} contains an evaluation, whose scores would be overwritten; choose another --out")
     suite = registry.open_suite(config.suite)
     assignments = _assignments(config, suite)
     for name in config.embeddings:
@@ -213,6 +215,12 @@ def writable(folder: Path, cache: Cache) -> RunFolder:
     check_cache(cache)
     check_writable(folder, "choose another --out")
     return RunFolder(folder)
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Return whether a folder contains the result of an evaluation of existing stems."""
+    record = folder / "run.yaml"
+    return record.is_file() and "eval" in (read_yaml(record).get("config") or {})
 
 
 def check_cache(cache: Cache) -> None:
