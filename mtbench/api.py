@@ -98,8 +98,8 @@ def evaluate(
     stems: a folder with one subfolder per stem, or a list of such folders, each of which becomes one row. Or arrays,
     ``{clip: {stem: waveform}}``, which become one row with the given `name`. Each waveform has the shape [samples] or
     [samples, channels] at `sample_rate` Hz; it is floating-point with full scale at 1.0, or int16.
-    reference: a suite, ``folder:PATH``, or a Path. It adds the Fréchet audio distance (FAD) and the controls, which show
-    what songs and noise score; clips are cut or zero-padded to the suite's length.
+    reference: a suite, ``folder:PATH``, or a Path. It adds the Fréchet audio distance (FAD) and the controls, which
+    show what songs and noise score; clips are cut or zero-padded to the suite's length.
     fps, transition_lambda, window, timebase: the settings of the rhythm metrics, each one value or several, as in
     `mtbench.config.Grid`. embedding: one or several embeddings for FAD; the default is ``log-mel-stats``.
     out: the folder for the tables; by default, nothing is written. device: the torch device of the beat networks.
