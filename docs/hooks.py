@@ -19,7 +19,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from typer.main import get_command
 
-from mtbench.cli import app
+from mtbench.cli import COMMANDS, app
 from mtbench.config import Grid, Model, RunConfig
 
 # A warning of this logger fails a strict build.
@@ -132,8 +132,9 @@ def _command(name: str, command: Any) -> str:
         parts.append(_table(["Argument", "Meaning"], rows))
     if options:
         parts.append(_table(["Option", "Meaning"], [_option(option) for option in options]))
-    if example := re.search(r"Example: \[bold\](.*)\[/bold\]", command.epilog or ""):
-        parts.append(f"Example:\n\n```console\n$ {example[1]}\n```")
+    _, examples = COMMANDS[name]
+    lines = "\n".join(f"$ {example}" for example in examples)
+    parts.append(f"{'Example' if len(examples) == 1 else 'Examples'}:\n\n```console\n{lines}\n```")
     return "\n\n".join(parts)
 
 

@@ -5,7 +5,7 @@ The summary has one row per model. The full tables show the Fréchet audio dista
 the metrics of the audio itself, and how the scores depend on the setting.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,8 +76,7 @@ def summary_table(
             rows.insert(0, "given", given)
             values = values.assign(given=given)
         parts.append(replace(part, rows=rows, values=values))
-    rows = pd.concat([part.rows for part in parts])
-    rows = rows.astype(object).where(rows.notna(), text.MISSING)
+    rows = _filled(pd.concat([part.rows for part in parts]))
     values = pd.concat([part.values for part in parts], ignore_index=True)
     return _named(Table("Summary", _summary_note(scores), "model", rows, values), provenances)
 
@@ -105,13 +104,13 @@ def paper_tables(scores: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]
     """
     scores = _ranked(selection.installed(scores), comparisons)
     tables = _set_tables(scores)
-    shown: Setting | None = None
+    shown: set[str] = set()
     for timebase in TIMEBASES:
         of_timebase = scores[scores["timebase"] == timebase]
         setting = selection.standard_setting(of_timebase)
         if setting is not None and not _repeats(setting, shown):
             tables += _rhythm_tables(of_timebase, setting)
-            shown = setting
+            shown.add(setting.words)
     return tables + _audio_tables(scores)
 
 
@@ -127,11 +126,8 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
         for track in metric.summary:
             of_metric = scores[(scores["metric"] == metric.name) & (scores["track"] == track)]
             settings = [Setting(*cells) for cells in of_metric[columns].itertuples(index=False)]
-            real = {in_short(*setting) for setting in settings if setting.timebase == "real"}
-            is_new = [
-                setting.timebase == "real" or setting.fps != 100 or in_short("real", *setting[1:]) not in real
-                for setting in settings
-            ]
+            shown = {setting.words for setting in settings}
+            is_new = [not _repeats(setting, shown) for setting in settings]
             of_metric = of_metric.loc[is_new]
             if len(of_metric[columns].drop_duplicates()) < 2:
                 continue
@@ -140,7 +136,7 @@ def sensitivity_tables(scores: pd.DataFrame) -> list[Table]:
             of_metric = of_metric.assign(row=labels, column=of_metric["model"], text=texts, rank=NAN)
             rows = of_metric.pivot(index="row", columns="column", values="text")
             rows = rows.reindex(index=list(dict.fromkeys(labels)), columns=list(of_metric["model"].unique()))
-            rows = rows.astype(object).where(rows.notna(), text.MISSING).rename_axis(index=None, columns=None)
+            rows = _filled(rows).rename_axis(index=None, columns=None)
             note = "timebase, fps / transition lambda" + (" / window in s" if metric.windowed else "")
             note += "" if all(is_new) else f"; {SAME_AT_100}"
             title = f"Sensitivity of {text.title(metric, track)}{metric.arrow}"
@@ -160,9 +156,18 @@ def _named(table: Table, provenances: Mapping[str, Mapping[str, Any]]) -> Table:
     return replace(table, rows=rows, values=table.values.replace({"row": names, "column": names}))
 
 
-def _repeats(setting: Setting, shown: Setting | None) -> bool:
-    """Return whether a setting has the same scores as one that is shown. At 100 fps, both timebases are the same."""
-    return shown is not None and setting.fps == 100 and setting._replace(timebase=shown.timebase) == shown
+def _repeats(setting: Setting, shown: Set[str]) -> bool:
+    """Return whether a published setting has the scores of a real one that is shown: at 100 fps, both are the same.
+
+    shown: settings in words, because a setting without a window (NaN) is not equal to itself.
+    """
+    is_published = setting.timebase == "published" and setting.fps == 100
+    return is_published and setting._replace(timebase="real").words in shown
+
+
+def _filled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of texts in which cells without a score show that there is none."""
+    return rows.astype(object).where(rows.notna(), text.MISSING)
 
 
 def _summary_heads(scores: pd.DataFrame) -> list[str]:
@@ -272,8 +277,7 @@ def _table(title: str, note: str, scores: pd.DataFrame, across: str, heads: Mapp
     texts = scores.assign(text=[_score(score) for score in scores.itertuples()])
     rows = texts.pivot(index="model", columns=across, values="text")
     rows = rows.reindex(index=list(scores["model"].unique()), columns=list(heads))
-    rows = rows.astype(object).where(rows.notna(), text.MISSING)
-    rows = rows.rename(columns=heads).rename_axis(index=None, columns=None)
+    rows = _filled(rows).rename(columns=heads).rename_axis(index=None, columns=None)
     has_value = scores["n_scored"] > 0
     counts = scores[has_value | ~has_value.groupby(scores["model"]).transform("any")]
     counts = counts.groupby("model")[["n_scored", "n"]].min()

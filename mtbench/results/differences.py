@@ -6,24 +6,9 @@ from mtbench import stats
 from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError
 from mtbench.registry import metrics
-from mtbench.results.keys import COLUMN, NAN, SETTING_NUMBERS, with_plain_keys
+from mtbench.results.keys import COLUMN, DIFFERENCE_COLUMNS, NAN, SETTING_NUMBERS, with_plain_keys
 from mtbench.results.load import RunTables
 from mtbench.results.tables import comparison_table
-
-DIFFERENCE_COLUMNS = [
-    *COLUMN,
-    "model_a",
-    "model_b",
-    "value_a",
-    "value_b",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "p",
-    "p_adjusted",
-    "paired",
-    "verdict",
-]
 
 
 def difference_table(a: RunTables, b: RunTables) -> tuple[pd.DataFrame, list[str]]:

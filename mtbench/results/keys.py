@@ -40,6 +40,20 @@ COMPARISON_COLUMNS = [
     "p_adjusted",
     "paired",
 ]
+DIFFERENCE_COLUMNS = [
+    *COLUMN,
+    "model_a",
+    "model_b",
+    "value_a",
+    "value_b",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_adjusted",
+    "paired",
+    "verdict",
+]
 FAILURE_COLUMNS = ["task", "given", "model", "suite", "sample", "reason"]
 BEAT_COLUMNS = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
 
