@@ -27,7 +27,8 @@ class FolderModel:
         else:
             folder = complete_clips(path, suite.stems)
         self.name, self._suite_rate = f"{FOLDER}{path}", suite.sample_rate
-        self.stems = tuple(dict.fromkeys((*(stem for stem in suite.stems if stem in optional), *folder.stems)))
+        of_suite = (stem for stem in suite.stems if stem in folder.stems or stem in optional)
+        self.stems = tuple(dict.fromkeys((*of_suite, *folder.stems)))
         self._optional = optional
         self._clips, self.available = list(folder.clips.items()), len(folder.clips)
         _, first_files = self._clips[0]

@@ -115,8 +115,8 @@ def plan_evaluation(
             f"'{mixtures[0]}' contains mixtures without stems, which have only a Fréchet audio distance (FAD) to a "
             "reference: use --reference (reference in Python)"
         )
+    notices += _not_compared(rows, suite) if suite else _different_stems(rows)
     if suite:
-        notices += _not_compared(rows, suite)
         most_clips = max(len(row.clips) for row in rows)
         controls, absent = _control_rows(suite, most_clips)
         rows, notices = [*rows, *controls], notices + absent
@@ -237,12 +237,19 @@ def _stems_of_arrays(clips: Mapping[str, Mapping[str, ArrayLike]], wanted: _Want
 
 def _spelled(waves: Mapping[str, ArrayLike], wanted: _Wanted) -> dict[str, ArrayLike]:
     """Return the stems of a clip with the expected spelling of their names."""
-    spelling = {stem.casefold(): stem for stem in wanted.stems}
+    spelling = {MIXTURE: MIXTURE} | {stem.casefold(): stem for stem in wanted.stems}
     return {spelling.get(stem.casefold(), stem): wave for stem, wave in waves.items()}
 
 
+def _different_stems(rows: Sequence[EvaluatedRow]) -> list[str]:
+    """Return a notice if the rows do not have the same stems."""
+    if len({frozenset(row.stems) for row in rows}) < 2:
+        return []
+    return ["the rows have different stems, so their rhythm scores over all stems are not of the same stems"]
+
+
 def _not_compared(rows: Sequence[EvaluatedRow], suite: Suite) -> list[str]:
-    """Return a notice for each row that has not the same stems as the suite."""
+    """Return a notice for each row that does not have the same stems as the suite."""
     notices = []
     for row in rows:
         only_row = [stem for stem in row.stems if stem not in suite.stems and stem != MIXTURE]
@@ -254,7 +261,7 @@ def _not_compared(rows: Sequence[EvaluatedRow], suite: Suite) -> list[str]:
         ]
         if sides:
             rhythm = (
-                "; rhythm scores over all stems are over different stems than those of the controls"
+                "; its rhythm scores over all stems are not of the same stems as those of the controls"
                 if has_stems(row.stems) and has_stems(suite.stems)
                 else ""
             )

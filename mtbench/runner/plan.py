@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,8 +113,9 @@ def default_folder(config: RunConfig) -> Path:
             [model | {"name": _resolved(model["name"])} for model in models],
         ]
     )
-    suite = config.suite if not config.suite.startswith(FOLDER) else os.path.normpath(config.suite)
-    suite = suite.replace("/", "-").replace(":", "-").strip("-")[-60:]
+    is_folder = config.suite.startswith(FOLDER)
+    suite = FOLDER + Path(_resolved(config.suite)).name if is_folder else config.suite
+    suite = suite.replace("/", "-").replace(":", "-").strip("-")[:60]
     return Path("runs") / f"{suite}-{_short_hash(identity)}"
 
 
