@@ -78,6 +78,8 @@ def test_fad_is_compared_for_the_mixture_and_the_stems_of_both_sides(songs):
         f"mine: FAD is not compared for oud (only in mine) and vocals (only in folder:{songs}); its rhythm scores over "
         "all stems are not of the same stems as those of the controls"
     ) in result.notices
+    irs = next(line for line in result.table("markdown", full=True).splitlines() if line.startswith("| model | bass"))
+    assert irs.startswith("| model | bass ↓ | drums ↓ | vocals ↓ | oud ↓ | all ↓ |")
     # The FAD of a stem by a plain call.
     embed = embedding("log-mel-stats")
     sides = [

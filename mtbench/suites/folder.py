@@ -96,7 +96,7 @@ def audio_files(path: Path) -> list[PurePath]:
 
 
 def _is_audio(file: Path) -> bool:
-    return file.suffix.lower() in audio.SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+    return file.suffix.lower() in audio.SUFFIXES and not file.name.startswith(".")
 
 
 def complete_clips(

@@ -231,7 +231,8 @@ def reproduce(run: SiteRun, model: str) -> str:
         if not folders:
             return "# The clips were passed to mtbench.evaluate() in Python, as arrays."
         reference = ["--reference", str(config["reference"])] if config.get("reference") else []
-        return shlex.join(["mtbench", "eval", *map(str, folders), *reference, *options])
+        stems = ["--stems", ",".join(map(str, config["stems"]))] if config.get("stems") else []
+        return shlex.join(["mtbench", "eval", *map(str, folders), *reference, *stems, *options])
     chosen = [{key: value for key, value in entry.items() if value} for entry in entries(run, model)]
     by_options = {key for key, value in config.items() if value} <= OPTIONS and config.get("task", "total") == "total"
     if by_options and all(entry.keys() <= {"name"} for entry in chosen):
