@@ -19,7 +19,7 @@ from mtbench.metrics import Metric, values_of
 from mtbench.metrics.embeddings import Embedding
 from mtbench.registry import metrics, open_embedding
 from mtbench.settings import Decode
-from mtbench.stems import Songs, StemSet
+from mtbench.stems import Songs, StemSet, Suite, has_stems, optional_stems
 
 Floats = NDArray[np.float64]
 Frames = NDArray[np.float32]
@@ -28,10 +28,14 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip to analyse: its name, and a function that loads its stems in canonical form."""
+    """A clip to analyse: its name, and a function that loads its stems in canonical form.
+
+    stems: the stems that it must have; those that are not loaded are silent. Empty: those that are loaded.
+    """
 
     id: str
     load: Callable[[], Mapping[str, audio.Canonical]]
+    stems: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,18 @@ class Request:
 class Analysis:
     """The analysis of one clip. If the clip could not be scored, `error` is the reason and the other fields are empty.
 
-    cut, padded: number of stems that were cut or zero-padded to the required length. duration: of the longest stem, in
-    s. beats: {decode: {stem: float64 [n, 2]}}, the time of each beat in s and its position in the bar. embeddings:
-    {embedding: {track: float32 [frames, dimension]}} for the stems, ``mixture`` and the requested sums. of_audio:
-    {metric: {track: value}} for metrics computed directly from audio. digest: SHA-256 of each stem.
+    cut, padded: number of stems that were cut or zero-padded to the required length. silent: stems that the clip lacks.
+    duration: of the longest stem, in s. beats: {decode: {stem: float64 [n, 2]}}, the time of each beat in s and its
+    position in the bar. embeddings: {embedding: {track: float32 [frames, dimension]}} for the stems, ``mixture`` and
+    the requested sums. of_audio: {metric: {track: value}} for metrics computed directly from audio. digest: SHA-256 of
+    each stem. A mixture without stems has embeddings only.
     """
 
     id: str
     error: str = ""
     cut: int = 0
     padded: int = 0
+    silent: tuple[str, ...] = ()
     duration: float = float("nan")
     beats: dict[Decode, dict[str, Floats]] = field(default_factory=dict)
     embeddings: dict[str, dict[str, Frames]] = field(default_factory=dict)
@@ -81,17 +87,31 @@ class _Loaded:
     hashes: Mapping[str, str]
 
 
-def clip_of_files(name: str, files: Mapping[str, Path], rate: int, length: int | None) -> Clip:
-    """Return a clip on disk, {stem: file}, converted to `rate` Hz and, unless it is None, to `length` samples."""
+def clip_of_files(
+    name: str, files: Mapping[str, Path], rate: int, length: int | None, stems: Sequence[str] = ()
+) -> Clip:
+    """Return a clip on disk, {stem: file}, converted to `rate` Hz and, unless it is None, to `length` samples.
+
+    stems: as in `Clip`.
+    """
     # Worker processes may have a different working directory.
     files = {stem: file.absolute() for stem, file in files.items()}
-    return Clip(name, partial(_load_files, files, rate, length))
+    return Clip(name, partial(_load_files, files, rate, length), stems)
 
 
-def clip_of_arrays(name: str, stems: Mapping[str, Frames], sample_rate: int, rate: int, length: int | None) -> Clip:
-    """Return a clip of waveforms, {stem: float32 [samples] at `sample_rate` Hz}, brought to `rate` Hz and, unless it is
-    None, to `length` samples."""
-    return Clip(name, partial(_load_arrays, stems, sample_rate, rate, length))
+def clip_of_arrays(
+    name: str,
+    waves: Mapping[str, Frames],
+    sample_rate: int,
+    rate: int,
+    length: int | None,
+    stems: Sequence[str] = (),
+) -> Clip:
+    """Return a clip of waveforms, {stem: float32 [samples] at `sample_rate` Hz}.
+
+    It is converted to `rate` Hz and, unless it is None, to `length` samples. stems: as in `Clip`.
+    """
+    return Clip(name, partial(_load_arrays, waves, sample_rate, rate, length), stems)
 
 
 def clip_of_sample(generator: Generator, number: int, stems: Sequence[str], rate: int, length: int) -> Clip:
@@ -99,9 +119,10 @@ def clip_of_sample(generator: Generator, number: int, stems: Sequence[str], rate
     return Clip(f"{number:05d}", partial(_load_sample, generator, number, stems, rate, length))
 
 
-def clip_of_song(songs: Songs, number: int) -> Clip:
+def clip_of_song(songs: Songs, number: int, suite: Suite) -> Clip:
     """Return song `number` of a suite as a clip; the suite has already brought it to the right length."""
-    return Clip(str(number), partial(_load_song, songs.loader(number)))
+    needed = [stem for stem in suite.stems if stem not in optional_stems(suite)]
+    return Clip(str(number), partial(_load_song, songs.loader(number), needed), suite.stems)
 
 
 def analyse(clips: Sequence[Clip], request: Request, cache: Cache) -> list[Analysis]:
@@ -110,7 +131,8 @@ def analyse(clips: Sequence[Clip], request: Request, cache: Cache) -> list[Analy
     A clip that cannot be read becomes an Analysis with an error; the other clips are not affected.
     """
     analyses = [Analysis(clip.id) for clip in clips]
-    loaded = [clip for clip in map(_load, clips, analyses, [request.rate] * len(clips)) if clip]
+    every = [clip for clip in map(_load, clips, analyses, [request.rate] * len(clips)) if clip]
+    loaded = [clip for clip in every if has_stems(clip.stems)]
     try:
         _track(loaded, request, cache)
     except ValueError:  # a clip cannot be tracked: track each clip alone to find it, and keep the others
@@ -123,6 +145,7 @@ def analyse(clips: Sequence[Clip], request: Request, cache: Cache) -> list[Analy
         clip.analysis.of_audio = {
             name: _of_audio(metrics()[name], clip, request.rate, cache) for name in request.metrics
         }
+    for clip in every:
         clip.analysis.embeddings = _embeddings(clip, request, cache) if request.embeddings else {}
     return analyses
 
@@ -134,6 +157,10 @@ def _load(clip: Clip, analysis: Analysis, rate: int) -> _Loaded | None:
         analysis.error = str(error)
         return None
     stems = {stem: form.samples for stem, form in canonical.items()}
+    analysis.silent = tuple(stem for stem in clip.stems if stem not in stems)
+    silence = np.zeros(max(len(pcm) for pcm in stems.values()), np.int16)
+    if analysis.silent:
+        stems = {stem: stems.get(stem, silence) for stem in dict.fromkeys((*clip.stems, *stems))}
     hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
     analysis.cut = sum(form.cut > 0 for form in canonical.values())
     analysis.padded = sum(form.padded > 0 for form in canonical.values())
@@ -228,5 +255,8 @@ def _load_sample(
     return _load_arrays({stem: sample.stems[stem] for stem in stems}, sample.sample_rate, rate, length)
 
 
-def _load_song(load: Callable[[], StemSet]) -> dict[str, audio.Canonical]:
-    return {stem: audio.Canonical(audio.to_pcm16(wave), 0, 0) for stem, wave in load().stems.items()}
+def _load_song(load: Callable[[], StemSet], needed: Sequence[str]) -> dict[str, audio.Canonical]:
+    song = load()
+    if missing := [stem for stem in needed if stem not in song.stems]:
+        raise MtbenchError(f"song '{song.id}' has no stem {', '.join(missing)}")
+    return {stem: audio.Canonical(audio.to_pcm16(wave), 0, 0) for stem, wave in song.stems.items()}

@@ -87,6 +87,7 @@ def evaluate(
     window: float | Sequence[float] | None = None,
     timebase: str | Sequence[str] | None = None,
     embedding: str | Sequence[str] | None = None,
+    stem_names: str | Sequence[str] | None = None,
     sample_rate: int | None = None,
     name: str = "stems",
     out: str | Path | None = None,
@@ -95,11 +96,15 @@ def evaluate(
 ) -> Result:
     """Score existing stems, and return the Result, as `mtbench eval` does.
 
-    stems: a folder with one subfolder per stem, or a list of such folders, each of which becomes one row. Or arrays,
-    ``{clip: {stem: waveform}}``, which become one row with the given `name`. Each waveform has the shape [samples] or
-    [samples, channels] at `sample_rate` Hz; it is floating-point with full scale at 1.0, or int16.
-    reference: a suite, ``folder:PATH``, or a Path. It adds the Fréchet audio distance (FAD) and the controls, which
-    show what songs and noise score; clips are cut or zero-padded to the suite's length.
+    stems: a folder with one subfolder per stem or per song, or of mixtures, or a list of such folders, each of which
+    becomes one row. Or arrays, ``{clip: {stem: waveform}}``, which become one row with the given `name`. Each waveform
+    has the shape [samples] or [samples, channels] at `sample_rate` Hz; it is floating-point with full scale at 1.0, or
+    int16.
+    reference: a suite, ``folder:PATH``, or a Path. It adds the Fréchet audio distance (FAD) of the mixture and of the
+    stems that both sides have, and the controls, which show what songs and noise score; clips are cut or zero-padded to
+    the suite's length. Mixtures without stems need a reference, and get only the FAD of the mixture.
+    stem_names: the stems to score, such as ``["vocals", "drums"]``; the default is those that are found, which a notice
+    names. Also the names of ``stem_0``, ``stem_1`` ..., in their order.
     fps, transition_lambda, window, timebase: the settings of the rhythm metrics, each one value or several, as in
     `mtbench.config.Grid`. embedding: one or several embeddings for FAD; the default is ``log-mel-stats``.
     out: the folder for the tables; by default, nothing is written. device: the torch device of the beat networks.
@@ -110,8 +115,9 @@ def evaluate(
     sources = _sources(stems, sample_rate, name)
     grid = _grid(fps, transition_lambda, window, timebase)
     embeddings = _as_list(embedding)
+    names = _as_list(stem_names)
     return evaluate_sources(
-        sources, reference, grid, embeddings, out, device, shown if progress else hidden, as_argument
+        sources, reference, grid, embeddings, out, device, shown if progress else hidden, as_argument, names
     )
 
 
@@ -143,8 +149,12 @@ def evaluate_sources(
     device: str,
     stage: Stage,
     naming: configs.Naming,
+    stems: Sequence[str] | None = None,
 ) -> Result:
-    """Evaluate sources with the settings `grid` (fields of Grid). naming: how error messages name a value."""
+    """Evaluate sources with the settings `grid` (fields of Grid).
+
+    naming: how error messages name a value. stems: the stems to score; the default is those that are found.
+    """
     settings = configs.validated(configs.Grid, grid, naming)
     if embeddings and not reference:
         raise UsageError(
@@ -155,7 +165,7 @@ def evaluate_sources(
         reference = f"{FOLDER}{fspath(reference)}"
     folder = Path(out) if out else None
     return _result(
-        runner.evaluate(sources, reference, settings, embeddings or ["log-mel-stats"], folder, stage, device)
+        runner.evaluate(sources, reference, settings, embeddings or ["log-mel-stats"], folder, stage, device, stems)
     )
 
 

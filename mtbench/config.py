@@ -1,5 +1,6 @@
 """The configuration of a run, from a YAML file or from the command line, as one validated object."""
 
+import hashlib
 import re
 import reprlib
 from collections.abc import Callable, Sequence
@@ -18,7 +19,8 @@ from mtbench.settings import Decode, canonical_timebase
 from mtbench.stems import FOLDER
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+LONGEST_NAME = 100  # bytes of a row's name, which is part of the names of files and folders
+Name = Annotated[str, Field(pattern=f"^{NAME}$", max_length=LONGEST_NAME)]
 ModelName = Annotated[str, Field(pattern=f"^({FOLDER}.+|{NAME})$")]
 Timebase = Annotated[Literal["real", "published"], BeforeValidator(canonical_timebase)]
 
@@ -61,10 +63,15 @@ class Grid(Strict):
 def folder_row(path: str | Path) -> str:
     """Return the row name of a folder of audio: the folder's name.
 
-    A folder named like a control is prefixed with its parent's name, as in ``DATA-heldout``.
+    A folder named like a control is prefixed with its parent's name, as in ``DATA-heldout``. A name that is too long is
+    cut and ends with a hash.
     """
     path = Path(path).resolve()
-    return f"{path.parent.name}-{path.name}" if path.name in CONTROLS else path.name
+    name = f"{path.parent.name}-{path.name}" if path.name in CONTROLS else path.name
+    encoded = name.encode(errors="surrogateescape")
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    return f"{encoded[: LONGEST_NAME - 9].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
 
 
 class Model(Strict):
@@ -152,9 +159,12 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
     subset, smallest first; with four stems these are the 14 subsets of MT-MusicLDM's Table 3 and the total generation
     of SyncTrack's Table A5. Raises UsageError for an invalid subset.
     """
+    if len(stems) < 2:
+        raise UsageError(f"the task 'arrangement' needs at least two stems (the suite has {', '.join(stems)})")
     if not subsets:
         return [subset for size in range(1, len(stems) + 1) for subset in combinations(stems, size)]
     initials = [stem[0].upper() for stem in stems]
+    by = f"by their initials ({', '.join(initials)}) or " if len(set(initials)) == len(stems) else ""
     chosen = []
     for subset in subsets:
         if not isinstance(subset, str):
@@ -165,8 +175,8 @@ def generated_stems(subsets: Sequence[str | Sequence[str]], stems: Sequence[str]
             names = subset.split("+")
         if not names or len(set(names)) < len(names) or not set(names) <= set(stems):
             raise UsageError(
-                f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': name the stems to generate by "
-                f"their initials ({', '.join(initials)}) or in full, as in {'+'.join(stems[:2])}"
+                f"subset '{subset if isinstance(subset, str) else '+'.join(subset)}': name the stems to generate {by}"
+                f"in full, as in {'+'.join(stems[:2])} (stems: {', '.join(stems)})"
             )
         chosen.append(tuple(stem for stem in stems if stem in names))
     return list(dict.fromkeys(chosen))
@@ -262,6 +272,7 @@ PROBLEMS = {
     "float_parsing": "must be a number",
     "float_type": "must be a number",
     "string_type": "must be a string",
+    "string_too_long": "must have at most {max_length} characters",
     "bool_parsing": "must be true or false",
     "literal_error": "must be {expected}",
     "dict_type": "must be a mapping of keys to values",

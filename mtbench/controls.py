@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mtbench.errors import UsageError
-from mtbench.stems import StemSet, Suite
+from mtbench.stems import StemSet, Suite, optional_stems, with_silence
 
 NOISE_LEVEL = 0.1
 
@@ -32,7 +32,7 @@ class Heldout:
             )
         self.sample_rate, self.stems = suite.sample_rate, suite.stems
         self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
-        self._shuffled = shuffled
+        self._shuffled, self._optional = shuffled, optional_stems(suite)
         what = "stems of another held-out song than the given ones" if shuffled else "held-out songs of the suite"
         self.provenance: Mapping[str, Any] = {"what": what, "songs": len(self._songs)}
 
@@ -44,6 +44,7 @@ class Heldout:
             raise UsageError(f"'heldout' has {len(self._songs)} songs; sample {start + n - 1} does not exist")
         for i in range(start, start + n):
             song = self._songs[self._other(i) if self._shuffled else i]
+            song = with_silence(song, stems, self._optional)
             yield StemSet(song.id, {stem: song.stems[stem] for stem in stems}, song.sample_rate)
 
     def _other(self, i: int) -> int:

@@ -5,26 +5,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mtbench import audio
-from mtbench.stems import FOLDER, STEMS, StemSet, Suite
-from mtbench.suites.folder import clip_hashes, complete_clips
+from mtbench.stems import FOLDER, StemSet, Suite, optional_stems, with_silence
+from mtbench.suites.folder import clip_hashes, complete_clips, stem_folder
 
 
 class FolderModel:
-    """The complete clips of a folder, sorted by name: sample i is clip i, at the sample rate of its files.
+    """The complete clips of a folder, in the order of `layouts.in_order`, at the sample rate of its files.
 
-    The layout is that of `stem_folder`. Raises UsageError like `complete_clips`, and AudioError if the first file
-    cannot be read.
+    Its stems are those of the suite if the folder has all of them, and otherwise those that it has. Raises UsageError
+    like `complete_clips`, and AudioError if the first file cannot be read.
     """
 
-    stems: tuple[str, ...] = STEMS
     tasks = frozenset({"total"})
 
     def __init__(self, path: str, suite: Suite):
-        folder = complete_clips(path)
+        optional = optional_stems(suite)
+        folder = stem_folder(path, suite.stems)
+        found = {*folder.stems, *folder.ignored}
+        if all(stem in found or stem in optional for stem in suite.stems):
+            folder = complete_clips(path, [stem for stem in suite.stems if stem in found], True, optional)
+        else:
+            folder = complete_clips(path, suite.stems)
         self.name, self._suite_rate = f"{FOLDER}{path}", suite.sample_rate
+        of_suite = (stem for stem in suite.stems if stem in folder.stems or stem in optional)
+        self.stems = tuple(dict.fromkeys((*of_suite, *folder.stems)))
+        self._optional = optional
         self._clips, self.available = list(folder.clips.items()), len(folder.clips)
         _, first_files = self._clips[0]
-        _, self.sample_rate = audio.info(first_files[STEMS[0]])
+        _, self.sample_rate = audio.info(next(iter(first_files.values())))
         contents = "".join(f"{clip}\0{content}\n" for clip, content in clip_hashes(folder.clips).items())
         self.provenance: Mapping[str, Any] = {
             "what": "a folder of audio",
@@ -41,9 +49,8 @@ class FolderModel:
         Raises AudioError for unreadable files.
         """
         for clip, files in self._clips[start : start + n]:
-            waves = {stem: audio.read(files[stem]) for stem in stems}
+            waves = {stem: audio.read(files[stem]) for stem in stems if stem in files}
             rates = {rate for _, rate in waves.values()}
             rate = rates.pop() if len(rates) == 1 else self._suite_rate  # all stems of a StemSet share one rate
-            yield StemSet(
-                clip, {stem: audio.resample(wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()}, rate
-            )
+            resampled = {stem: audio.resample(wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()}
+            yield with_silence(StemSet(clip, resampled, rate), stems, self._optional)

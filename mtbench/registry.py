@@ -100,7 +100,10 @@ def open_suite(name: str) -> Suite:
 def describe_suites() -> list[tuple[str, str, str]]:
     """Return (name, description, where its files are or how to get them) of every suite."""
     rows = [row for point in _points("mtbench.suites").values() for row in _suite_family(point).describe()]
-    return [*rows, (f"{FOLDER}PATH", "your own audio: one subfolder per stem, same file names in each", "any folder")]
+    return [
+        *rows,
+        (f"{FOLDER}PATH", "your own audio: one subfolder per stem or per song, or mixtures alone", "any folder"),
+    ]
 
 
 def embeddings() -> list[str]:

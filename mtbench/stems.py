@@ -1,6 +1,6 @@
 """The objects that are measured: sets of stems, sequences of songs, and the suites that provide them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, overload
@@ -8,7 +8,9 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
-STEMS = ("bass", "drums", "guitar", "piano")  # the stems of the papers
+from mtbench.errors import MtbenchError
+
+MIXTURE = "mixture"  # the sum of a clip's stems, and the name of the only track of a clip without stems
 SAMPLE_RATE = 16000  # Hz
 N_SAMPLES = 163840  # 10.24 s, the length of the papers' clips
 FOLDER = "folder:"  # prefix of the name of a model or suite that is a folder of audio
@@ -30,8 +32,8 @@ class StemSet:
     @property
     def mixture(self) -> NDArray[np.float32]:
         """The sum of the stems, float32 [samples], clipped to [-1, 1] as in the published protocol."""
-        if "mixture" in self.stems:
-            return self.stems["mixture"]
+        if MIXTURE in self.stems:
+            return self.stems[MIXTURE]
         total: NDArray[np.float32] = np.sum(list(self.stems.values()), axis=0, dtype=np.float32)
         return np.clip(total, -1.0, 1.0)
 
@@ -76,8 +78,12 @@ class Suite(Protocol):
     """A source of clips: a reference set, and held-out songs.
 
     name: as on the command line. split: the part that is the reference. version: changes when the audio of its songs
-    changes. n_samples: length of every stem, at `sample_rate` Hz. `reference()` and `heldout()` are lazy and have no
-    song in common; `heldout()` is empty if the suite has no held-out songs.
+    changes. stems: ``("mixture",)`` for songs without stems. n_samples: length of every stem, at `sample_rate` Hz.
+    `reference()` and `heldout()` are lazy and have no song in common; `heldout()` is empty if the suite has no held-out
+    songs.
+
+    A suite whose songs may lack some stems names these stems in an attribute `optional_stems`. A missing stem is then
+    silent.
     """
 
     @property
@@ -101,3 +107,24 @@ class Suite(Protocol):
     def reference(self) -> Songs: ...
 
     def heldout(self) -> Songs: ...
+
+
+def has_stems(stems: Iterable[str]) -> bool:
+    """Return whether the tracks of a clip are stems, and not a mixture alone."""
+    return set(stems) != {MIXTURE}
+
+
+def optional_stems(suite: Suite | None) -> tuple[str, ...]:
+    """Return the stems that a song of the suite may lack: its attribute `optional_stems`, by default none."""
+    return tuple(getattr(suite, "optional_stems", ()))
+
+
+def with_silence(song: StemSet, stems: Sequence[str], optional: Sequence[str]) -> StemSet:
+    """Return a song with all of `stems`; a missing stem is silent. Raises MtbenchError if it is not optional."""
+    if not (missing := [stem for stem in stems if stem not in song.stems]):
+        return song
+    if not song.stems or (needed := [stem for stem in missing if stem not in optional]):
+        raise MtbenchError(f"song '{song.id}' has no stem {', '.join(needed if song.stems else missing)}")
+    length = max(len(wave) for wave in song.stems.values())
+    silent = {stem: np.zeros(length, np.float32) for stem in missing}
+    return StemSet(song.id, {**song.stems, **silent}, song.sample_rate)

@@ -281,8 +281,18 @@ def test_the_controls_of_an_evaluation_are_those_of_a_run(suite_folder, tmp_path
 @pytest.mark.parametrize(
     "arguments, options, said",
     [
-        (({"a": {}},), {"sample_rate": 16000}, "clip 'a': expected the stems bass, drums, guitar, piano, got none"),
-        (({"a": {"bass": [0.0]}},), {"sample_rate": 16000}, "clip 'a': expected the stems .*, got bass"),
+        (({"a": {}},), {"sample_rate": 16000}, "clip 'a': expected a mapping .* got no stems"),
+        (
+            ({"a": {"bass": [0.0], "oud": [0.0]}, "b": {"bass": [0.0]}},),
+            {"sample_rate": 16000},
+            "clip 'b': expected the stems bass, oud, got bass",
+        ),
+        (({"a": {"bass": [0.0]}, "b": {"oud": [0.0]}},), {"sample_rate": 16000}, "expected the stems bass, got oud"),
+        (({"a": {"bass": [0.0]}},), {"sample_rate": 16000, "stem_names": ["oud"]}, "the stems oud, got bass"),
+        (({"a": {"bass": [0.0], "Bass": [0.0]}},), {"sample_rate": 16000}, "must have different names"),
+        (({"a": {"all": [0.0]}},), {"sample_rate": 16000}, "not 'all' or 'generated' .got 'all'"),
+        (({"a": {"mixture": [0.0]}},), {"sample_rate": 16000}, "mixtures without stems, .* use --reference"),
+        (("absent",), {"stem_names": ["bass", "BASS"]}, "the stems to score must have different names"),
         (({},), {"sample_rate": 16000}, "there are no clips to score"),
         (([],), {}, "there are no folders to score"),
         (("absent",), {}, "absent: no such folder"),

@@ -126,17 +126,19 @@ def test_a_model_generates_the_missing_stems_and_is_given_the_others(arranged, s
 
 def test_the_given_stems_are_the_recordings_bit_for_bit(arranged, suite_folder):
     _, result, _ = arranged
+    names = [song.id for song in open_suite(f"folder:{suite_folder}").heldout()]
+    assert sorted(names) == ["h0", "h1", "h2", "h3"]
     for model in ("fake", "heldout", "shuffled", "noise"):
         for i in range(4):
             folder = result.folder / f"audio/arrangement-{GIVEN_OF_BP}" / model
             for stem in ("drums", "guitar"):
                 made, _ = soundfile.read(folder / stem / f"{i:05d}.wav", dtype="int16")
-                recording, _ = audio.read(suite_folder / "heldout" / stem / f"h{i}.wav")
+                recording, _ = audio.read(suite_folder / "heldout" / stem / f"{names[i]}.wav")
                 np.testing.assert_array_equal(made, audio.to_pcm16(recording))
             made, _ = soundfile.read(folder / "bass" / f"{i:05d}.wav", dtype="int16")
             song = {"heldout": i, "shuffled": (i + 2) % 4}.get(model)
             if song is not None:
-                recording, _ = audio.read(suite_folder / "heldout" / "bass" / f"h{song}.wav")
+                recording, _ = audio.read(suite_folder / "heldout" / "bass" / f"{names[song]}.wav")
                 np.testing.assert_array_equal(made, audio.to_pcm16(recording))
             if model == "fake":
                 np.testing.assert_array_equal(made, audio.to_pcm16(clicks(90, 10.24)))
@@ -226,7 +228,8 @@ def test_each_subset_and_model_resumes_independently(suite_folder, tmp_path, mon
     again = Fake()
     result = run(again, suite_folder, tmp_path / "run", monkeypatch, **asked)
     assert again.asked == [(("bass",), 0), (("piano",), 1)] and result.failed == []
-    recording, _ = audio.read(suite_folder / "heldout/drums/h0.wav")
+    first = open_suite(f"folder:{suite_folder}").heldout()[0].id
+    recording, _ = audio.read(suite_folder / f"heldout/drums/{first}.wav")
     np.testing.assert_array_equal(soundfile.read(damaged, dtype="int16")[0], audio.to_pcm16(recording))
 
 
@@ -375,15 +378,16 @@ def test_a_folder_of_audio_is_a_model(suite_folder, tmp_path, monkeypatch):
         run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)
 
 
-def test_the_samples_of_a_folder_are_its_files_sorted_by_name(tmp_path, suite_folder):
+def test_the_samples_of_a_folder_are_its_files_in_the_order_of_their_hashes(tmp_path, suite_folder):
     mine = write_clips(tmp_path / "mine", ["b", "a"], rate=44100, seconds=1.0)
     suite = open_suite(f"folder:{suite_folder}")
     made = FolderModel(str(mine), suite)
-    (a, b), (later,) = list(made.generate(2, STEMS)), made.generate(1, ["piano"], start=1)
-    assert (a.id, b.id, later.id, made.sample_rate, made.available) == ("a", "b", "b", 44100, 2)
-    np.testing.assert_array_equal(later.stems["piano"], audio.read(mine / "piano/b.wav")[0])
-    assert a.sample_rate == 44100
-    soundfile.write(mine / "bass" / "a.wav", np.zeros(22050), 22050)  # one stem at another rate
+    (b, a), (later,) = list(made.generate(2, STEMS)), made.generate(1, ["piano"], start=1)
+    # The SHA-256 of "b" begins with 3e, that of "a" with ca.
+    assert (b.id, a.id, later.id, made.sample_rate, made.available) == ("b", "a", "a", 44100, 2)
+    np.testing.assert_array_equal(later.stems["piano"], audio.read(mine / "piano/a.wav")[0])
+    assert b.sample_rate == 44100
+    soundfile.write(mine / "bass" / "b.wav", np.zeros(22050), 22050)  # one stem at another rate
     (mixed,) = FolderModel(str(mine), suite).generate(1, STEMS)
     assert mixed.sample_rate == 16000 and all(len(wave) == 16000 for wave in mixed.stems.values())
     moved = mine.rename(tmp_path / "elsewhere")

@@ -270,8 +270,9 @@ def test_eval_prints_and_writes_scores(tmp_path):
 def test_eval_of_a_folder_without_drums(tmp_path):
     folder = write_clips(tmp_path / "mine", ["a"], seconds=1.0)
     (folder / "drums").rename(folder / "percussion")
-    code, output = mtbench("eval", folder, "--out", tmp_path / "run")
-    assert code == 2 and "no folder for the drums stem" in output
+    four = ["--stems", "bass,drums,guitar,piano"]
+    code, output = mtbench("eval", folder, "--out", tmp_path / "run", *four)
+    assert code == 2 and f"{folder}: no stem drums (found: bass, guitar, percussion, piano)" in output
 
 
 def test_check_compares_a_run_with_its_baseline(finished, tmp_path):

@@ -564,17 +564,18 @@ def test_a_folder_of_audio_is_reproduced_by_its_path(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "evaluated, command",
+    "evaluated, more, command",
     [
-        ("my stems", "mtbench eval &#39;my stems&#39; --reference band --fps 100"),
-        (["a", "b"], "mtbench eval a b --reference band --fps 100"),
-        ([], "# The clips were passed to mtbench.evaluate() in Python, as arrays."),
+        ("my stems", {}, "mtbench eval &#39;my stems&#39; --reference band --fps 100"),
+        (["a", "b"], {}, "mtbench eval a b --reference band --fps 100"),
+        ("a", {"stems": ["vocals", "bass"]}, "mtbench eval a --reference band --stems vocals,bass --fps 100"),
+        ([], {}, "# The clips were passed to mtbench.evaluate() in Python, as arrays."),
     ],
 )
-def test_an_evaluation_is_reproduced_by_its_folders(evaluated, command, run, tmp_path):
+def test_an_evaluation_is_reproduced_by_its_folders(evaluated, more, command, run, tmp_path):
     other = shutil.copytree(run, tmp_path / "run")
     record = yaml.safe_load((other / "run.yaml").read_text())
-    record["config"] = {"eval": evaluated, "reference": "band", "grid": {"fps": [100]}}
+    record["config"] = {"eval": evaluated, "reference": "band", "grid": {"fps": [100]}, **more}
     (other / "run.yaml").write_text(yaml.safe_dump(record))
     site.write([other], tmp_path / "site")
     assert command in (tmp_path / "site" / "models" / "run" / "alpha.html").read_text()

@@ -136,7 +136,7 @@ def test_stem_folder_finds_both_namings_and_missing_stems(tmp_path):
     (tmp_path / "piano" / "b.wav").unlink()
     (tmp_path / "drums" / "notes.txt").write_text("not audio")
     (tmp_path / "guitar").rename(tmp_path / "stem_2")
-    found = stem_folder(tmp_path)
+    found = stem_folder(tmp_path, STEMS)
     assert sorted(found.clips) == ["a", "c"] and found.incomplete == {"b": ["piano"]}
     assert found.clips["a"]["guitar"] == tmp_path / "stem_2" / "a.wav"
 
@@ -150,8 +150,11 @@ def test_stem_folder_refuses(tmp_path):
         stem_folder(tmp_path)
     (tmp_path / "bass" / "a.flac").unlink()
     (tmp_path / "drums").rename(tmp_path / "percussion")
-    with pytest.raises(UsageError, match="drums stem .looked for drums and stem_1."):
-        stem_folder(tmp_path)
+    with pytest.raises(UsageError, match="no stem drums .found: bass, guitar, percussion, piano"):
+        stem_folder(tmp_path, STEMS, only_wanted=True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="empty: no audio files"):
+        stem_folder(tmp_path / "empty")
 
 
 def heldout_windows(tmp_path, monkeypatch, counts):
@@ -211,7 +214,7 @@ def test_a_folders_version_depends_only_on_its_content(songs):
         os.utime(file, (0, 0))
     shutil.copytree(songs / "reference", songs / "else" / "reference")
     shutil.copytree(songs / "heldout", songs / "else" / "heldout")
-    (songs / "reference" / "drums").rename(songs / "reference" / "stem_1")  # the same stem
+    (songs / "reference" / "drums").rename(songs / "reference" / "Drums")  # the same stem
     (songs / "heldout" / "drums" / "d.wav").write_bytes(b"of a clip without its other stems")
     assert Folder(songs).version == Folder(songs / "else").version == version
     assert Folder(songs / "reference").version != version
@@ -265,10 +268,13 @@ def test_a_folder_has_notices_of_cut_padded_and_incomplete_clips(tmp_path):
         f"reference of folder:{tmp_path}: 7 incomplete clips are left out: "
         + "; ".join(f"x{number} ({lacks})" for number in range(5))
         + "; and 2 more",
+        f"reference of folder:{tmp_path}: stems bass, drums, guitar, piano (one folder per stem)",
     ]
-    assert list(suite.heldout().notices) == []
+    of_heldout = f"heldout of folder:{tmp_path}: stems bass, drums, guitar, piano (one folder per stem)"
+    assert list(suite.heldout().notices) == [of_heldout]
     (tmp_path / "heldout/drums/e.wav").unlink()
     assert Folder(tmp_path).heldout().notices == [
-        f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)"
+        f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)",
+        of_heldout,
     ]
     assert list(registry.open_suite("band").reference().notices) == []

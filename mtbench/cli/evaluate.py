@@ -31,18 +31,26 @@ def evaluate(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders with one subfolder per stem: bass, drums, guitar and piano (or stem_0 to stem_3), with the "
-            "same file names in each. One row per folder.",
+            help="Folders with one subfolder per stem and the same file names in each, or with one subfolder per song "
+            "and one file per stem, or of mixtures without stems. One row per folder.",
             metavar="FOLDER",
         ),
     ],
     reference: Annotated[
         str | None,
         typer.Option(
-            help="The suite (or folder:PATH) with the songs to compare with. Adds the Fréchet audio distance (FAD), "
-            "and rows for the controls heldout and noise. Clips are cut or zero-padded to the length of the suite's "
-            "clips.",
+            help="The suite (or folder:PATH) with the songs to compare with. Adds the Fréchet audio distance (FAD) of "
+            "the mixture and of the stems that both sides have, and rows for the controls heldout and noise. Clips are "
+            "cut or zero-padded to the length of the suite's clips.",
             metavar="SUITE",
+        ),
+    ] = None,
+    stems: Annotated[
+        str | None,
+        typer.Option(
+            help="The stems to score, e.g. vocals,drums,bass,other; also the names of stem_0, stem_1, ... in their "
+            "order.  \\[default: the stems found]",
+            metavar="LIST",
         ),
     ] = None,
     fps: Fps = None,
@@ -68,6 +76,7 @@ def evaluate(
     grid = grid_of(fps, transition_lambda, window, timebase)
     stage = progress.hidden if quiet else progress.shown
     embeddings = listed(embedding, "--embedding")
-    result = api.evaluate_sources(folders, reference, grid, embeddings, target, device, stage, as_option)
+    names = listed(stems, "--stems")
+    result = api.evaluate_sources(folders, reference, grid, embeddings, target, device, stage, as_option, names)
     show_result(result, form, full, quiet, verbose, f"run folder [bold]{escape(str(target))}[/bold]")
     fail(result.failed)

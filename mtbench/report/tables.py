@@ -257,9 +257,14 @@ def _title(metric: Metric) -> str:
 
 
 def _by_track(title: str, note: str, scores: pd.DataFrame) -> Table:
-    """Return the scores of one metric: one row per model, one column per track."""
+    """Return the scores of one metric: one row per model, one column per track.
+
+    The tracks of the suite, which the controls have, come before those that only a model has; the mean is last.
+    """
     arrow = metrics()[scores["metric"].iloc[0]].arrow
-    return _table(title, note, scores, "track", {track: f"{track}{arrow}" for track in scores["track"].unique()})
+    of_suite = scores[scores["model"].isin(list(CONTROLS))]["track"]
+    tracks = sorted(dict.fromkeys([*of_suite, *scores["track"]]), key=lambda track: track == "all")
+    return _table(title, note, scores, "track", {track: f"{track}{arrow}" for track in tracks})
 
 
 def _by_metric(title: str, note: str, scores: pd.DataFrame) -> Table:

@@ -46,12 +46,13 @@ class Reference:
     """The embeddings of a reference set.
 
     label: split, size and content hash. frames: {(embedding, track): float32 [n, dimension]}. versions: {embedding:
-    version}.
+    version}. notices: messages about the reference for the user.
     """
 
     label: str
     frames: Mapping[tuple[str, str], NDArray[np.float32]]
     versions: Mapping[str, str]
+    notices: tuple[str, ...] = ()
 
 
 class FadTables(NamedTuple):
@@ -74,7 +75,8 @@ def sample_table(analyses: Sequence[Analysis], windows: Sequence[float], origin:
     """Return one row per clip, track, metric and setting (SAMPLE_COLUMNS).
 
     windows: in s, for the metrics that have one. Given stems, which no model generated, are included in metrics across
-    stems; metrics of single stems measure them only if they are `of_given`. Clips with an error have no rows.
+    stems; metrics of single stems measure them only if they are `of_given`. Clips with an error have no rows, and
+    neither have metrics across stems if there is only one stem.
     """
     given = origin.given.split("+")
     rows = [
@@ -115,6 +117,8 @@ def _scores_of_beats(clip: Analysis, given: Sequence[str], windows: Sequence[flo
             measured = [metric for metric in of_tracks if _is_measured(metric, stem, given)]
             for metric, value in zip(measured, values_of(measured, track_times)):
                 yield _Score(metric, stem, value, decode)
+        if len(times) < 2:
+            continue
         for metric, value in zip(across, values_of(across, times, clip.duration)):
             yield _Score(metric, metric.track, value, decode)
         for window in windows:

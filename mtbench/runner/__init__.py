@@ -8,7 +8,7 @@ from mtbench.config import Grid, RunConfig
 from mtbench.errors import MtbenchError
 from mtbench.execute import Stage
 from mtbench.runner import code
-from mtbench.runner.analyse import analyse_batch, analyse_clips, analyse_reference, reference_of
+from mtbench.runner.analyse import analyse_batch, analyse_clips, analyse_reference, reference_for, reference_of
 from mtbench.runner.evaluation import Arrays, Source, plan_evaluation
 from mtbench.runner.generate import generate
 from mtbench.runner.plan import (
@@ -27,7 +27,7 @@ from mtbench.runner.record import (
     run_record,
     write_tables,
 )
-from mtbench.runner.score import failure_table, length_notices, score
+from mtbench.runner.score import failure_table, length_notices, score, silence_notices
 
 __all__ = ["Arrays", "RunResult", "Source", "check_folder", "default_eval_folder", "default_folder", "evaluate", "run"]
 
@@ -56,6 +56,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
         keep_batch(plan.target, batch, scored, conversions)
         report.add_scores(scored)
         report.add_conversions(batch, conversions)
+    report.notices += reference.notices
     provenances = {row.name: plain(row.generator.provenance) for row in plan.rows}
     record = run_record(config.model_dump(mode="json"), config.embeddings, provenances, plan.commit)
     record["suite_version"] = plan.suite.version
@@ -76,29 +77,34 @@ def evaluate(
     folder: Path | None,
     stage: Stage,
     device: str = "cpu",
+    stems: Sequence[str] | None = None,
 ) -> RunResult:
     """Score existing stems, one row per source.
 
     With a reference, clips are converted to that suite's sample rate and duration, the Fréchet audio distance (FAD) is
-    added, and the suite's controls are scored as well. folder: the folder for the tables; if None, nothing is written.
-    device: the torch device of the beat networks.
+    added for the mixture and the stems that both sides have, and the suite's controls are scored as well. folder: the
+    folder for the tables; if None, nothing is written. device: the torch device of the beat networks. stems: the stems
+    to score; the default is those that each source has.
     Raises UsageError for an invalid source or suite, and MtbenchError if no clip of any source can be scored.
     """
-    plan = plan_evaluation(sources, reference, grid, embeddings, folder, device, Cache())
+    plan = plan_evaluation(sources, reference, grid, embeddings, folder, device, Cache(), stems)
     reference_set = None
     report = Report(notices=list(plan.notices))
     if plan.suite is not None and plan.reference is not None:
         names = plan.request.embeddings
         reference_set = analyse_reference(plan.suite, plan.reference, {}, names, plan.cache, stage)
+        report.notices += reference_set.notices
     all_scored = []
     for row in plan.rows:
         analyses = list(analyse_clips(f"analyse {row.name}", row.clips, plan.request, plan.cache, stage))
-        scored = score(row.name, analyses, reference_set, plan.origin(row), grid.window)
+        comparable = reference_set and reference_for(reference_set, row.stems)
+        scored = score(row.name, analyses, comparable, plan.origin(row), grid.window)
         all_scored.append(scored)
         report.add_scores(scored)
         report.notices += row.notices
         cut, padded = sum(clip.cut for clip in analyses), sum(clip.padded for clip in analyses)
         report.notices += length_notices(row.name, cut, padded)
+        report.notices += [f"{row.name}: {notice}" for notice in silence_notices(analyses)]
         report.failures.append(failure_table(row.left_out, plan.origin(row)))
     if all(scored.scores.empty for scored in all_scored[: len(sources)]):
         raise MtbenchError("; ".join(report.failed))

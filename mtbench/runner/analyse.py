@@ -12,7 +12,8 @@ from mtbench.execute import Stage, in_processes
 from mtbench.registry import open_embedding
 from mtbench.results.tables import Reference, pool
 from mtbench.runner.plan import Assignment, Batch, Plan, metrics_of_audio
-from mtbench.stems import Songs, Suite
+from mtbench.runner.score import silence_notices
+from mtbench.stems import MIXTURE, Songs, Suite
 
 # The number of clips that share one pass of the beat networks. More clips are faster, but an interrupted run then loses
 # more work. On a GPU, a pass takes about as long for many stems as for a few.
@@ -53,17 +54,18 @@ def analyse_reference(
 
     sums: {track: stems}. Raises MtbenchError if a song cannot be read.
     """
-    clips = [clip_of_song(songs, i) for i in range(len(songs))]
+    clips = [clip_of_song(songs, i, suite) for i in range(len(songs))]
     request = Request(suite.sample_rate, embeddings=embeddings, sums=sums)
     analyses = list(analyse_clips(f"reference of {suite.name}", clips, request, cache, stage))
     if broken := [clip for clip in analyses if clip.error]:
         raise MtbenchError(f"the reference of suite '{suite.name}' cannot be read: {broken[0].error}")
     digest = hashlib.sha256("\n".join(clip.digest for clip in analyses).encode()).hexdigest()
     frames = {
-        (name, track): pool(analyses, name, track) for name in embeddings for track in ("mixture", *suite.stems, *sums)
+        (name, track): pool(analyses, name, track) for name in embeddings for track in (MIXTURE, *suite.stems, *sums)
     }
     versions = {name: open_embedding(name).version for name in embeddings}
-    return Reference(f"{suite.split}:{len(songs)}:{digest[:8]}", frames, versions)
+    notices = [f"reference of {suite.name}: {notice}" for notice in silence_notices(analyses)]
+    return Reference(f"{suite.split}:{len(songs)}:{digest[:8]}", frames, versions, tuple(notices))
 
 
 def reference_of(reference: Reference, assignment: Assignment) -> Reference:
@@ -71,9 +73,15 @@ def reference_of(reference: Reference, assignment: Assignment) -> Reference:
 
     These are the mixture, each generated stem and, if stems are given, the sum of the generated stems (`generated`).
     """
-    tracks = {"mixture": "mixture"} | ({"generated": "+".join(assignment.made)} if assignment.given else {})
+    tracks = {MIXTURE: MIXTURE} | ({"generated": "+".join(assignment.made)} if assignment.given else {})
     tracks |= {stem: stem for stem in assignment.made}
     frames = {
         (name, track): reference.frames[name, source] for name in reference.versions for track, source in tracks.items()
     }
+    return replace(reference, frames=frames)
+
+
+def reference_for(reference: Reference, stems: Sequence[str]) -> Reference:
+    """Return the tracks of a reference with which clips of these stems are compared: the mixture and common stems."""
+    frames = {key: frames for key, frames in reference.frames.items() if key[1] in (MIXTURE, *stems)}
     return replace(reference, frames=frames)

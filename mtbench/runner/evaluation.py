@@ -1,7 +1,7 @@
 """Plan an evaluation of existing stems, and check it before anything is computed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from mtbench import registry
 from mtbench.analysis import Clip, Request, clip_of_arrays, clip_of_files, clip_of_sample
 from mtbench.audio import to_float
 from mtbench.cache import Cache
-from mtbench.config import NAME, Grid, folder_row
+from mtbench.config import LONGEST_NAME, NAME, Grid, folder_row
 from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError, one_line
 from mtbench.generator import is_rate
 from mtbench.results.store import RunFolder
 from mtbench.results.tables import Origin
 from mtbench.runner.plan import Assignment, check_cache, check_device, metrics_of_audio, slow_path_notices, writable
-from mtbench.stems import SAMPLE_RATE, STEMS, Songs, Suite
-from mtbench.suites.folder import stem_folder
+from mtbench.stems import MIXTURE, SAMPLE_RATE, Songs, Suite, has_stems, optional_stems
+from mtbench.suites.folder import complete_clips
+from mtbench.suites.layouts import bad_stems, in_order
 
 SAMPLE_RATES = (1000, 768_000)  # Hz, of arrays; any other is taken for a mistake, such as 16 for 16 kHz
 
@@ -44,10 +45,15 @@ Source = Path | Arrays
 
 @dataclass(frozen=True)
 class EvaluatedRow:
-    """One row of an evaluation. left_out: {clip: why it is not scored}. notices: messages for the user."""
+    """One row of an evaluation.
+
+    stems: of every clip; ``("mixture",)`` for mixtures alone. left_out: {clip: why it is not scored}. notices: messages
+    for the user.
+    """
 
     name: str
     clips: Sequence[Clip]
+    stems: tuple[str, ...]
     provenance: Mapping[str, Any]
     left_out: Mapping[str, str] = field(default_factory=dict)
     notices: Sequence[str] = ()
@@ -71,7 +77,7 @@ class EvaluationPlan:
     notices: tuple[str, ...]
 
     def origin(self, row: EvaluatedRow) -> Origin:
-        return Assignment(STEMS).origin(row.name, self.suite)
+        return Assignment(row.stems).origin(row.name, self.suite)
 
 
 def plan_evaluation(
@@ -82,11 +88,12 @@ def plan_evaluation(
     folder: Path | None,
     device: str,
     cache: Cache,
+    stems: Sequence[str] | None = None,
 ) -> EvaluationPlan:
     """Check everything that an evaluation of existing stems needs.
 
-    Raises UsageError for a folder or suite that does not exist, a source without a complete clip, two sources with the
-    same name, invalid arrays, or an output folder that contains a run.
+    stems: as for `runner.evaluate`. Raises UsageError for a folder or suite that does not exist, a source without a
+    complete clip, two sources with the same name, invalid arrays, or an output folder that contains a run.
     """
     if folder and (folder / "audio").exists():
         raise UsageError(f"{folder} contains a run, whose scores would be overwritten; choose another --out")
@@ -97,9 +104,9 @@ def plan_evaluation(
     for name in embeddings:
         registry.open_embedding(name)
     check_device(device)
-    rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
+    wanted = _Wanted.of(suite, stems)
     rows = [
-        _row_of_arrays(source, rate, length) if isinstance(source, Arrays) else _row_of_folder(source, rate, length)
+        _row_of_arrays(source, wanted) if isinstance(source, Arrays) else _row_of_folder(source, wanted)
         for source in sources
     ]
     names = [row.name for row in rows]
@@ -107,6 +114,12 @@ def plan_evaluation(
         raise UsageError(f"two of the sources are named '{repeated[0]}'; rename one of them")
     reference_songs = suite.reference() if suite else None
     notices = [*slow_path_notices(), *(reference_songs.notices if reference_songs else ())]
+    if not suite and (mixtures := [row.name for row in rows if not has_stems(row.stems)]):
+        raise UsageError(
+            f"'{mixtures[0]}' contains mixtures without stems, which have only a Fréchet audio distance (FAD) to a "
+            "reference: use --reference (reference in Python)"
+        )
+    notices += _not_compared(rows, suite) if suite else _different_stems(rows)
     if suite:
         most_clips = max(len(row.clips) for row in rows)
         controls, absent = _control_rows(suite, most_clips)
@@ -116,7 +129,7 @@ def plan_evaluation(
     target = writable(folder, cache) if folder else None
     return EvaluationPlan(
         tuple(rows),
-        Request(rate, grid.decodes(), metrics_of_audio(), embeddings, device=device),
+        Request(wanted.rate, grid.decodes(), metrics_of_audio(), embeddings, device=device),
         suite,
         reference_songs,
         target,
@@ -126,53 +139,151 @@ def plan_evaluation(
             "reference": reference,
             "grid": grid.model_dump(mode="json"),
             "embeddings": list(embeddings),
+            **({"stems": list(stems)} if stems else {}),
         },
         tuple(notices),
     )
 
 
-def _row_of_folder(path: Path, rate: int, length: int | None) -> EvaluatedRow:
-    stems = stem_folder(path)
-    if not stems.clips:
-        raise UsageError(f"{path}: no complete clips; {stems.left_out}")
+@dataclass(frozen=True)
+class _Wanted:
+    """What the clips of an evaluation must be.
+
+    rate, length: in Hz and samples; the length may be None. stems: those that are expected. only: whether exactly these
+    are scored. optional: stems that a clip may lack.
+    """
+
+    rate: int
+    length: int | None
+    stems: tuple[str, ...]
+    only: bool
+    optional: tuple[str, ...]
+
+    @classmethod
+    def of(cls, suite: Suite | None, stems: Sequence[str] | None) -> "_Wanted":
+        """Raises UsageError for invalid names of stems."""
+        rate, length = (suite.sample_rate, suite.n_samples) if suite else (SAMPLE_RATE, None)
+        of_suite = suite.stems if suite else ()
+        if stems is None:
+            return cls(rate, length, of_suite, False, optional_stems(suite))
+        folded = [stem.casefold() for stem in stems]
+        if not stems or len(set(folded)) < len(stems) or bad_stems(stems):
+            raise UsageError(f"the stems to score {_must_differ(stems)}")
+        spelling = {stem.casefold(): stem for stem in of_suite}
+        named_stems = tuple(spelling.get(name, stem) for name, stem in zip(folded, stems))
+        return cls(rate, length, named_stems, True, optional_stems(suite))
+
+
+def _must_differ(names: Iterable[str]) -> str:
+    got = ", ".join(map(repr, names)) or "none"
+    return f"must have different names, without '+', and not 'all' or 'generated' (got {got})"
+
+
+def _row_of_folder(path: Path, wanted: _Wanted) -> EvaluatedRow:
+    folder = complete_clips(path, wanted.stems, wanted.only, wanted.optional)
     name = folder_row(path)
     return EvaluatedRow(
         name,
-        [clip_of_files(clip, files, rate, length) for clip, files in stems.clips.items()],
+        [clip_of_files(clip, files, wanted.rate, wanted.length, folder.stems) for clip, files in folder.clips.items()],
+        folder.stems,
         {"what": "a folder of audio"},
-        {clip: f"no {', '.join(lacks)}" for clip, lacks in stems.incomplete.items()},
-        [f"{name}: {stems.left_out}"] if stems.left_out else [],
+        {clip: f"no {', '.join(lacks)}" for clip, lacks in folder.incomplete.items()},
+        [f"{name}: {folder.in_words}"] + ([f"{name}: {folder.left_out}"] if folder.left_out else []),
     )
 
 
-def _row_of_arrays(arrays: Arrays, rate: int, length: int | None) -> EvaluatedRow:
+def _row_of_arrays(arrays: Arrays, wanted: _Wanted) -> EvaluatedRow:
     low, high = SAMPLE_RATES
     if isinstance(arrays.sample_rate, bool) or not is_rate(arrays.sample_rate):
         raise UsageError(f"sample_rate must be a positive whole number of Hz (got {arrays.sample_rate!r})")
     if not low <= arrays.sample_rate <= high:
         raise UsageError(f"sample_rate must be from {low} to {high} Hz (got {arrays.sample_rate})")
-    if not re.fullmatch(NAME, str(arrays.name)) or arrays.name in CONTROLS:
+    if not re.fullmatch(NAME, str(arrays.name)) or arrays.name in CONTROLS or len(str(arrays.name)) > LONGEST_NAME:
         raise UsageError(
-            f"'{arrays.name}' is not a valid row name: use letters, digits, '.', '_' and '-', and not the name of a "
-            "control"
+            f"'{arrays.name}' is not a valid row name: use at most {LONGEST_NAME} letters, digits, '.', '_' and '-', "
+            "and not the name of a control"
         )
     if not arrays.clips:
         raise UsageError("there are no clips to score")
-    clips, names, loudest = [], set(), 0.0
-    for clip, stems in arrays.clips.items():
-        if str(clip) in names:
+    by_name: dict[str, Mapping[str, ArrayLike]] = {}
+    for clip, of_clip in arrays.clips.items():
+        if str(clip) in by_name:
             raise UsageError(f"two clips are named '{clip}'")
-        names.add(str(clip))
-        if not isinstance(stems, Mapping) or set(stems) != set(STEMS):
-            given = ", ".join(map(str, stems)) if isinstance(stems, Mapping) else type(stems).__name__
-            raise UsageError(f"clip '{clip}': expected the stems {', '.join(STEMS)}, got {given or 'none'}")
-        waves = {stem: _wave(stems[stem], f"clip '{clip}', {stem}") for stem in STEMS}
-        clips.append(clip_of_arrays(str(clip), waves, int(arrays.sample_rate), rate, length))
-        loudest = max(loudest, *(float(np.abs(wave).max()) for wave in waves.values()))
+        by_name[str(clip)] = of_clip
+    stems = _stems_of_arrays(by_name, wanted)
+    clips, loudest = [], 0.0
+    for clip in in_order(by_name):
+        of_clip = _spelled(by_name[clip], wanted)
+        waves = {stem: _wave(of_clip[stem], f"clip '{clip}', {stem}") for stem in stems if stem in of_clip}
+        clips.append(clip_of_arrays(clip, waves, int(arrays.sample_rate), wanted.rate, wanted.length, stems))
+        loudest = max([loudest, *(float(np.abs(wave).max()) for wave in waves.values())])
     notices = (
         [f"{arrays.name}: samples up to {loudest:g} are clipped to full scale, which is 1.0"] if loudest > 1 else []
     )
-    return EvaluatedRow(str(arrays.name), clips, {"what": "arrays in memory"}, notices=notices)
+    return EvaluatedRow(str(arrays.name), clips, stems, {"what": "arrays in memory"}, notices=notices)
+
+
+def _stems_of_arrays(clips: Mapping[str, Mapping[str, ArrayLike]], wanted: _Wanted) -> tuple[str, ...]:
+    """Return the stems of arrays: the expected ones if only these are scored, and otherwise those of the first clip.
+
+    Raises UsageError for a clip with other stems; it may lack optional ones.
+    """
+    names: list[str] = []
+    for clip, waves in clips.items():
+        if not isinstance(waves, Mapping) or not waves or not all(isinstance(stem, str) for stem in waves):
+            got = "no stems" if isinstance(waves, Mapping) and not waves else type(waves).__name__
+            raise UsageError(f"clip '{clip}': expected a mapping of names of stems to waveforms, got {got}")
+        if len({stem.casefold() for stem in waves}) < len(waves) or bad_stems(waves):
+            raise UsageError(f"clip '{clip}': its stems {_must_differ(waves)}")
+        stems = list(_spelled(waves, wanted))
+        names += [
+            stem for stem in stems if stem not in names and (stem in wanted.optional or clip == next(iter(clips)))
+        ]
+        needed = [stem for stem in (wanted.stems if wanted.only else names) if stem not in wanted.optional]
+        others = [] if wanted.only else [stem for stem in stems if stem not in names]
+        if others or not {*needed} <= {*stems}:
+            raise UsageError(f"clip '{clip}': expected the stems {', '.join(needed)}, got {', '.join(stems)}")
+    if wanted.only:
+        return wanted.stems
+    if has_stems(names):
+        names = [stem for stem in names if stem != MIXTURE]
+    return tuple(
+        [stem for stem in wanted.stems if stem in names] + [stem for stem in names if stem not in wanted.stems]
+    )
+
+
+def _spelled(waves: Mapping[str, ArrayLike], wanted: _Wanted) -> dict[str, ArrayLike]:
+    """Return the stems of a clip with the expected spelling of their names."""
+    spelling = {MIXTURE: MIXTURE} | {stem.casefold(): stem for stem in wanted.stems}
+    return {spelling.get(stem.casefold(), stem): wave for stem, wave in waves.items()}
+
+
+def _different_stems(rows: Sequence[EvaluatedRow]) -> list[str]:
+    """Return a notice if the rows do not have the same stems."""
+    if len({frozenset(row.stems) for row in rows}) < 2:
+        return []
+    return ["the rows have different stems, so their rhythm scores over all stems are not of the same stems"]
+
+
+def _not_compared(rows: Sequence[EvaluatedRow], suite: Suite) -> list[str]:
+    """Return a notice for each row that does not have the same stems as the suite."""
+    notices = []
+    for row in rows:
+        only_row = [stem for stem in row.stems if stem not in suite.stems and stem != MIXTURE]
+        only_suite = [stem for stem in suite.stems if stem not in row.stems and stem != MIXTURE]
+        sides = [
+            f"{', '.join(stems)} (only in {name})"
+            for stems, name in ((only_row, row.name), (only_suite, suite.name))
+            if stems
+        ]
+        if sides:
+            rhythm = (
+                "; its rhythm scores over all stems are not of the same stems as those of the controls"
+                if has_stems(row.stems) and has_stems(suite.stems)
+                else ""
+            )
+            notices.append(f"{row.name}: FAD is not compared for {' and '.join(sides)}{rhythm}")
+    return notices
 
 
 def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
@@ -220,5 +331,5 @@ def _control_rows(suite: Suite, n: int) -> tuple[list[EvaluatedRow], list[str]]:
             clip_of_sample(generator, number, suite.stems, suite.sample_rate, suite.n_samples)
             for number in range(n_clips)
         ]
-        rows.append(EvaluatedRow(name, clips, generator.provenance))
+        rows.append(EvaluatedRow(name, clips, suite.stems, generator.provenance))
     return rows, notices

@@ -13,7 +13,7 @@ from mtbench.files import whole_file
 from mtbench.generator import Generator
 from mtbench.results.store import ModelFolder
 from mtbench.runner.plan import Batch, Plan
-from mtbench.stems import Songs, StemSet
+from mtbench.stems import Songs, StemSet, optional_stems, with_silence
 
 
 class Failure(NamedTuple):
@@ -34,35 +34,41 @@ class Generated:
 def generate(plan: Plan, stage: Stage) -> Iterator[Generated]:
     """Generate the missing samples of every batch, in order."""
     if plan.given_songs:
-        _keep_songs(plan.heldout, plan.given_songs, plan.config.n, stage)
+        _keep_songs(plan, plan.given_songs, stage)
     for batch in plan.batches:
         given = None
         if batch.assignment.given:
-            load = partial(_given, batch.folder, plan.heldout, plan.config.n)
+            load = partial(_given, batch.folder, plan)
             given = Songs(range(len(plan.heldout)), load)
         yield Generated(batch, generate_batch(batch, given, plan.config.n, plan.config.seed, stage))
 
 
-def _keep_songs(songs: Songs, folder: ModelFolder, n: int, stage: Stage) -> None:
+def _keep_songs(plan: Plan, folder: ModelFolder, stage: Stage) -> None:
     """Write the missing songs whose stems are given. All subsets and models read their given stems from these files."""
+    n = plan.config.n
     missing = [i for i in range(n) if not folder.has(i)]
     with stage("given songs", n) as advance:
         advance(n - len(missing))
         for i in missing:
-            folder.add(i, songs[i])
+            folder.add(i, _song(plan, i))
             advance(1)
 
 
-def _given(folder: ModelFolder, songs: Songs, kept: int, number: int) -> StemSet:
+def _song(plan: Plan, number: int) -> StemSet:
+    """Return a held-out song with all stems of the suite; missing optional stems are silent."""
+    return with_silence(plan.heldout[number], plan.suite.stems, optional_stems(plan.suite))
+
+
+def _given(folder: ModelFolder, plan: Plan, number: int) -> StemSet:
     """Return the given stems of song `number`.
 
-    The first `kept` songs are read from the run folder. The others are converted as they would be if they were written
+    The first n songs are read from the run folder. The others are converted as they would be if they were written
     there. They are needed because a network that mixes the samples of a batch also uses the given stems of samples
     after the last requested one.
     """
-    if number < kept:
+    if number < plan.config.n:
         return folder.read_given(number)
-    song = songs[number]
+    song = _song(plan, number)
     waves = {
         stem: audio.canonical(song.stems[stem], song.sample_rate, folder.rate, folder.length).samples
         for stem in folder.given

@@ -22,7 +22,7 @@ from mtbench.generator import Generator
 from mtbench.results.store import ModelFolder, RunFolder
 from mtbench.results.tables import Origin
 from mtbench.runner.code import SOURCE, code_of, git_commit
-from mtbench.stems import Songs, Suite
+from mtbench.stems import FOLDER, Songs, Suite
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,22 @@ class Plan:
 def default_folder(config: RunConfig) -> Path:
     """Return ``runs/<suite>-<hash>``.
 
-    It is the same for the same models, suite, task, subsets and seed, so that a rerun resumes.
+    It is the same for the same models, suite, task, subsets and seed, so that a rerun resumes. A folder is the same
+    however its path is written.
     """
+    models = [model.model_dump(mode="json") for model in config.models]
     identity = json.dumps(
         [
-            config.suite,
+            _resolved(config.suite),
             config.task,
             config.subsets,
             config.seed,
-            [model.model_dump(mode="json") for model in config.models],
+            [model | {"name": _resolved(model["name"])} for model in models],
         ]
     )
-    suite = config.suite.replace("/", "-").replace(":", "-").strip("-")[-60:]
+    is_folder = config.suite.startswith(FOLDER)
+    suite = FOLDER + Path(_resolved(config.suite)).name if is_folder else config.suite
+    suite = suite.replace("/", "-").replace(":", "-").strip("-")[:60]
     return Path("runs") / f"{suite}-{_short_hash(identity)}"
 
 
@@ -120,6 +124,16 @@ def default_eval_folder(paths: Sequence[Path]) -> Path:
     paths = [path.resolve() for path in paths]
     more = f"-and-{len(paths) - 1}-more" if len(paths) > 1 else ""
     return Path("runs") / f"eval-{paths[0].name[-60:]}{more}-{_short_hash(chr(0).join(map(str, paths)))}"
+
+
+def _resolved(name: str) -> str:
+    """Return the name of a model or suite, with the absolute path if it is a folder."""
+    return f"{FOLDER}{Path(name.removeprefix(FOLDER)).resolve()}" if name.startswith(FOLDER) else name
+
+
+def _identity(name: str) -> str:
+    """Return the name of a model or suite that belongs to the identity of samples: of a folder, its content counts."""
+    return FOLDER if name.startswith(FOLDER) else name
 
 
 def check_folder() -> Path:
@@ -287,7 +301,7 @@ def _make(model: Model, suite: Suite, assignments: Sequence[Assignment], n: int,
 
 def _given_songs(target: RunFolder, suite: Suite) -> ModelFolder:
     folder = ModelFolder(target.path / "audio" / "songs", suite.stems, suite.sample_rate, suite.n_samples)
-    folder.claim({"songs": "held out", "suite": suite.name, "suite_version": suite.version})
+    folder.claim({"songs": "held out", "suite": _identity(suite.name), "suite_version": suite.version})
     return folder
 
 
@@ -305,9 +319,9 @@ def _batch(
     )
     folder.claim(
         {
-            "model": row.model.name,
+            "model": _identity(row.model.name),
             "task": assignment.task,
-            "suite": suite.name,
+            "suite": _identity(suite.name),
             "suite_version": suite.version,
             "seed": seed,
             "options": plain(row.model.options),

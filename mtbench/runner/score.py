@@ -1,5 +1,6 @@
 """Compute the tables of one row from its analysed clips."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,15 @@ def failure_table(reasons: Mapping[str, str], origin: Origin) -> pd.DataFrame:
 def nothing_scored(scored: Scored) -> str:
     failures = scored.failures
     return f"{scored.title}: 0 of {len(failures)} clips could be scored; first error: {failures.iloc[0]['reason']}"
+
+
+def silence_notices(analyses: Sequence[Analysis]) -> list[str]:
+    """Return a notice for each stem that some clips lack, and that is silent in them."""
+    silent = Counter(stem for clip in analyses for stem in clip.silent)
+    return [
+        f"the stem {stem} is missing in {count} of {len(analyses)} clips, and is silent in them"
+        for stem, count in silent.items()
+    ]
 
 
 def length_notices(title: str, cut: int, padded: int) -> list[str]:

@@ -1,76 +1,111 @@
-"""Folders of audio, used as a suite or a model: one subfolder per stem, with the same file names in each."""
+"""Folders of audio, used as a suite or a model. `mtbench.suites.layouts` describes how they may be laid out."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.stems import FOLDER, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
+from mtbench.stems import FOLDER, N_SAMPLES, SAMPLE_RATE, Songs, StemSet
+from mtbench.suites.layouts import LayoutError, recognise
 
 
 @dataclass(frozen=True)
 class StemFolder:
-    """The clips of a folder. clips: {clip: {stem: file}} for complete clips. incomplete: {clip: missing stems}."""
+    """The clips of a folder, in the order of `layouts.in_order`.
+
+    layout: its name. stems: ``("mixture",)`` for mixtures alone. clips: {clip: {stem: file}} for clips with all stems
+    except optional ones. incomplete: {clip: missing stems}. ignored: what is not used, in words.
+    """
 
     path: Path
+    layout: str
+    stems: tuple[str, ...]
     clips: dict[str, dict[str, Path]]
-    incomplete: dict[str, list[str]]
+    incomplete: dict[str, list[str]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> str:
         """A message with the number and the names of incomplete clips; empty if there are none."""
         if not (count := len(self.incomplete)):
             return ""
-        named = [f"{clip} (no {', '.join(lacks)})" for clip, lacks in list(self.incomplete.items())[:5]]
+        named = [f"{clip} (no {', '.join(self.incomplete[clip])})" for clip in sorted(self.incomplete)[:5]]
         return f"{count} incomplete clip{'s are' if count > 1 else ' is'} left out: {'; '.join(named)}" + (
             f"; and {count - 5} more" if count > 5 else ""
         )
 
+    @property
+    def in_words(self) -> str:
+        """The stems, the layout and what is ignored: ``stems bass, drums (one folder per stem); ignored: mixture``."""
+        is_mixture = self.layout == "mixtures alone"
+        found = self.layout if is_mixture else f"stems {', '.join(self.stems)} ({self.layout})"
+        several = f" and {len(self.ignored) - 5} more" if len(self.ignored) > 5 else ""
+        return found + (f"; ignored: {', '.join(self.ignored[:5])}{several}" if self.ignored else "")
 
-def stem_folder(path: str | Path) -> StemFolder:
-    """Find the clips of a folder with subfolders named after the stems, or ``stem_0`` ... ``stem_3`` as published.
 
-    The name of a clip is its file name without the suffix. Raises UsageError, with the reason, if there is no such
-    folder, a stem has no subfolder, no subfolder contains audio, or a subfolder contains two files for the same clip.
+def stem_folder(
+    path: str | Path, wanted: Sequence[str] = (), only_wanted: bool = False, optional: Sequence[str] = ()
+) -> StemFolder:
+    """Find the clips of a folder in any layout of `layouts`.
+
+    wanted, only_wanted: as for `layouts.recognise`. optional: stems that a clip may lack. Raises UsageError, with the
+    reason, if there is no such folder, it contains no audio, its layout is not recognised, or two of its files are the
+    same stem of the same clip.
     """
     path = Path(path)
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder")
-    files: dict[str, dict[str, Path]] = {}
-    for number, stem in enumerate(STEMS):
-        folders = [path / stem, path / f"stem_{number}"]
-        folder = next((folder for folder in folders if folder.is_dir()), None)
-        if folder is None:
-            raise UsageError(
-                f"{path}: no folder for the {stem} stem (looked for {' and '.join(f.name for f in folders)})"
-            )
-        files[stem] = {}
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() not in audio.SUFFIXES or file.name.startswith("."):
-                continue
-            if file.stem in files[stem]:
-                other = files[stem][file.stem].name
-                raise UsageError(f"{file}: same clip as {other} in the same folder; remove one of them")
-            files[stem][file.stem] = file
-    names = sorted(set().union(*files.values()))
-    if not names:
-        raise UsageError(f"{path}: no audio files ({', '.join(audio.SUFFIXES)}) in its stem folders")
-    missing = {name: [stem for stem in STEMS if name not in files[stem]] for name in names}
+    files = audio_files(path)
+    if not files:
+        raise UsageError(f"{path}: no audio files ({', '.join(audio.SUFFIXES)}) in it or in its subfolders")
+    try:
+        layout = recognise(files, wanted, only_wanted, path.resolve().name)
+    except LayoutError as error:
+        raise UsageError(f"{path}: {error}") from None
+    missing = {
+        clip: [stem for stem in layout.stems if stem not in of_clip and stem not in optional]
+        for clip, of_clip in layout.clips.items()
+    }
     return StemFolder(
         path,
-        clips={name: {stem: files[stem][name] for stem in STEMS} for name in names if not missing[name]},
-        incomplete={name: lacks for name, lacks in missing.items() if lacks},
+        layout.words,
+        layout.stems,
+        clips={
+            clip: {stem: path / file for stem, file in of_clip.items()}
+            for clip, of_clip in layout.clips.items()
+            if not missing[clip]
+        },
+        incomplete={clip: lacks for clip, lacks in missing.items() if lacks},
+        ignored=layout.ignored,
     )
 
 
-def complete_clips(path: str | Path) -> StemFolder:
+def audio_files(path: Path) -> list[PurePath]:
+    """Return the audio files of a folder and of its subfolders, relative to it. Hidden ones are left out."""
+    files: list[PurePath] = []
+    for entry in path.iterdir():
+        if entry.name.startswith("."):
+            continue
+        inside = entry.iterdir() if entry.is_dir() else [entry]
+        files += [file.relative_to(path) for file in inside if _is_audio(file)]
+    return files
+
+
+def _is_audio(file: Path) -> bool:
+    return file.suffix.lower() in audio.SUFFIXES and not file.name.startswith(".")
+
+
+def complete_clips(
+    path: str | Path, wanted: Sequence[str] = (), only_wanted: bool = False, optional: Sequence[str] = ()
+) -> StemFolder:
     """Like `stem_folder`, but raise UsageError if there is no complete clip."""
-    folder = stem_folder(path)
+    folder = stem_folder(path, wanted, only_wanted, optional)
     if not folder.clips:
-        raise UsageError(f"{path}: no clip has all stems ({', '.join(STEMS)})")
+        raise UsageError(f"{path}: no clip has all stems ({', '.join(folder.stems)}); {folder.left_out}")
     return folder
 
 
@@ -87,29 +122,34 @@ def clip_hashes(clips: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
 
 
 class Folder:
-    """The suite ``folder:PATH``. PATH contains the stem folders, or ``reference/`` and ``heldout/`` that contain them.
+    """The suite ``folder:PATH``. PATH contains clips, or ``reference/`` and ``heldout/`` that contain them.
 
-    Its songs have notices about clips that are cut, zero-padded or left out. Raises UsageError if there is no such
-    folder. All methods and properties that read the clips raise UsageError like `complete_clips`.
+    Its stems are those of the reference. Its songs have notices about clips that are cut, zero-padded or left out.
+    Raises UsageError if there is no such folder. All methods and properties that read the clips raise UsageError like
+    `complete_clips`.
     """
 
-    stems: tuple[str, ...] = STEMS
     sample_rate = SAMPLE_RATE
     n_samples = N_SAMPLES
     split = "all"
 
     def __init__(self, path: str | Path):
-        self.name = f"{FOLDER}{path}"
+        self.name = f"{FOLDER}{os.path.normpath(path)}"
         root = Path(path).absolute()  # worker processes may have a different working directory
         if not root.is_dir():
             raise UsageError(f"{path}: no such folder")
         split = (root / "reference").is_dir()
-        self._reference = root / "reference" if split else root
-        self._heldout = root / "heldout" if split and (root / "heldout").is_dir() else None
+        self._reference_path = root / "reference" if split else root
+        self._heldout_path = root / "heldout" if split and (root / "heldout").is_dir() else None
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The stems of the reference; ``("mixture",)`` for mixtures alone."""
+        return self._reference.stems
 
     @property
     def version(self) -> str:
-        """12 hex digits of a hash of the names and bytes of all clips, computed on first access.
+        """12 hex digits of a hash of the names and bytes of all clips in their order, computed on first access.
 
         10,000 clips of 10.24 s in PCM-16 at 16 kHz are 13 GB; hashing them takes 10 s on one core, plus reading time.
         """
@@ -120,7 +160,7 @@ class Folder:
         return digest.hexdigest()[:12]
 
     def reference(self) -> Songs:
-        """Return the complete clips, sorted by name."""
+        """Return the complete clips, in the order of `layouts.in_order`."""
         return self._reference_songs
 
     def heldout(self) -> Songs:
@@ -130,33 +170,41 @@ class Folder:
         """
         return self._heldout_songs
 
-    # Both are cached because they are used repeatedly and have to look into every file.
+    # All are cached because they are used repeatedly and have to look into every file.
+
+    @cached_property
+    def _reference(self) -> StemFolder:
+        return complete_clips(self._reference_path)
+
+    @cached_property
+    def _heldout(self) -> StemFolder | None:
+        return complete_clips(self._heldout_path, self.stems, only_wanted=True) if self._heldout_path else None
 
     @cached_property
     def _reference_songs(self) -> Songs:
-        return _songs(f"reference of {self.name}", complete_clips(self._reference))
+        return _songs(f"reference of {self.name}", self._reference)
 
     @cached_property
     def _heldout_songs(self) -> Songs:
         if self._heldout is None:
             return Songs([], _load)
-        folder = complete_clips(self._heldout)
         known = {content: clip for clip, content in self._hashes["reference"].items()}
         for clip, content in self._hashes["heldout"].items():
             if content in known:
-                twin = complete_clips(self._reference).clips[known[content]]
+                file = self._heldout.clips[clip][self.stems[0]]
+                twin = self._reference.clips[known[content]][self.stems[0]]
+                others = ", and so are its other stems" if len(self.stems) > 1 else ""
                 raise UsageError(
-                    f"{folder.clips[clip][STEMS[0]]} is identical to {twin[STEMS[0]]}, and so are its other stems: a "
-                    "held-out clip that is also in the reference makes the control 'heldout' look perfect; remove one "
-                    "of the two"
+                    f"{file} is identical to {twin}{others}: a held-out clip that is also in the reference makes the "
+                    "control 'heldout' look perfect; remove one of the two"
                 )
-        return _songs(f"heldout of {self.name}", folder)
+        return _songs(f"heldout of {self.name}", self._heldout)
 
     @cached_property
     def _hashes(self) -> dict[str, dict[str, str]]:
         """{"reference": its `clip_hashes`, "heldout": its `clip_hashes`, if there are held-out clips}."""
-        folders = {"reference": self._reference} | ({"heldout": self._heldout} if self._heldout else {})
-        return {role: clip_hashes(complete_clips(path).clips) for role, path in folders.items()}
+        heldout = {"heldout": clip_hashes(self._heldout.clips)} if self._heldout else {}
+        return {"reference": clip_hashes(self._reference.clips), **heldout}
 
 
 def _songs(named: str, folder: StemFolder) -> Songs:
@@ -177,6 +225,7 @@ def _songs(named: str, folder: StemFolder) -> Songs:
     ]
     if folder.left_out:
         notices.append(f"{named}: {folder.left_out}")
+    notices.append(f"{named}: {folder.in_words}")
     return Songs(list(folder.clips.items()), _load, notices=notices)
 
 

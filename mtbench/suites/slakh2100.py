@@ -14,9 +14,10 @@ import platformdirs
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.stems import CLIPS_IN_WORDS, LENGTHS, N_SAMPLES, SAMPLE_RATE, STEMS, Songs, StemSet
+from mtbench.stems import CLIPS_IN_WORDS, LENGTHS, N_SAMPLES, SAMPLE_RATE, Songs, StemSet
 from mtbench.suites import SuiteFamily
 
+STEMS = ("bass", "drums", "guitar", "piano")
 SPLITS = ("train", "validation", "test")
 LONGEST = 640.0  # s
 

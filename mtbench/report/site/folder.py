@@ -12,6 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from mtbench.files import whole_file
 from mtbench.registry import metrics
 from mtbench.report import text
+from mtbench.report.site.models import COLOURED
 from mtbench.version import __version__
 
 JSON_ROWS = 200_000  # tables with more rows are written as CSV only
@@ -47,6 +48,7 @@ class SiteFolder:
             "metrics": list(metrics().values()),
             "version": __version__,
             "better": text.better,
+            "coloured": COLOURED,
             "heading": text.title,
             "missing": text.MISSING,
         }

@@ -19,7 +19,7 @@ from mtbench.metrics import Metric
 from mtbench.metrics.embeddings import SAMPLE_RATE, log_mel
 from mtbench.registry import metrics
 from mtbench.report import selection, text
-from mtbench.report.site.models import STEMS
+from mtbench.report.site.models import COLOURED
 from mtbench.report.site.sources import SiteRun, slug
 from mtbench.results.keys import BEAT_COLUMNS, NAN
 from mtbench.results.store import RunFolder
@@ -146,7 +146,7 @@ def judge() -> Metric:
 
 def lanes(sample: Sample) -> list[Lane]:
     """Return the stems of a sample's player: the stems with a colour first, in their fixed order."""
-    stems = [stem for stem in dict.fromkeys((*STEMS, *sample.stems)) if stem in sample.stems]
+    stems = [stem for stem in dict.fromkeys((*COLOURED, *sample.stems)) if stem in sample.stems]
     return [_lane(sample, stem) for stem in stems]
 
 
@@ -156,7 +156,7 @@ def _lane(sample: Sample, stem: str) -> Lane:
     return Lane(
         stem=stem,
         audio=file_hash(sample.stems[stem].read_bytes()),
-        colour=stem if stem in STEMS else "",
+        colour=stem if stem in COLOURED else "",
         given=stem in sample.given.split("+"),
         scores=[
             f"{metric.title} {value}" + (f" {metric.unit}" if metric.unit and value != text.MISSING else "")

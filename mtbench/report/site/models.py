@@ -20,7 +20,8 @@ from mtbench.report.site.sources import SiteRun
 from mtbench.settings import TIMEBASES
 from mtbench.stems import FOLDER
 
-STEMS = ("bass", "drums", "guitar", "piano")  # the stems that have a colour, the same everywhere on the site
+# The stems that have a colour, the same everywhere on the site (leaderboard/site.css). Other stems are grey.
+COLOURED = ("bass", "drums", "guitar", "piano", "vocals", "other")
 FIRST_TRACKS = ("mixture", "generated", "all")
 # The fields of a config that can be set by command-line options.
 OPTIONS = {"models", "suite", "task", "n", "seed", "grid", "embeddings"}
@@ -62,7 +63,7 @@ class ScoreTable:
 class Panel:
     """A figure of distributions and its numbers.
 
-    stem: a stem with a colour, or empty. rows: (name, samples with a value of all samples, minimum, quartiles and
+    stem: the stem that it shows, or empty. rows: (name, samples with a value of all samples, minimum, quartiles and
     maximum).
     """
 
@@ -161,7 +162,7 @@ def _panels_of_models(samples: pd.DataFrame, model: str) -> list[Panel]:
     order = [model, *sorted(others, key=lambda name: name in CONTROLS)]
 
     def panel(metric: Metric, title: str, of_metric: pd.DataFrame, stem: str = "") -> Panel:
-        own = f"stem-{stem}" if stem in STEMS else "me"
+        own = f"stem-{stem}" if stem in COLOURED else "me"
         values = [of_metric[of_metric["model"] == name]["value"].to_numpy(np.float64) for name in order]
         violins = [figures.Violin(name, own if name == model else "other", v) for name, v in zip(order, values)]
         return distribution(title, metric, violins, stem)
@@ -205,7 +206,7 @@ def distribution(title: str, metric: Metric, violins: Sequence[figures.Violin], 
     named = " ".join(word for word in (stem, title) if word)
     what = f"Distribution of {named} over samples: {', '.join(violin.name for violin in violins)}"
     figure = figures.distributions(what, metric.unit, violins)
-    return Panel(title, stem if stem in STEMS else "", figure, rows)
+    return Panel(title, stem, figure, rows)
 
 
 def entries(run: SiteRun, model: str) -> list[Mapping[str, Any]]:
@@ -230,7 +231,8 @@ def reproduce(run: SiteRun, model: str) -> str:
         if not folders:
             return "# The clips were passed to mtbench.evaluate() in Python, as arrays."
         reference = ["--reference", str(config["reference"])] if config.get("reference") else []
-        return shlex.join(["mtbench", "eval", *map(str, folders), *reference, *options])
+        stems = ["--stems", ",".join(map(str, config["stems"]))] if config.get("stems") else []
+        return shlex.join(["mtbench", "eval", *map(str, folders), *reference, *stems, *options])
     chosen = [{key: value for key, value in entry.items() if value} for entry in entries(run, model)]
     by_options = {key for key, value in config.items() if value} <= OPTIONS and config.get("task", "total") == "total"
     if by_options and all(entry.keys() <= {"name"} for entry in chosen):
