@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 import numpy as np
-import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from mtbench import audio
@@ -12,7 +12,7 @@ from mtbench.beats import _madmom
 from mtbench.beats.decoding import check_settings, decode
 from mtbench.beats.frontend import HOP, features
 from mtbench.beats.network import network_outputs
-from mtbench.beats.resampling import MADMOM_RATE, Samples, checked_samples, mix_16_bit, to_44100
+from mtbench.beats.resampling import MADMOM_RATE, Samples, blocks_to_44100, checked_samples, mix_16_bit, to_44100
 
 VERSION = "3"  # of the engine; increased whenever an activation or a beat can change
 FRAMES_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 21}  # of all stems of a batch; limits memory use to 0.2 and 7 GB
@@ -28,7 +28,7 @@ def track(
 ) -> NDArray[np.float64]:
     """Track the beats of one stem or song.
 
-    Parameters: ``path_or_array``, a file of any rate and length that soundfile can read, or samples [n] or
+    Parameters: ``path_or_array``, a file of any rate and length that `mtbench.audio` can read, or samples [n] or
     [n, channels] (int16, or floating in [-1, 1]) with their ``sample_rate`` in Hz; channels are averaged. The other
     parameters are those of ``decode``. Returns the beat times in seconds, float64 [n]; empty for silence.
     Raises ValueError for bad settings or samples, and mtbench.audio.AudioError for a file that cannot be read.
@@ -106,20 +106,18 @@ def read_44100(path: str | os.PathLike[str]) -> Samples:
     Returns int16, or float32 for a WAV file at 44.1 kHz with more than 16 bits. Raises mtbench.audio.AudioError, naming
     the file, if it cannot be read.
     """
-    samples: Samples
-    samples, rate = audio.read(path)  # raises AudioError if it is not audio
-    header = soundfile.info(path)
-    if header.channels > 1:
-        samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    if header.subtype in ("PCM_16", "PCM_S8", "PCM_U8"):
-        samples = (32768 * samples).astype(np.int16)  # exactly the samples in the file
-    if rate == MADMOM_RATE and not header.format.startswith("WAV"):
-        return mix_16_bit(samples)
-    return to_44100(samples, rate)
+    with audio.open_audio(path) as file:
+        header = file.header
+        blocks: Iterator[Samples] = file.blocks()
+        if header.subtype in ("PCM_16", "PCM_S8", "PCM_U8"):
+            blocks = ((32768 * block).astype(np.int16) for block in blocks)  # exactly the samples in the file
+        if header.rate == MADMOM_RATE and not header.container.startswith("WAV"):
+            return audio.joined(map(mix_16_bit, blocks))
+        return audio.joined(blocks_to_44100(blocks, header.rate))
 
 
 def _checked_rate(sample_rate: float | None) -> int:
-    if sample_rate is None or int(sample_rate) != sample_rate or sample_rate <= 0:
+    if sample_rate is None or not isfinite(sample_rate) or int(sample_rate) != sample_rate or sample_rate <= 0:
         raise ValueError(f"sample_rate must be a positive whole number of Hz (got {sample_rate})")
     return int(sample_rate)
 
