@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mtbench import audio
@@ -45,5 +46,14 @@ class FolderModel:
             rates = {rate for _, rate in waves.values()}
             rate = rates.pop() if len(rates) == 1 else self._suite_rate  # all stems of a StemSet share one rate
             yield StemSet(
-                clip, {stem: audio.resample(wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()}, rate
+                clip,
+                {stem: _resampled(files[stem], wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()},
+                rate,
             )
+
+
+def _resampled(file: Path, wave: audio.Wave, rate: int, to_rate: int) -> audio.Wave:
+    try:
+        return audio.resample(wave, rate, to_rate)
+    except audio.AudioError as error:
+        raise audio.AudioError(f"{file}: {error}") from None

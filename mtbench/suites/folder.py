@@ -1,6 +1,7 @@
 """Folders of audio, used as a suite or a model: one subfolder per stem, with the same file names in each."""
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,8 +34,9 @@ class StemFolder:
 def stem_folder(path: str | Path) -> StemFolder:
     """Find the clips of a folder with subfolders named after the stems, or ``stem_0`` ... ``stem_3`` as published.
 
-    The name of a clip is its file name without the suffix. Raises UsageError, with the reason, if there is no such
-    folder, a stem has no subfolder, no subfolder contains audio, or a subfolder contains two files for the same clip.
+    The name of a clip is its file name without the suffix, in Unicode normal form C. Raises UsageError, with the
+    reason, if there is no such folder, a stem has no subfolder, no subfolder contains audio, or a subfolder contains
+    two files for the same clip.
     """
     path = Path(path)
     if not path.is_dir():
@@ -51,10 +53,11 @@ def stem_folder(path: str | Path) -> StemFolder:
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() not in audio.SUFFIXES or file.name.startswith("."):
                 continue
-            if file.stem in files[stem]:
-                other = files[stem][file.stem].name
+            clip = unicodedata.normalize("NFC", file.stem)  # macOS may have written the same name decomposed
+            if clip in files[stem]:
+                other = files[stem][clip].name
                 raise UsageError(f"{file}: same clip as {other} in the same folder; remove one of them")
-            files[stem][file.stem] = file
+            files[stem][clip] = file
     names = sorted(set().union(*files.values()))
     if not names:
         raise UsageError(f"{path}: no audio files ({', '.join(audio.SUFFIXES)}) in its stem folders")
