@@ -13,6 +13,7 @@ from mtbench.beats.decoding import check_settings, decode
 from mtbench.beats.frontend import HOP, features
 from mtbench.beats.network import network_outputs
 from mtbench.beats.resampling import MADMOM_RATE, Samples, blocks_to_44100, checked_samples, mix_16_bit, to_44100
+from mtbench.beats.viterbi import DEFAULT_METER, Meter
 
 VERSION = "3"  # of the engine; increased whenever an activation or a beat can change
 FRAMES_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 21}  # of all stems of a batch; limits memory use to 0.2 and 7 GB
@@ -25,6 +26,7 @@ def track(
     transition_lambda: float = 100,
     timebase: str = "real",
     sample_rate: int | None = None,
+    meter: Meter = DEFAULT_METER,
 ) -> NDArray[np.float64]:
     """Track the beats of one stem or song.
 
@@ -33,7 +35,7 @@ def track(
     parameters are those of ``decode``. Returns the beat times in seconds, float64 [n]; empty for silence.
     Raises ValueError for bad settings or samples, and mtbench.audio.AudioError for a file that cannot be read.
     """
-    return track_with_positions(path_or_array, fps, transition_lambda, timebase, sample_rate)[0]
+    return track_with_positions(path_or_array, fps, transition_lambda, timebase, sample_rate, meter)[0]
 
 
 def track_with_positions(
@@ -42,9 +44,10 @@ def track_with_positions(
     transition_lambda: float = 100,
     timebase: str = "real",
     sample_rate: int | None = None,
+    meter: Meter = DEFAULT_METER,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Like ``track``, but return (times float64 [n] in seconds, positions in the bar int64 [n], 1 for a downbeat)."""
-    check_settings(fps, transition_lambda, timebase)
+    check_settings(fps, transition_lambda, timebase, meter)
     if isinstance(path_or_array, (str, os.PathLike)):
         if sample_rate is not None:
             raise ValueError("sample_rate is only for arrays; the sample rate of a file is read from its header")
@@ -53,7 +56,7 @@ def track_with_positions(
         if sample_rate is None:
             raise ValueError("sample_rate is required for an array of samples")
         signal = to_44100(path_or_array, _checked_rate(sample_rate))
-    return decode(activations([signal], MADMOM_RATE)[0], fps, transition_lambda, timebase)
+    return decode(activations([signal], MADMOM_RATE)[0], fps, transition_lambda, timebase, meter)
 
 
 def activations(
