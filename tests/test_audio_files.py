@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import broken_files
 from mtbench import audio
 from mtbench.audio import AudioError, mpeg
 
@@ -81,6 +82,12 @@ def test_an_mp3_with_fewer_frames_than_its_xing_frame_states_is_truncated(tmp_pa
     _, data, _ = mp3(tmp_path / "a.mp3", "CONSTANT")
     (tmp_path / "b.mp3").write_bytes(data[: len(data) // 2])
     refused(tmp_path / "b.mp3", r"truncated \(its header states 155 MP3 frames, it has 7\d\)")
+
+
+def test_an_mp3_without_a_xing_frame_that_ends_within_a_frame_is_truncated(tmp_path):
+    _, data, xing = mp3(tmp_path / "a.mp3", "CONSTANT")
+    (tmp_path / "b.mp3").write_bytes(data[xing:-100])
+    refused(tmp_path / "b.mp3", r"truncated \(its last MP3 frame is not complete\)")
 
 
 def test_mp3_inside_wav(tmp_path):
@@ -156,6 +163,17 @@ def test_truncated_files_are_refused_whatever_their_name(tmp_path, suffix, conta
     for share in (0.3, 0.5, 0.999):
         cut.write_bytes(data[: int(len(data) * share)])
         refused(cut, "truncated")
+
+
+@pytest.mark.parametrize("suffix, container", FORMATS)
+@pytest.mark.parametrize("junk", [b"\x11" * 1000, b"LIST" + struct.pack("<I", 100) + bytes(100)])
+def test_bytes_after_the_audio_are_not_audio(tmp_path, suffix, container, junk):
+    """libsndfile reads those that follow the audio of a W64 file as audio."""
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, music(1), RATE, format=container, subtype="PCM_16")
+    expected = audio.read(path)[0]
+    path.write_bytes(path.read_bytes() + junk)
+    np.testing.assert_array_equal(audio.read(path)[0], expected)
 
 
 def test_an_rf64_file_with_a_false_length_is_refused(tmp_path):
@@ -321,3 +339,14 @@ def test_a_rate_that_cannot_be_resampled_is_reported_with_the_file(tmp_path):
     soundfile.write(tmp_path / "a.wav", music(0.1, 44101), 44101)
     with pytest.raises(AudioError, match=r"a\.wav: 44101 Hz cannot be resampled to 16000 Hz exactly"):
         audio.read_canonical(tmp_path / "a.wav", 16000)
+
+
+def test_broken_files_give_an_error_that_names_them_or_samples(tmp_path):
+    """Every 13th file of the corpus, each in a process of its own; the complete one is in benchmarks/results."""
+    outcomes = [
+        (path.name, broken_files.read_apart(path, expected))
+        for _, _, path, expected in broken_files.corpus(tmp_path, 13)
+    ]
+    assert len(outcomes) > 100
+    assert [(name, outcome) for name, outcome in outcomes if outcome.kind not in ("error", "equal", "different")] == []
+    assert max(outcome.memory for _, outcome in outcomes) < 100  # MB

@@ -64,17 +64,24 @@ def missing(file: BinaryIO, kind: str) -> str:
     return ""
 
 
-def caf_to_the_end(file: BinaryIO) -> Pieces | None:
-    """Return a CAF file whose audio extends to the end of the file with the length filled in; None for other files.
+def corrected(file: BinaryIO, kind: str) -> Pieces | None:
+    """Return a file as libsndfile can read it; None if that is the file itself.
 
-    libsndfile refuses -1, which stands for an unknown length.
+    libsndfile refuses a CAF file whose length is -1, which stands for unknown, and reads the bytes after the audio of a
+    W64 file as audio, too.
     """
+    if kind not in ("CAF", "W64"):
+        return None
     size = file.seek(0, os.SEEK_END)
-    for chunk in _chunks(file, "CAF"):
-        if chunk.name == b"data" and chunk.length is None and chunk.start < LONGEST_HEADER:
+    for chunk in _chunks(file, kind):
+        if chunk.name != b"data":
+            continue
+        if kind == "CAF" and chunk.length is None and chunk.start < LONGEST_HEADER:
             file.seek(0)
             before = file.read(chunk.start - 8) + struct.pack(">q", size - chunk.start)
             return Pieces(file, [(chunk.start, size)], before)
+        if kind == "W64" and chunk.length and chunk.start + chunk.length < size:
+            return Pieces(file, [(0, chunk.start + chunk.length)])
     return None
 
 

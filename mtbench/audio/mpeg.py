@@ -45,7 +45,8 @@ class Frame:
 class MpegStream:
     """source: what libsndfile is to read; None is the file itself. stated, counted: frames, by the header and in fact.
 
-    exact: whether libsndfile then knows the number of samples. least: number of samples that must be decoded.
+    exact: whether libsndfile then knows the number of samples. least: number of samples that must be decoded. cut:
+    whether the last frame is not complete.
     """
 
     source: Pieces | None
@@ -53,6 +54,18 @@ class MpegStream:
     counted: int
     exact: bool
     least: int
+    cut: bool
+
+    @property
+    def missing(self) -> str:
+        """What a truncated stream lacks, as words for the user; "" if it is complete."""
+        if self.stated is not None:
+            return (
+                f"its header states {self.stated} MP3 frames, it has {self.counted}"
+                if self.stated > self.counted + 1 or (self.cut and self.stated > self.counted)
+                else ""
+            )
+        return "its last MP3 frame is not complete" if self.cut else ""
 
 
 def parse(header: int) -> Frame | None:
@@ -82,10 +95,11 @@ def stream(file: BinaryIO, start: int, end: int, whole: bool) -> MpegStream | No
     assert frame is not None
     file.seek(start)
     direct = whole and begin == tag_length(file.read(10))
-    first, counted = frame, 0
+    first, counted, cut = frame, 0, False
     while True:
         if position + frame.length > end:
-            break  # the last frame is cut off; decoders drop it
+            cut = True
+            break
         counted, position = counted + 1, position + frame.length
         following = _frame(file, position)
         if following is None or (following.header ^ first.header) & ALIKE or position + 4 > end:
@@ -104,14 +118,13 @@ def stream(file: BinaryIO, start: int, end: int, whole: bool) -> MpegStream | No
     least = max(counted - 2, 0) * first.samples - 2 * 4096  # without what encoders add at either end
     if stated is not None and (abs(stated - counted) <= 1 or stated > counted):
         source = None if direct else Pieces(file, [(begin, end)])
-        return MpegStream(source, stated, counted, True, least)
+        return MpegStream(source, stated, counted, True, least, cut)
     if tag_at is None or stated is None or data[tag_at : tag_at + 4] == b"VBRI":
         audio_begin = begin if tag_at is None else begin + first.length
-        return MpegStream(
-            Pieces(file, [(audio_begin, end)], gap=EXAGGERATION * (end - audio_begin)), stated, counted, False, least
-        )
+        source = Pieces(file, [(audio_begin, end)], gap=EXAGGERATION * (end - audio_begin))
+        return MpegStream(source, None, counted, False, least, cut)
     patched = data[: tag_at + 8] + struct.pack(">I", counted) + data[tag_at + 12 :]
-    return MpegStream(Pieces(file, [(begin + first.length, end)], patched), stated, counted, True, least)
+    return MpegStream(Pieces(file, [(begin + first.length, end)], patched), stated, counted, True, least, cut)
 
 
 def _frame(file: BinaryIO, position: int) -> Frame | None:

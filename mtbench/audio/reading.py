@@ -153,13 +153,11 @@ def _decoder(path: Path, file: BinaryIO, complete: bool) -> tuple[Decoder, int]:
         size = file.seek(0, os.SEEK_END)
         stream = mpeg.stream(file, *(of_wav or (0, size)), whole=of_wav is None)
         if stream:
-            if complete and stream.stated is not None and stream.stated > stream.counted + 1:
-                raise AudioError(
-                    f"{path}: truncated (its header states {stream.stated} MP3 frames, it has {stream.counted})"
-                )
+            if complete and stream.missing:
+                raise AudioError(f"{path}: truncated ({stream.missing})")
             return _SoundFile(file if stream.source is None else stream.source, stream.exact), stream.least
     try:
-        return _SoundFile((kind == "CAF" and containers.caf_to_the_end(file)) or file), 0
+        return _SoundFile(containers.corrected(file, kind) or file), 0
     except soundfile.LibsndfileError:
         if kind == "CAF":  # AAC, for example
             return FfmpegDecoder(path, "caf"), 0
