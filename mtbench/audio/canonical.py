@@ -21,7 +21,7 @@ from mtbench.files import whole_file
 
 Int16 = NDArray[np.int16]
 
-GROWTH = 1 << 24  # samples by which `joined` grows; arrays of this size grow without being copied
+GROWTH = 1 << 22  # samples by which `joined` grows; arrays of this size and more grow without being copied
 SILENT = 1e-3  # of full scale, and of the channels' peak: the mono signal is silent although the channels are not
 
 
