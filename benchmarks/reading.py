@@ -56,10 +56,8 @@ def main() -> None:
     print(
         f"`python benchmarks/reading.py --minutes {options.minutes:g}`: stereo, {platform.machine()}, Python", end=" "
     )
-    print(
-        f"{platform.python_version()}, soundfile {soundfile.__version__}. Peak memory is that of the whole process; in"
-    )
-    print("parentheses, its memory before reading, after the imports.\n")
+    print(f"{platform.python_version()}, soundfile {soundfile.__version__}.\n")
+    print("Peak memory is that of the whole process; in parentheses, its memory before reading, after the imports.\n")
     print("| file | way | result, GB | peak memory, GB | seconds |\n|---|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for suffix, subtype, rate in FILES:

@@ -55,6 +55,7 @@ def compiled(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+LANES = 8  # of the default bars of 3 and 4 beats, plus one to fill a vector: see viterbi.py; other bars may have more
 UNITS = 25  # of an LSTM layer, per direction
 PADDED_UNITS = 32
 GATES = 104  # 4 * 25, plus 4 to fill a vector
@@ -115,16 +116,17 @@ def _add_frame(sums: Floats, d: Floats, n: int) -> None:
 
 
 @compiled()
-def _add_eight_frames(sums: Floats, d: Floats, n: int, lanes: int) -> None:
+def _add_eight_frames(sums: Floats, d: Floats, n: int) -> None:
+    """Add eight frames of LANES lanes each. With a variable number of lanes, a decode takes three times as long."""
     for k in range(n):
         s = sums[k] + d[k]
-        s += d[k + lanes]
-        s += d[k + 2 * lanes]
-        s += d[k + 3 * lanes]
-        s += d[k + 4 * lanes]
-        s += d[k + 5 * lanes]
-        s += d[k + 6 * lanes]
-        sums[k] = s + d[k + 7 * lanes]
+        s += d[k + LANES]
+        s += d[k + 2 * LANES]
+        s += d[k + 3 * LANES]
+        s += d[k + 4 * LANES]
+        s += d[k + 5 * LANES]
+        s += d[k + 6 * LANES]
+        sums[k] = s + d[k + 7 * LANES]
 
 
 @compiled()
@@ -198,14 +200,19 @@ def forward(
 
             sums = exits[i, at + lanes * intervals[i] :]
             d = density[variant[i, 0], lanes * first + at :]
-            for k in range(0, n, lanes):
-                for lane in range(lanes):
-                    sums[k + lane] = best[k + previous[lane]] + d[k + lane]
+            if lanes == LANES:
+                for k in range(0, n, LANES):
+                    for lane in range(LANES):
+                        sums[k + lane] = best[k + previous[lane]] + d[k + lane]
+            else:
+                for k in range(0, n, lanes):
+                    for lane in range(lanes):
+                        sums[k + lane] = best[k + previous[lane]] + d[k + lane]
             for p in range(1, region[i]):
                 _add_frame(sums, density[variant[i, p], lanes * (first + p) + at :], n)
             p = region[i]
-            while p + 8 <= intervals[i]:
-                _add_eight_frames(sums, density[0, lanes * (first + p) + at :], n, lanes)
+            while lanes == LANES and p + 8 <= intervals[i]:
+                _add_eight_frames(sums, density[0, lanes * (first + p) + at :], n)
                 p += 8
             while p < intervals[i]:
                 _add_frame(sums, density[0, lanes * (first + p) + at :], n)

@@ -26,7 +26,7 @@ from mtbench.beats import compiled
 
 TEMPI = 60
 OBSERVATION_LAMBDA = 16  # a beat region is 1/16 of a beat
-VECTOR = 8  # the number of lanes is a multiple of this, so that a frame fills whole vectors of the processor
+VECTOR = compiled.LANES  # the number of lanes is a multiple of this, so that a frame fills vectors of the processor
 CHUNK = 1 << 14  # number of frames whose exits are in memory at a time (63 MB)
 
 Floats = NDArray[np.float64]
