@@ -6,6 +6,7 @@ The beat network runs once per stem, and every decode uses its output. Results a
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from mtbench.stems import Songs, StemSet, Suite, has_stems, optional_stems
 Floats = NDArray[np.float64]
 Frames = NDArray[np.float32]
 Pcm = NDArray[np.int16]
+
+SATURATED = 1e-3  # the share of samples from which on saturation is reported; decoded MP3s exceed full scale rarely
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class Analysis:
     """The analysis of one clip. If the clip could not be scored, `error` is the reason and the other fields are empty.
 
     cut, padded: number of stems that were cut or zero-padded to the required length. silent: stems that the clip lacks.
+    lengths: of the shortest and the longest stem before that, in s. saturated: {stem: share of samples beyond full
+    scale}, if above SATURATED. cancelled: the stems whose channels cancel. copies: the first two stems that are equal
+    and not silent, if any.
     duration: of the longest stem, in s. beats: {decode: {stem: float64 [n, 2]}}, the time of each beat in s and its
     position in the bar. embeddings: {embedding: {track: float32 [frames, dimension]}} for the stems, ``mixture`` and
     the requested sums. of_audio: {metric: {track: value}} for metrics computed directly from audio. digest: SHA-256 of
@@ -71,6 +77,10 @@ class Analysis:
     cut: int = 0
     padded: int = 0
     silent: tuple[str, ...] = ()
+    lengths: tuple[float, float] = (float("nan"), float("nan"))
+    saturated: dict[str, float] = field(default_factory=dict)
+    cancelled: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
     duration: float = float("nan")
     beats: dict[Decode, dict[str, Floats]] = field(default_factory=dict)
     embeddings: dict[str, dict[str, Frames]] = field(default_factory=dict)
@@ -164,6 +174,13 @@ def _load(clip: Clip, analysis: Analysis, rate: int) -> _Loaded | None:
     hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
     analysis.cut = sum(form.cut > 0 for form in canonical.values())
     analysis.padded = sum(form.padded > 0 for form in canonical.values())
+    lengths = [len(form.samples) + form.cut - form.padded for form in canonical.values()]
+    analysis.lengths = (min(lengths) / rate, max(lengths) / rate)
+    analysis.saturated = {stem: form.saturated for stem, form in canonical.items() if form.saturated > SATURATED}
+    analysis.cancelled = tuple(stem for stem, form in canonical.items() if form.cancelled)
+    sounding = [stem for stem, pcm in stems.items() if pcm.any()]
+    twins = (pair for pair in combinations(sounding, 2) if hashes[pair[0]] == hashes[pair[1]])
+    analysis.copies = next(twins, ())
     analysis.duration = max(len(pcm) for pcm in stems.values()) / rate
     analysis.digest = " ".join(hashes.values())
     return _Loaded(analysis, stems, hashes)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mtbench import audio
@@ -52,5 +53,14 @@ class FolderModel:
             waves = {stem: audio.read(files[stem]) for stem in stems if stem in files}
             rates = {rate for _, rate in waves.values()}
             rate = rates.pop() if len(rates) == 1 else self._suite_rate  # all stems of a StemSet share one rate
-            resampled = {stem: audio.resample(wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()}
+            resampled = {
+                stem: _resampled(files[stem], wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()
+            }
             yield with_silence(StemSet(clip, resampled, rate), stems, self._optional)
+
+
+def _resampled(file: Path, wave: audio.Wave, rate: int, to_rate: int) -> audio.Wave:
+    try:
+        return audio.resample(wave, rate, to_rate)
+    except audio.AudioError as error:
+        raise audio.AudioError(f"{file}: {error}") from None

@@ -49,6 +49,27 @@ def decode(activations, fps, transition_lambda):
     return first + beats, model.transition_model.state_space.state_positions[path[beats]].astype(int) + 1
 
 
+def track(activations, fps, transition_lambda, **options):
+    """Track beats with madmom's DBNDownBeatTrackingProcessor. options: its beats_per_bar, min_bpm, max_bpm.
+
+    Returns float64 [n, 2], times and positions.
+    """
+    _madmom.madmom()
+    from madmom.features.downbeats import DBNDownBeatTrackingProcessor
+
+    def results(process, arguments):  # NumPy no longer makes an array of results of different shapes by itself
+        for argument in arguments:
+            result = np.empty(2, object)
+            result[:] = process(argument)
+            yield result
+
+    tracker = DBNDownBeatTrackingProcessor(fps=fps, transition_lambda=transition_lambda, num_threads=1, **options)
+    tracker.map = results
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tracker(activations)
+
+
 def processor():
     """Return a new ``RNNDownBeatProcessor``, because each caches the scale of the first samples it receives."""
     _madmom.madmom()

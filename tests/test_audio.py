@@ -129,7 +129,7 @@ def test_an_interrupt_just_after_renaming_is_not_masked(tmp_path, monkeypatch):
         Path(source).rename(target)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio.os, "replace", renamed_then_interrupted)
+    monkeypatch.setattr(os, "replace", renamed_then_interrupted)
     with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a") as file:
         file.write(b"whole")
     assert (tmp_path / "a").read_bytes() == b"whole"

@@ -141,3 +141,29 @@ def test_wav_at_44100_with_24_bits_keeps_them(tmp_path):
     """madmom reads such a file as 32-bit integers and divides by 2^31 - 1; the result agrees within 1e-9."""
     soundfile.write(tmp_path / "a.wav", np.array([0.5, -0.25 + 2.0**-23]), 44100, subtype="PCM_24")
     assert beats.read_44100(tmp_path / "a.wav").tolist() == [0.5, -0.25 + 2.0**-23]
+
+
+@pytest.mark.parametrize("dtype", [">i2", ">f4", "<f8"])
+def test_arrays_of_any_byte_order_are_the_same_samples(dtype):
+    samples = noise(5000) if dtype == ">i2" else noise(5000) / np.float32(40000)
+    native = samples.astype(np.dtype(dtype).newbyteorder("="))
+    expected = resampling.to_44100(native, 16000)
+    np.testing.assert_array_equal(resampling.to_44100(samples.astype(dtype), 16000), expected)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), 0, -16000, 16000.5, None])
+def test_a_sample_rate_that_is_not_one_is_named(rate):
+    with pytest.raises(ValueError, match="sample_rate"):
+        beats.track(noise(16000), sample_rate=rate)
+
+
+@pytest.mark.parametrize("channels, dtype", [(1, np.int16), (2, np.int16), (3, np.float32)])
+@pytest.mark.parametrize("rate", [8000, 16000, 44056, 44100, 96000])
+def test_blocks_are_converted_like_the_whole(monkeypatch, channels, dtype, rate):
+    samples = noise(20011, channels=channels)
+    samples = samples if dtype == np.int16 else (samples / 40000).astype(dtype)
+    expected = resampling.to_44100(samples, rate)  # of all samples in one block
+    monkeypatch.setattr(resampling, "AT_ONCE", 1000)
+    blocks = list(resampling.blocks_to_44100(np.array_split(samples, 7), rate))
+    assert len(blocks) > 5
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)

@@ -43,7 +43,7 @@ def states_of(path, tables, frames):
     """Return the states of madmom's model on a path: all places of the bar's first beat, then of the second, ..."""
     lengths = np.diff(np.maximum(path.first, 0), append=frames)
     place = np.cumsum(tables.intervals) - tables.intervals
-    state = viterbi.BEAT[path.lane] * tables.intervals.sum() + place[path.tempo] - path.first
+    state = tables.beat[path.lane] * tables.intervals.sum() + place[path.tempo] - path.first
     return np.repeat(state, lengths) + np.arange(frames)
 
 
@@ -65,7 +65,7 @@ def test_paths_match_madmom_bit_for_bit(form, fps, transition_lambda):
 @pytest.mark.parametrize("fps, transition_lambda", SETTINGS)
 def test_tables_match_madmom_bit_for_bit(fps, transition_lambda):
     tables = viterbi.model(fps, transition_lambda)
-    for model, lanes in zip(beats_peers.hmms(fps, transition_lambda), viterbi.BAR_LANES):
+    for model, lanes in zip(beats_peers.hmms(fps, transition_lambda), tables.bar_lanes):
         pointers = np.concatenate([table[:, lane] for lane in lanes for table in tables.pointers])
         assert pointers.tolist() == model.observation_model.pointers.tolist()
         space, change = model.transition_model.state_space, model.transition_model
@@ -102,3 +102,49 @@ def test_beats_and_positions_match_madmom(monkeypatch, fps, transition_lambda, a
             made = beats.decode(activations, fps, transition_lambda, timebase)
             assert len(frames) > 1
             assert made[0].tolist() == (frames / fps).tolist() and made[1].tolist() == positions.tolist()
+
+
+METERS = [
+    {"beats_per_bar": [3, 4]},
+    {"beats_per_bar": [2]},
+    {"beats_per_bar": [1]},
+    {"beats_per_bar": [5, 7]},
+    {"beats_per_bar": [4, 3, 2]},
+    {"beats_per_bar": [12]},
+    {"beats_per_bar": [3, 4], "min_bpm": 55, "max_bpm": 215},
+    {"beats_per_bar": [3, 4], "min_bpm": 120, "max_bpm": 400},
+    {"beats_per_bar": [6], "min_bpm": 20, "max_bpm": 75.5},
+    {"beats_per_bar": [4], "min_bpm": 120, "max_bpm": 120},
+]
+
+
+@pytest.mark.parametrize("options", METERS, ids=str)
+@pytest.mark.parametrize("available", [True, False])
+def test_any_meter_gives_the_beats_of_madmoms_tracker(monkeypatch, options, available):
+    monkeypatch.setattr(compiled, "AVAILABLE", available and compiled.AVAILABLE)
+    random = np.random.default_rng(5)
+    meter = beats.Meter(**{**options, "beats_per_bar": tuple(options["beats_per_bar"])})
+    for period in (20, 31.7, 50, 97.3):
+        activations = np.pad(bumps(600, period, random), ((17, 30), (0, 0)))
+        expected = beats_peers.track(activations, 100, 100, **{"min_bpm": 30, "max_bpm": 300, **options})
+        times, positions = beats.decode(activations, 100, 100, meter=meter)
+        assert len(times) > 1
+        assert times.tolist() == expected[:, 0].tolist() and positions.tolist() == expected[:, 1].tolist()
+
+
+@pytest.mark.parametrize(
+    "meter, problem",
+    [
+        (beats.Meter(()), r"beats_per_bar must be positive whole numbers, 32 in total \(got \[\]\)"),
+        (beats.Meter((3, 0)), "beats_per_bar"),
+        (beats.Meter((30, 3)), "beats_per_bar"),
+        (beats.Meter((3, 4), 0), "min_bpm must be positive and not larger than max_bpm"),
+        (beats.Meter((3, 4), 100, 90), "got 100 and 90"),
+        (beats.Meter((3, 4), 30, float("nan")), "min_bpm"),
+        (beats.Meter((3, 4), 30, 7000), "fps must be from 116.667 to 1000"),
+        (beats.Meter((3, 4), 0.5), "min_bpm must be at least 1 at 100 frames/s"),
+    ],
+)
+def test_a_meter_that_cannot_be_decoded_is_refused(meter, problem):
+    with pytest.raises(ValueError, match=problem):
+        beats.decode(np.zeros((10, 2), np.float32), meter=meter)

@@ -7,11 +7,13 @@ import shutil
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
-from conftest import STEMS, write_clips
+from conftest import STEMS, clicks, write_clips
 from mtbench import cli, registry, runner
 
 
@@ -392,3 +394,34 @@ def test_a_document_is_alone_on_standard_output(tmp_path):
     done = CliRunner().invoke(cli.app, command)
     assert done.exit_code == 0 and {record["row"] for record in json.loads(done.stdout)} == {"mine"}
     assert f"run folder {tmp_path / 'run'}" in " ".join(done.stderr.split())
+
+
+def test_beats_in_another_meter(tmp_path):
+    """Clicks at 200 BPM: the defaults find every second one (docs/beats.md)."""
+    soundfile.write(tmp_path / "a.wav", clicks(200, 10.24), 16000)
+    for options, interval, keys in (
+        ((), 0.6, {"beats_per_bar": [3, 4], "min_bpm": 30, "max_bpm": 300}),
+        (
+            ("--beats-per-bar", "5", "--min-bpm", "120", "--max-bpm", "250"),
+            0.3,
+            {"beats_per_bar": [5], "min_bpm": 120, "max_bpm": 250},
+        ),
+    ):
+        code, output = mtbench("beats", tmp_path / "a.wav", "--format", "json", *options)
+        document = json.JSONDecoder().raw_decode(output)[0][0]  # progress follows
+        assert code == 0 and {key: document[key] for key in keys} == keys
+        assert abs(np.median(np.diff(document["beats"])) - interval) < 0.011
+        assert max(document["positions"]) == keys["beats_per_bar"][-1]
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--beats-per-bar", "3,x"], "--beats-per-bar must be whole numbers separated by commas, not '3,x'"),
+        (["--beats-per-bar", "0"], "beats_per_bar must be positive whole numbers"),
+        (["--min-bpm", "400"], "min_bpm must be positive and not larger than max_bpm (got 400 and 300)"),
+    ],
+)
+def test_bad_meters_are_refused(options, said):
+    code, output = mtbench("beats", "absent.wav", *options)
+    assert code == 2 and said in output

@@ -642,7 +642,7 @@ def test_eval_accepts_clips_of_any_length(tmp_path, suite_folder):
     for stem in STEMS:
         (folder / stem).mkdir(parents=True)
         soundfile.write(folder / stem / "tiny.wav", np.zeros(1), 16000)
-        soundfile.write(folder / stem / "long.wav", clicks(120, 12.0), 16000)
+        soundfile.write(folder / stem / "long.wav", clicks(120, 12.0, tone=1000 + 50 * STEMS.index(stem)), 16000)
     alone = runner.evaluate([folder], None, config.Grid(**ONE_SETTING), [], tmp_path / "alone", no_progress)
     assert score(alone, metric="live", track="bass") == 0.5
     assert alone.notices == ["mine: stems bass, drums, guitar, piano (one folder per stem)"]

@@ -25,11 +25,13 @@ from mtbench.beats.decoding import check_settings, decode, to_frame_rate
 from mtbench.beats.frontend import FRAME_RATE, features
 from mtbench.beats.many import track_files
 from mtbench.beats.tracking import VERSION, activations, identity, read_44100, track, track_with_positions
+from mtbench.beats.viterbi import Meter
 
 __all__ = [
     "FRAME_RATE",
     "UNCOMPILED",
     "VERSION",
+    "Meter",
     "activations",
     "check_settings",
     "decode",

@@ -55,7 +55,7 @@ def compiled(**options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-LANES = 8  # 3 + 4 beats for the two bar lengths, plus one to fill a vector: see viterbi.py
+LANES = 8  # of the default bars of 3 and 4 beats, plus one to fill a vector: see viterbi.py; other bars may have more
 UNITS = 25  # of an LSTM layer, per direction
 PADDED_UNITS = 32
 GATES = 104  # 4 * 25, plus 4 to fill a vector
@@ -117,6 +117,7 @@ def _add_frame(sums: Floats, d: Floats, n: int) -> None:
 
 @compiled()
 def _add_eight_frames(sums: Floats, d: Floats, n: int) -> None:
+    """Add eight frames of LANES lanes each. With a variable number of lanes, a decode takes three times as long."""
     for k in range(n):
         s = sums[k] + d[k]
         s += d[k + LANES]
@@ -129,21 +130,23 @@ def _add_eight_frames(sums: Floats, d: Floats, n: int) -> None:
 
 
 @compiled()
-def first_exits(exits: Floats, density: Floats, variant: Integers, region: Integers, intervals: Integers) -> None:
+def first_exits(
+    exits: Floats, density: Floats, variant: Integers, region: Integers, intervals: Integers, lanes: int
+) -> None:
     """Fill in the exits of the beats that began before frame 0, when all states are equally probable.
 
-    exits, density, variant, region, intervals: as for `forward`. Row 0 of `exits` contains the log-probabilities before
-    frame 0; rows 1 ... longest interval - 1 are filled in.
+    exits, density, variant, region, intervals: as for `forward`. lanes: number of lanes. Row 0 of `exits` contains the
+    log-probabilities before frame 0; rows 1 ... longest interval - 1 are filled in.
     """
     for i in range(len(intervals)):
         tau = intervals[i]
         row = exits[i]
         for r in range(1, tau):
-            for lane in range(LANES):
-                row[LANES * r + lane] = row[lane]
+            for lane in range(lanes):
+                row[lanes * r + lane] = row[lane]
         for p in range(1, tau):  # p is the position in the beat; its frame is p - tau + r
             pattern = variant[i, p] if p < region[i] else 0
-            _add_frame(row[LANES * (tau - p) :], density[pattern], LANES * p)
+            _add_frame(row[lanes * (tau - p) :], density[pattern], lanes * p)
 
 
 @compiled()
@@ -162,17 +165,18 @@ def forward(
 ) -> None:
     """Fill in the exits of the beats that begin within `frames` frames, starting at frame `first`.
 
-    exits: float64 [I, rows * 8]. Row r of tempo i contains, with one lane per beat of the bar, the log-probability that
-    a beat of that tempo has ended in frame first + r - 1. density: float64 [V, frames * 8], the log-density of each
-    pattern of viterbi.Model, which also defines variant, region, intervals, transition and band. previous: [8], the
-    lane of the preceding beat. block: number of frames processed together; at most the shortest beat, so that beats
-    that begin in the same block do not depend on each other. Additions are in the same order as in madmom's HMM, so the
-    sums are bit-identical.
+    exits: float64 [I, rows * lanes]. Row r of tempo i contains, with one lane per beat of the bar, the log-probability
+    that a beat of that tempo has ended in frame first + r - 1. density: float64 [V, frames * lanes], the log-density of
+    each pattern of viterbi.Model, which also defines variant, region, intervals, transition and band. previous:
+    [lanes], the lane of the preceding beat. block: number of frames processed together; at most the shortest beat, so
+    that beats that begin in the same block do not depend on each other. Additions are in the same order as in madmom's
+    HMM, so the sums are bit-identical.
     """
-    best = np.empty(LANES * block)
+    lanes = len(previous)
+    best = np.empty(lanes * block)
     for start in range(0, frames, block):
-        n = LANES * min(block, frames - start)
-        at = LANES * start
+        n = lanes * min(block, frames - start)
+        at = lanes * start
         for i in range(len(intervals)):
             best[:n] = -np.inf
             j, stop = band[i]
@@ -194,47 +198,52 @@ def forward(
                 _keep_larger(best, exits[j, at:], transition[j, i], n)
                 j += 1
 
-            sums = exits[i, at + LANES * intervals[i] :]
-            d = density[variant[i, 0], LANES * first + at :]
-            for k in range(0, n, LANES):
-                for lane in range(LANES):
-                    sums[k + lane] = best[k + previous[lane]] + d[k + lane]
+            sums = exits[i, at + lanes * intervals[i] :]
+            d = density[variant[i, 0], lanes * first + at :]
+            if lanes == LANES:
+                for k in range(0, n, LANES):
+                    for lane in range(LANES):
+                        sums[k + lane] = best[k + previous[lane]] + d[k + lane]
+            else:
+                for k in range(0, n, lanes):
+                    for lane in range(lanes):
+                        sums[k + lane] = best[k + previous[lane]] + d[k + lane]
             for p in range(1, region[i]):
-                _add_frame(sums, density[variant[i, p], LANES * (first + p) + at :], n)
+                _add_frame(sums, density[variant[i, p], lanes * (first + p) + at :], n)
             p = region[i]
-            while p + 8 <= intervals[i]:
-                _add_eight_frames(sums, density[0, LANES * (first + p) + at :], n)
+            while lanes == LANES and p + 8 <= intervals[i]:
+                _add_eight_frames(sums, density[0, lanes * (first + p) + at :], n)
                 p += 8
             while p < intervals[i]:
-                _add_frame(sums, density[0, LANES * (first + p) + at :], n)
+                _add_frame(sums, density[0, lanes * (first + p) + at :], n)
                 p += 1
 
 
 @compiled()
-def last_beat(exits: Floats, intervals: Integers, row: int, lanes: Integers) -> tuple[float, int, int, int]:
-    """Find the likeliest state in the last frame among the beats `lanes`.
+def last_beat(exits: Floats, intervals: Integers, row: int, beats: Integers, lanes: int) -> tuple[float, int, int, int]:
+    """Find the likeliest state in the last frame among the lanes `beats`, of `lanes` in total.
 
     Returns (log-probability, lane, tempo, number of frames since the beat began). row: the row of a beat that would
     begin after the last frame. If several states are equally likely, the first in madmom's order of states is returned.
     """
     best, best_lane, best_i, best_p = -np.inf, 0, 0, 0
-    for lane in lanes:
+    for lane in beats:
         for i in range(len(intervals)):
             for p in range(intervals[i]):
-                value = exits[i, LANES * (row - 1 - p + intervals[i]) + lane]
+                value = exits[i, lanes * (row - 1 - p + intervals[i]) + lane]
                 if value > best:
                     best, best_lane, best_i, best_p = value, lane, i, p
     return best, best_lane, best_i, best_p
 
 
 @compiled()
-def previous_tempo(exits: Floats, transition: Floats, density: float, row: int, lane: int, i: int) -> int:
+def previous_tempo(exits: Floats, transition: Floats, density: float, row: int, lane: int, i: int, lanes: int) -> int:
     """Return the tempo of the beat that precedes a beat of tempo i in `row`; the first if several are equally likely,
     as in madmom.
     """
     best, best_j = -np.inf, 0
     for j in range(len(transition)):
-        value = exits[j, LANES * row + lane] + transition[j, i] + density
+        value = exits[j, lanes * row + lane] + transition[j, i] + density
         if value > best:
             best, best_j = value, j
     return best_j

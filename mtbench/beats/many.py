@@ -12,6 +12,7 @@ from mtbench.audio import AudioError
 from mtbench.beats.decoding import check_settings, decode
 from mtbench.beats.resampling import MADMOM_RATE
 from mtbench.beats.tracking import activations, read_44100
+from mtbench.beats.viterbi import DEFAULT_METER, Meter
 from mtbench.settings import Decode
 
 Tracked = dict[Decode, tuple[NDArray[np.float64], NDArray[np.int64]]]  # beat times in s and positions in the bar
@@ -21,25 +22,26 @@ def track_files(
     paths: Sequence[str | os.PathLike[str]],
     decodes: Sequence[Decode] = (Decode(100, 100, "real"),),
     jobs: int | None = None,
+    meter: Meter = DEFAULT_METER,
 ) -> Iterator[Tracked | AudioError]:
     """Track the beats of many files, yielding results in order as they become ready.
 
     The networks run once per file. ``jobs`` is the number of processes (default: one per core), each of which has one
-    thread and one file in memory, so memory use does not grow with the number of files. Yields for each file {decode:
-    (times float64 [n] in seconds, positions int64 [n])}, or its AudioError if it cannot be read. Raises ValueError for
-    settings that `decode` does not accept.
+    thread and one file in memory, so memory use does not grow with the number of files. ``meter``: as for `decode`.
+    Yields for each file {decode: (times float64 [n] in seconds, positions int64 [n])}, or its AudioError if it cannot
+    be read. Raises ValueError for settings that `decode` does not accept.
     """
     for setting in decodes:
-        check_settings(*setting)
+        check_settings(*setting, meter)
     jobs = max(min(jobs or joblib.cpu_count(), len(paths)), 1)
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1) if jobs > 1 else joblib.parallel_config():
         workers = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-        yield from workers(delayed(_track)(path, decodes) for path in paths)
+        yield from workers(delayed(_track)(path, decodes, meter) for path in paths)
 
 
-def _track(path: str | os.PathLike[str], decodes: Sequence[Decode]) -> Tracked | AudioError:
+def _track(path: str | os.PathLike[str], decodes: Sequence[Decode], meter: Meter) -> Tracked | AudioError:
     try:
         (outputs,) = activations([read_44100(path)], MADMOM_RATE)
     except AudioError as error:
         return error
-    return {setting: decode(outputs, *setting) for setting in decodes}
+    return {setting: decode(outputs, *setting, meter) for setting in decodes}

@@ -13,8 +13,10 @@ occasionally differ by one 16-bit step. More than two channels are averaged here
 files shorter than a filter (2 ms).
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from math import ceil, gcd
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +50,7 @@ def to_44100(samples: Samples, sample_rate: int) -> Samples:
 def checked_samples(samples: ArrayLike) -> Samples:
     """Return the samples as an array. Raises ValueError like `to_44100` if they are not valid audio."""
     samples = np.asarray(samples)
+    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     if samples.dtype != np.int16 and not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(f"audio must be int16 or floating (got {samples.dtype})")
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] > samples.shape[0] > 0):
@@ -81,28 +84,93 @@ def resample_as_ffmpeg(samples: Samples, sample_rate: int) -> Int16:
 
     The samples are not checked here. The exact length is `output_length`.
     """
-    sixteen_bit = samples.dtype == np.int16
-    bank = filter_bank(sample_rate, sixteen_bit)
-    phases, taps = bank.shape
-    count = output_length(len(samples), sample_rate, taps)
-    padded = np.pad(np.pad(samples, (taps, 0), "reflect"), (0, taps), "symmetric")[taps - (taps - 1) // 2 :]
-    common = gcd(sample_rate * phases, MADMOM_RATE)
-    step, whole = sample_rate * phases // common, MADMOM_RATE // common  # output n is at n * step / whole phases
-    filtered = compiled.filtered if compiled.AVAILABLE else filtered_plain
+    resampler = Resampler(sample_rate, samples.dtype == np.int16)
+    return np.concatenate([*resampler.put(samples), *resampler.end()])
 
-    resampled = np.empty(count, np.int16)
-    for start in range(0, count, AT_ONCE):
-        sums = np.empty(min(AT_ONCE, count - start))
-        (at, phase), fraction = divmod(start * step // whole, phases), start * step % whole
-        here = padded[at : at + len(sums) * step // (whole * phases) + taps + 1].astype(np.float64)
-        filtered(here, bank, phase, fraction, step, whole, sums)
-        if whole > 1:  # interpolate between two phases; the last is followed by the first, one sample later
-            upper = np.empty(len(sums))
-            filtered(here, np.vstack([bank[1:], np.roll(bank[0], 1)]), phase, fraction, step, whole, upper)
-            sums += (fraction + np.arange(len(sums)) * step) % whole / whole * (upper - sums)
-        sums = np.floor((sums + 16384) / 32768) if sixteen_bit else np.rint(32768 * sums)
-        resampled[start : start + AT_ONCE] = np.clip(sums, -32768, 32767)
-    return resampled
+
+def blocks_to_44100(blocks: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
+    """`to_44100` for consecutive blocks [n, channels] of a signal: yield the same samples, in blocks of other lengths.
+
+    The blocks are not checked here. Memory use does not grow with their number.
+    """
+    resamplers: list[Resampler] = []
+    for block in blocks:
+        sixteen_bit = block.dtype == np.int16
+        if sample_rate == MADMOM_RATE or not sixteen_bit:  # truncates towards zero, like madmom
+            block = block.mean(axis=1, dtype=np.float64).astype(block.dtype)[:, None]
+        if sample_rate == MADMOM_RATE:
+            yield block[:, 0]
+            continue
+        resamplers = resamplers or [Resampler(sample_rate, sixteen_bit) for _ in block.T]
+        for outputs in zip(*[resampler.put(channel) for resampler, channel in zip(resamplers, block.T)]):
+            yield mix_16_bit(np.stack(outputs, axis=1))  # each channel saturates separately
+    for outputs in zip(*[resampler.end() for resampler in resamplers]):
+        yield mix_16_bit(np.stack(outputs, axis=1))
+
+
+class Resampler:
+    """ffmpeg's resampler to 44.1 kHz for one channel, int16 or floating, that comes in blocks.
+
+    Positions are those of the signal with `taps` mirrored samples before its start.
+    """
+
+    def __init__(self, sample_rate: int, sixteen_bit: bool):
+        self._rate, self._sixteen_bit = sample_rate, sixteen_bit
+        self._bank = filter_bank(sample_rate, sixteen_bit)
+        self._phases, self._taps = self._bank.shape
+        common = gcd(sample_rate * self._phases, MADMOM_RATE)
+        # Output n is at n * step / whole phases after the origin.
+        self._step, self._whole = sample_rate * self._phases // common, MADMOM_RATE // common
+        self._origin = self._taps - (self._taps - 1) // 2
+        self._waiting: list[Samples] = []  # what later outputs need, from position `first` on
+        self._first = self._received = self._yielded = 0
+
+    def put(self, samples: Samples) -> list[Int16]:
+        """Take the next samples [n]. Returns the outputs that no later sample affects, in blocks of AT_ONCE."""
+        self._received += len(samples)
+        self._waiting.append(samples)
+        if self._received <= self._taps or self._taps + self._received < self._needed(AT_ONCE).stop:
+            return []
+        signal, outputs = self._signal(), []
+        while self._taps + self._received >= self._needed(AT_ONCE).stop:
+            outputs.append(self._outputs(signal, AT_ONCE))
+            start = self._needed(AT_ONCE).start
+            signal, self._first = signal[start - self._first :], start
+        self._waiting = [signal]
+        return outputs
+
+    def end(self) -> list[Int16]:
+        """Return the remaining outputs, in blocks of AT_ONCE."""
+        signal: NDArray[Any] = np.pad(self._signal(), (0, self._taps), "symmetric")
+        outputs: list[Int16] = []
+        count = output_length(self._received, self._rate, self._taps)
+        while self._yielded < count:
+            outputs.append(self._outputs(signal, min(AT_ONCE, count - self._yielded)))
+        return outputs
+
+    def _signal(self) -> NDArray[Any]:
+        signal: NDArray[Any] = np.concatenate(self._waiting)
+        return signal if self._first else np.pad(signal, (self._taps, 0), "reflect")
+
+    def _needed(self, count: int) -> slice:
+        """Return the positions that the next `count` outputs depend on."""
+        start = self._origin + self._yielded * self._step // self._whole // self._phases
+        return slice(start, start + count * self._step // (self._whole * self._phases) + self._taps + 1)
+
+    def _outputs(self, signal: Samples, count: int) -> Int16:
+        filtered = compiled.filtered if compiled.AVAILABLE else filtered_plain
+        needed, sums = self._needed(count), np.empty(count)
+        phase = self._yielded * self._step // self._whole % self._phases
+        fraction = self._yielded * self._step % self._whole
+        here = signal[needed.start - self._first : needed.stop - self._first].astype(np.float64)
+        filtered(here, self._bank, phase, fraction, self._step, self._whole, sums)
+        if self._whole > 1:  # interpolate between two phases; the last is followed by the first, one sample later
+            upper, upper_bank = np.empty(count), np.vstack([self._bank[1:], np.roll(self._bank[0], 1)])
+            filtered(here, upper_bank, phase, fraction, self._step, self._whole, upper)
+            sums += (fraction + np.arange(count) * self._step) % self._whole / self._whole * (upper - sums)
+        sums = np.floor((sums + 16384) / 32768) if self._sixteen_bit else np.rint(32768 * sums)
+        self._yielded += count
+        return np.clip(sums, -32768, 32767).astype(np.int16)
 
 
 def output_length(length: int, sample_rate: int, taps: int) -> int:

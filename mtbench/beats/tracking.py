@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 import numpy as np
-import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from mtbench import audio
@@ -12,7 +12,8 @@ from mtbench.beats import _madmom
 from mtbench.beats.decoding import check_settings, decode
 from mtbench.beats.frontend import HOP, features
 from mtbench.beats.network import network_outputs
-from mtbench.beats.resampling import MADMOM_RATE, Samples, checked_samples, mix_16_bit, to_44100
+from mtbench.beats.resampling import MADMOM_RATE, Samples, blocks_to_44100, checked_samples, mix_16_bit, to_44100
+from mtbench.beats.viterbi import DEFAULT_METER, Meter
 
 VERSION = "3"  # of the engine; increased whenever an activation or a beat can change
 FRAMES_AT_ONCE = {"cpu": 1 << 14, "cuda": 1 << 21}  # of all stems of a batch; limits memory use to 0.2 and 7 GB
@@ -25,15 +26,16 @@ def track(
     transition_lambda: float = 100,
     timebase: str = "real",
     sample_rate: int | None = None,
+    meter: Meter = DEFAULT_METER,
 ) -> NDArray[np.float64]:
     """Track the beats of one stem or song.
 
-    Parameters: ``path_or_array``, a file of any rate and length that soundfile can read, or samples [n] or
+    Parameters: ``path_or_array``, a file of any rate and length that `mtbench.audio` can read, or samples [n] or
     [n, channels] (int16, or floating in [-1, 1]) with their ``sample_rate`` in Hz; channels are averaged. The other
     parameters are those of ``decode``. Returns the beat times in seconds, float64 [n]; empty for silence.
     Raises ValueError for bad settings or samples, and mtbench.audio.AudioError for a file that cannot be read.
     """
-    return track_with_positions(path_or_array, fps, transition_lambda, timebase, sample_rate)[0]
+    return track_with_positions(path_or_array, fps, transition_lambda, timebase, sample_rate, meter)[0]
 
 
 def track_with_positions(
@@ -42,9 +44,10 @@ def track_with_positions(
     transition_lambda: float = 100,
     timebase: str = "real",
     sample_rate: int | None = None,
+    meter: Meter = DEFAULT_METER,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Like ``track``, but return (times float64 [n] in seconds, positions in the bar int64 [n], 1 for a downbeat)."""
-    check_settings(fps, transition_lambda, timebase)
+    check_settings(fps, transition_lambda, timebase, meter)
     if isinstance(path_or_array, (str, os.PathLike)):
         if sample_rate is not None:
             raise ValueError("sample_rate is only for arrays; the sample rate of a file is read from its header")
@@ -53,7 +56,7 @@ def track_with_positions(
         if sample_rate is None:
             raise ValueError("sample_rate is required for an array of samples")
         signal = to_44100(path_or_array, _checked_rate(sample_rate))
-    return decode(activations([signal], MADMOM_RATE)[0], fps, transition_lambda, timebase)
+    return decode(activations([signal], MADMOM_RATE)[0], fps, transition_lambda, timebase, meter)
 
 
 def activations(
@@ -106,20 +109,18 @@ def read_44100(path: str | os.PathLike[str]) -> Samples:
     Returns int16, or float32 for a WAV file at 44.1 kHz with more than 16 bits. Raises mtbench.audio.AudioError, naming
     the file, if it cannot be read.
     """
-    samples: Samples
-    samples, rate = audio.read(path)  # raises AudioError if it is not audio
-    header = soundfile.info(path)
-    if header.channels > 1:
-        samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    if header.subtype in ("PCM_16", "PCM_S8", "PCM_U8"):
-        samples = (32768 * samples).astype(np.int16)  # exactly the samples in the file
-    if rate == MADMOM_RATE and not header.format.startswith("WAV"):
-        return mix_16_bit(samples)
-    return to_44100(samples, rate)
+    with audio.open_audio(path) as file:
+        header = file.header
+        blocks: Iterator[Samples] = file.blocks()
+        if header.subtype in ("PCM_16", "PCM_S8", "PCM_U8"):
+            blocks = ((32768 * block).astype(np.int16) for block in blocks)  # exactly the samples in the file
+        if header.rate == MADMOM_RATE and not header.container.startswith("WAV"):
+            return audio.joined(map(mix_16_bit, blocks))
+        return audio.joined(blocks_to_44100(blocks, header.rate))
 
 
 def _checked_rate(sample_rate: float | None) -> int:
-    if sample_rate is None or int(sample_rate) != sample_rate or sample_rate <= 0:
+    if sample_rate is None or not isfinite(sample_rate) or int(sample_rate) != sample_rate or sample_rate <= 0:
         raise ValueError(f"sample_rate must be a positive whole number of Hz (got {sample_rate})")
     return int(sample_rate)
 

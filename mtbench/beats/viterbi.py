@@ -12,9 +12,10 @@ where d is the log-density of the activations at that place and a_ji the probabi
 computed from left to right, and taking a maximum does not round, so V and E are bit-identical to the values that madmom
 computes for its 33,000 states (at fps 100). If several j are equal, the first is used, as in madmom.
 
-Both bar lengths are decoded together: their three and four beats are lanes of one vector.
+All bar lengths are decoded together: their beats, three and four by default, are lanes of one vector.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,28 +24,36 @@ from numpy.typing import NDArray
 
 from mtbench.beats import compiled
 
-BEATS_PER_BAR = (3, 4)
-TEMPO_RANGE = (30.0, 300.0)  # BPM
 TEMPI = 60
 OBSERVATION_LAMBDA = 16  # a beat region is 1/16 of a beat
-LANES = compiled.LANES
-BAR_LANES = (np.arange(0, 3), np.arange(3, 7))
-BEAT = np.array([0, 1, 2, 0, 1, 2, 3, 0])  # position of each lane's beat in its bar
-PREVIOUS = np.array([2, 0, 1, 6, 3, 4, 5, 7])  # lane of the preceding beat
+VECTOR = compiled.LANES  # the number of lanes is a multiple of this, so that a frame fills vectors of the processor
 CHUNK = 1 << 14  # number of frames whose exits are in memory at a time (63 MB)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+class Meter(NamedTuple):
+    """beats_per_bar: the possible bar lengths. min_bpm, max_bpm: the range of tempi."""
+
+    beats_per_bar: tuple[int, ...] = (3, 4)
+    min_bpm: float = 30.0
+    max_bpm: float = 300.0
+
+
+DEFAULT_METER = Meter()
+
+
 class Model(NamedTuple):
-    """The tables of the hidden Markov model for I tempi, which depend on fps and transition lambda.
+    """The tables of the hidden Markov model for I tempi, which depend on fps, transition lambda and meter.
 
     intervals: int64 [I], tau in frames. transition: float64 [I from, I to], log a. band: int64 [I to, 2], the range of
     j with a > 0. pointers: [I] of int64 [tau, lanes], which density applies at a place: 0 no beat, 1 beat, 2 downbeat.
     patterns: int64 [V, lanes], the distinct rows of the pointers; the first is all 0. variant: int64 [I, R], the
     pattern at each place of a beat region; region: int64 [I], the length of that region. Because of madmom's rounding,
-    the length may differ by one between lanes; lane_region: int64 [lanes, I].
+    the length may differ by one between lanes; lane_region: int64 [lanes, I]. bar_lanes: the lanes of each bar length.
+    beat, previous: int64 [lanes], the position of each lane's beat in its bar, and the lane of the preceding beat.
+    Lanes that belong to no bar only fill a vector.
     """
 
     intervals: Integers
@@ -55,6 +64,9 @@ class Model(NamedTuple):
     variant: Integers
     region: Integers
     lane_region: Integers
+    bar_lanes: tuple[Integers, ...]
+    beat: Integers
+    previous: Integers
 
 
 class Beats(NamedTuple):
@@ -66,14 +78,14 @@ class Beats(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def model(fps: float, transition_lambda: float) -> Model:
+def model(fps: float, transition_lambda: float, meter: Meter = DEFAULT_METER) -> Model:
     """Compute the tables of madmom's BarStateSpace, BarTransitionModel and RNNDownBeatTrackingObservationModel.
 
     fps: frames/s of the activations. transition_lambda: controls the probability of tempo changes, which is
     exp(-lambda |tau_i / tau_j - 1|), normalised over i.
     """
-    slowest, fastest = (60.0 * fps / tempo for tempo in TEMPO_RANGE)
-    intervals = _intervals(fastest, slowest)
+    intervals = _intervals(60.0 * fps / meter.max_bpm, 60.0 * fps / meter.min_bpm)
+    bar_lanes, beat, previous = _lanes(meter.beats_per_bar)
 
     ratio = intervals.astype(float) / intervals.astype(float)[:, None]
     probability = np.exp(-transition_lambda * abs(ratio - 1.0))
@@ -87,16 +99,29 @@ def model(fps: float, transition_lambda: float) -> Model:
     border = 1.0 / OBSERVATION_LAMBDA
     pointers = []
     for tau in intervals:
-        position = np.linspace(0, 1, tau, endpoint=False)[:, None] + BEAT.astype(float)
+        position = np.linspace(0, 1, tau, endpoint=False)[:, None] + beat.astype(float)
         pointers.append(np.where(position < border, 2, np.where(position % 1 < border, 1, 0)))
     lane_region = np.array([(table > 0).sum(axis=0) for table in pointers]).T
     region = lane_region.max(axis=0)
-    patterns = np.unique(np.concatenate([np.zeros((1, LANES), int), *pointers]), axis=0)
+    patterns = np.unique(np.concatenate([np.zeros((1, len(beat)), int), *pointers]), axis=0)
     variant = np.zeros((len(intervals), region.max()), int)
     for i, table in enumerate(pointers):
         for p in range(region[i]):
             variant[i, p] = np.flatnonzero((patterns == table[p]).all(axis=1))[0]
-    return Model(intervals, transition, band, pointers, patterns, variant, region, lane_region)
+    return Model(
+        intervals, transition, band, pointers, patterns, variant, region, lane_region, bar_lanes, beat, previous
+    )
+
+
+def _lanes(beats_per_bar: Sequence[int]) -> tuple[tuple[Integers, ...], Integers, Integers]:
+    """Return bar_lanes, beat and previous of a Model."""
+    firsts = np.concatenate([[0], np.cumsum(beats_per_bar)])
+    bar_lanes = tuple(np.arange(first, first + beats) for first, beats in zip(firsts, beats_per_bar))
+    lanes = -(-firsts[-1] // VECTOR) * VECTOR
+    beat, previous = np.zeros(lanes, int), np.arange(lanes)
+    for bar in bar_lanes:
+        beat[bar], previous[bar] = np.arange(len(bar)), np.roll(bar, 1)
+    return bar_lanes, beat, previous
 
 
 def _intervals(shortest: float, longest: float) -> Integers:
@@ -140,24 +165,24 @@ def likeliest_beats(activations: NDArray[np.float32], tables: Model) -> tuple[Be
 
 def _uniform(tables: Model) -> Floats:
     """Return the log-probability of every state before frame 0: float64 [lanes]."""
-    start = np.zeros(LANES)
-    for beats, lanes in zip(BEATS_PER_BAR, BAR_LANES):
-        start[lanes] = np.log(1.0 / (beats * tables.intervals.sum()))
+    start = np.zeros(len(tables.beat))
+    for lanes in tables.bar_lanes:
+        start[lanes] = np.log(1.0 / (len(lanes) * tables.intervals.sum()))
     return start
 
 
 def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
     """`likeliest_beats` with the compiled loops, from log-densities float64 [K, 3]."""
-    intervals, frames = tables.intervals, len(densities)
+    intervals, frames, width = tables.intervals, len(densities), len(tables.beat)
     longest, block = intervals[-1], max(intervals[0], 1)
-    density = np.zeros((len(tables.patterns), frames + longest + block, LANES))  # 0 after the end keeps sums unchanged
+    density = np.zeros((len(tables.patterns), frames + longest + block, width))  # 0 after the end keeps sums unchanged
     for of_pattern, pattern in zip(density, tables.patterns):
         of_pattern[:frames] = densities[:, pattern]
     density = density.reshape(len(density), -1)
 
-    exits = np.empty((len(intervals), (min(CHUNK, frames) + longest) * LANES))
-    exits[:, :LANES] = _uniform(tables)
-    compiled.first_exits(exits, density, tables.variant, tables.region, intervals)
+    exits = np.empty((len(intervals), (min(CHUNK, frames) + longest) * width))
+    exits[:, :width] = _uniform(tables)
+    compiled.first_exits(exits, density, tables.variant, tables.region, intervals, width)
 
     def go_through(first: int) -> None:
         compiled.forward(
@@ -168,7 +193,7 @@ def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
             intervals,
             tables.transition,
             tables.band,
-            PREVIOUS,
+            tables.previous,
             first,
             min(CHUNK, frames - first),
             block,
@@ -177,12 +202,12 @@ def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
     begins = []  # the first rows of every chunk except the last, used to recompute it
     for first in range(0, frames, CHUNK):
         if first > 0:
-            exits[:, : longest * LANES] = exits[:, CHUNK * LANES :]
+            exits[:, : longest * width] = exits[:, CHUNK * width :]
         if first + CHUNK < frames:
-            begins.append(exits[:, : longest * LANES].copy())
+            begins.append(exits[:, : longest * width].copy())
         go_through(first)
 
-    ends = [compiled.last_beat(exits, intervals, frames - first, lanes) for lanes in BAR_LANES]
+    ends = [compiled.last_beat(exits, intervals, frames - first, lanes, width) for lanes in tables.bar_lanes]
     best, lane, i, p = max(ends, key=lambda end: end[0])  # the first if equal
     if best == -np.inf:
         return None, best
@@ -195,35 +220,36 @@ def _search(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
                 tables.transition,
                 densities[start, tables.pointers[i][0, lane]],
                 start - first,
-                PREVIOUS[lane],
+                tables.previous[lane],
                 i,
+                width,
             )
-            path.append((start - intervals[i], PREVIOUS[lane], i))
+            path.append((start - intervals[i], tables.previous[lane], i))
         if first == 0:
             return Beats(*np.array(path[::-1], int).T), best
         first -= CHUNK
-        exits[:, : longest * LANES] = begins.pop()
+        exits[:, : longest * width] = begins.pop()
         go_through(first)
 
 
 def _search_plain(densities: Floats, tables: Model) -> tuple[Beats | None, float]:
     """`likeliest_beats` in NumPy, by definition: frame by frame, for all states v [lanes, states of a beat]."""
     intervals, frames = tables.intervals, len(densities)
-    used = np.concatenate(BAR_LANES)
-    pointers = np.concatenate(tables.pointers)[:, used].T  # [7, states]
+    used = np.concatenate(tables.bar_lanes)
+    pointers = np.concatenate(tables.pointers)[:, used].T  # [used, states]
     last = np.cumsum(intervals) - 1
     first = last - intervals + 1
     v = np.repeat(_uniform(tables)[used, None], pointers.shape[1], axis=1)
     chosen = np.empty((frames, len(used), len(intervals)), np.uint8)  # the tempo of the preceding beat
     for t, density in enumerate(densities):
         d = density[pointers]
-        change = v[PREVIOUS[used]][:, last, None] + tables.transition  # [7, from, to]
+        change = v[tables.previous[used]][:, last, None] + tables.transition  # [used, from, to]
         change += d[:, None, first]
         v[:, 1:] = v[:, :-1] + d[:, 1:]
         chosen[t] = change.argmax(axis=1)
         v[:, first] = change.max(axis=1)
 
-    ends = [(v[lanes].max(), lanes[0], v[lanes].argmax()) for lanes in BAR_LANES]
+    ends = [(v[lanes].max(), lanes[0], v[lanes].argmax()) for lanes in tables.bar_lanes]
     best, lane, state = max(ends, key=lambda end: end[0])
     if best == -np.inf:
         return None, best
@@ -233,5 +259,5 @@ def _search_plain(densities: Floats, tables: Model) -> tuple[Beats | None, float
     while path[-1][0] > 0:
         start, lane, i = path[-1]
         i = chosen[start, lane, i]
-        path.append((start - intervals[i], PREVIOUS[lane], i))
+        path.append((start - intervals[i], tables.previous[lane], i))
     return Beats(*np.array(path[::-1], int).T), best

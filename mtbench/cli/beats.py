@@ -17,7 +17,8 @@ def beats(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Audio files: WAV, FLAC, OGG or MP3, of any length and sample rate, mono or stereo.",
+            help="Audio files: WAV, FLAC, OGG, Opus, MP3, AIFF, W64, CAF or, with ffmpeg, M4A, of any length and "
+            "sample rate, mono or stereo.",
             metavar="FILE",
         ),
     ],
@@ -44,6 +45,11 @@ def beats(
             metavar="real|published",
         ),
     ] = "real",
+    beats_per_bar: Annotated[
+        str, typer.Option(help="Possible numbers of beats in a bar, separated by commas.", metavar="N,...")
+    ] = "3,4",
+    min_bpm: Annotated[float, typer.Option(help="Slowest tempo in beats per minute.", metavar="BPM")] = 30,
+    max_bpm: Annotated[float, typer.Option(help="Fastest tempo in beats per minute.", metavar="BPM")] = 300,
     jobs: Annotated[
         int | None, typer.Option(help="Number of processes.  \\[default: one per core]", min=1, metavar="N")
     ] = None,
@@ -55,14 +61,19 @@ def beats(
         raise UsageError(f"--format must be text or json, not '{form}'")
     decode = Decode(fps, transition_lambda, canonical_timebase(timebase))
     try:
-        engine.check_settings(*decode)
+        bars = tuple(int(beats) for beats in beats_per_bar.split(","))
+    except ValueError:
+        raise UsageError(f"--beats-per-bar must be whole numbers separated by commas, not '{beats_per_bar}'") from None
+    meter = engine.Meter(bars, min_bpm, max_bpm)
+    try:
+        engine.check_settings(*decode, meter)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not engine.is_compiled():
         note(engine.UNCOMPILED)
     documents, failures = [], []
     with shown("beats", len(files)) as advance:
-        for file, tracked in zip(files, engine.track_files(files, [decode], jobs)):
+        for file, tracked in zip(files, engine.track_files(files, [decode], jobs, meter)):
             advance(1)
             if isinstance(tracked, MtbenchError):
                 failures.append(tracked)
@@ -72,6 +83,7 @@ def beats(
                 {
                     "file": str(file),
                     **decode._asdict(),
+                    **meter._asdict(),
                     "beats": times.tolist(),
                     "positions": positions.tolist(),
                     "downbeats": times[positions == 1].tolist(),

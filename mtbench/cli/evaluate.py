@@ -67,7 +67,7 @@ def evaluate(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score folders of stems: WAV, FLAC, OGG or MP3, any sample rate, mono or stereo."""
+    """Score folders of stems: WAV, FLAC, OGG, Opus, MP3, AIFF, W64, CAF or M4A, any sample rate."""
     # These import torch, which takes seconds: not for --help.
     from mtbench import api, progress, runner
 

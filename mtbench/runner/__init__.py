@@ -27,7 +27,7 @@ from mtbench.runner.record import (
     run_record,
     write_tables,
 )
-from mtbench.runner.score import failure_table, length_notices, score, silence_notices
+from mtbench.runner.score import audio_notices, failure_table, length_notices, score, silence_notices
 
 __all__ = ["Arrays", "RunResult", "Source", "check_folder", "default_eval_folder", "default_folder", "evaluate", "run"]
 
@@ -103,7 +103,7 @@ def evaluate(
         report.add_scores(scored)
         report.notices += row.notices
         cut, padded = sum(clip.cut for clip in analyses), sum(clip.padded for clip in analyses)
-        report.notices += length_notices(row.name, cut, padded)
+        report.notices += length_notices(row.name, cut, padded) + audio_notices(row.name, analyses)
         report.notices += [f"{row.name}: {notice}" for notice in silence_notices(analyses)]
         report.failures.append(failure_table(row.left_out, plan.origin(row)))
     if all(scored.scores.empty for scored in all_scored[: len(sources)]):

@@ -10,6 +10,8 @@ from mtbench.analysis import Analysis
 from mtbench.results.keys import FAILURE_COLUMNS
 from mtbench.results.tables import Origin, Reference, beat_table, fad_tables, sample_table, score_table
 
+SAME_LENGTH = 0.001  # s; stems at different sample rates differ by a rounded sample
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -79,6 +81,43 @@ def silence_notices(analyses: Sequence[Analysis]) -> list[str]:
         f"the stem {stem} is missing in {count} of {len(analyses)} clips, and is silent in them"
         for stem, count in silent.items()
     ]
+
+
+def audio_notices(title: str, analyses: Sequence[Analysis]) -> list[str]:
+    """Return notices about stems that can be scored, but are probably not what the user meant."""
+    counted = [
+        (
+            [(clip.id, f"{stem}: {share:.0%}") for clip in analyses for stem, share in clip.saturated.items()],
+            "stem has|stems have",
+            "samples beyond full scale (1.0), which are saturated",
+        ),
+        (
+            [(clip.id, stem) for clip in analyses for stem in clip.cancelled],
+            "stem is|stems are",
+            "silent because the channels of the file cancel (left is the negative of right)",
+        ),
+        (
+            [(clip.id, " = ".join(clip.copies)) for clip in analyses if clip.copies],
+            "clip has|clips have",
+            "stems that are exact copies of each other",
+        ),
+        (
+            [
+                (clip.id, f"{clip.lengths[0]:.2f} to {clip.lengths[1]:.2f} s")
+                for clip in analyses
+                if clip.lengths[1] - clip.lengths[0] > SAME_LENGTH
+            ],
+            "clip has|clips have",
+            "stems of different lengths",
+        ),
+    ]
+    notices = []
+    for found, verbs, what in counted:
+        if found:
+            verb = verbs.split("|")[len(found) > 1]
+            clip, detail = found[0]
+            notices.append(f"{title}: {len(found)} {verb} {what} ({'first: ' * (len(found) > 1)}{clip}, {detail})")
+    return notices
 
 
 def length_notices(title: str, cut: int, padded: int) -> list[str]:

@@ -1,0 +1,48 @@
+"""Read, resample and write audio, and convert it to the canonical form in which everything is scored.
+
+`reading` is the only place where audio files are opened, and `resampling` the only resampler of the harness. (The beat
+tracker has that of ffmpeg, for audio that it reads itself.)
+"""
+
+from mtbench.audio.canonical import (
+    Canonical,
+    Int16,
+    canonical,
+    info,
+    joined,
+    mix,
+    read,
+    read_canonical,
+    to_float,
+    to_pcm16,
+    write_wav,
+)
+from mtbench.audio.error import AudioError
+from mtbench.audio.header import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS, Frames, Header
+from mtbench.audio.reading import SUFFIXES, AudioFile, open_audio
+from mtbench.audio.resampling import Wave, resample
+
+__all__ = [
+    "HIGHEST_RATE",
+    "LOWEST_RATE",
+    "MOST_CHANNELS",
+    "SUFFIXES",
+    "AudioError",
+    "AudioFile",
+    "Canonical",
+    "Frames",
+    "Header",
+    "Int16",
+    "Wave",
+    "canonical",
+    "info",
+    "joined",
+    "mix",
+    "open_audio",
+    "read",
+    "read_canonical",
+    "resample",
+    "to_float",
+    "to_pcm16",
+    "write_wav",
+]
