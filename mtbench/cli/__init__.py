@@ -4,7 +4,9 @@ A command imports slow packages only when it runs, so that ``mtbench --help`` an
 """
 
 import inspect
+import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -91,4 +93,7 @@ app.callback(invoke_without_command=True, help=unwrapped(top))(top)
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name may have letters that the terminal's encoding lacks
+            stream.reconfigure(errors="replace")
     app()

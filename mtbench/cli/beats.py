@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mtbench.cli.terminal import fail, guarded, note
-from mtbench.errors import MtbenchError, UsageError
+from mtbench.errors import MtbenchError, UsageError, visible
 from mtbench.progress import shown
 from mtbench.settings import Decode, canonical_timebase
 
@@ -91,7 +91,7 @@ def beats(
             )
             if form == "text":
                 if len(files) > 1:
-                    typer.echo(f"# {file}")
+                    typer.echo(f"# {visible(str(file))}")
                 for time, position in zip(times, positions):
                     typer.echo(f"{time:.4f}\t{position}")
     if form == "json":

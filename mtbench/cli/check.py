@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import FLAG
 from mtbench.cli.terminal import console, fail, guarded, note
 from mtbench.errors import UsageError
-from mtbench.progress import errors, shown
+from mtbench.progress import errors, literal, shown
 
 if TYPE_CHECKING:
     from mtbench.gate import Baseline, Outcome
@@ -71,7 +70,7 @@ def check(
         fail(failed)  # a baseline without these models would not gate them
         replacement = gate.baseline_of_run(run, current)
         gate.write_baseline(baseline, replacement)
-        say.print(f"wrote [bold]{escape(str(baseline))}[/bold]: {len(replacement.scores)} scores", soft_wrap=True)
+        say.print(f"wrote [bold]{literal(str(baseline))}[/bold]: {len(replacement.scores)} scores", soft_wrap=True)
     passed = outcome is not None and outcome.passed
     if own_folder and passed:
         shutil.rmtree(own_folder)
@@ -90,7 +89,7 @@ def _make_run(path: Path, baseline: "Baseline | None", update: bool, say: Consol
     if (problem := gate.changed_songs(baseline, path)) and not update:
         raise UsageError(problem)
     folder = runner.check_folder()
-    say.print(f"run folder [bold]{escape(str(folder))}[/bold], kept only if the check fails", soft_wrap=True)
+    say.print(f"run folder [bold]{literal(str(folder))}[/bold], kept only if the check fails", soft_wrap=True)
     cache = folder / "cache"  # separate: the user's cache may hold results of older code
     try:
         return folder, runner.run(baseline.config, folder, "cpu", shown, Cache(cache)).failed
@@ -127,11 +126,11 @@ def _show(outcome: "Outcome", form: str, every: bool) -> None:
         styles = dict.fromkeys(gate.FAILING, "red") | {"better": "green", "new": "yellow"}
         shown = Table(*table.columns)
         for row in table.itertuples(index=False):
-            shown.add_row(*(escape(str(text)) for text in row), style=styles.get(str(row.verdict)))
+            shown.add_row(*(literal(str(text)) for text in row), style=styles.get(str(row.verdict)))
         console.print(shown)
         console.print(f"[dim]{gate.ERRORS_IN_WORDS}[/dim]")
-    console.print(gate.summary(outcome))
+    console.print(literal(gate.summary(outcome)))
     for line in () if every else gate.advice(outcome):
-        console.print(escape(line), soft_wrap=True)
+        console.print(literal(line), soft_wrap=True)
     for text in outcome.notes:
         note(text)

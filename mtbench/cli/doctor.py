@@ -3,11 +3,11 @@
 import platform
 from importlib.metadata import version
 
-from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.models import suites, weights_in_words
 from mtbench.cli.terminal import console, guarded
+from mtbench.progress import literal
 from mtbench.version import __version__
 
 
@@ -33,7 +33,7 @@ def doctor() -> None:
         else "not compiled, which is ten times slower: install a working numba"
     )
     console.print(f"beat engine: {compiled}")
-    console.print(f"cache: {escape(str(Cache().path))} (MTBENCH_CACHE moves it)")
+    console.print(f"cache: {literal(str(Cache().path))} (MTBENCH_CACHE moves it)")
     console.print("\n[bold]models[/bold]")
     table = Table("model", "package", "tasks", "weights", box=None, header_style="bold")
     band = registry.open_suite("band")
@@ -44,13 +44,13 @@ def doctor() -> None:
         except Exception as error:  # one bad package must not hide the others
             tasks, weights = "-", f"not ready: {error}"
         package = point.dist.name if point.dist else point.module
-        table.add_row(*(escape(text) for text in (name, package, tasks, weights)))
+        table.add_row(*(literal(text) for text in (name, package, tasks, weights)))
     console.print(table)
     console.print("\n[bold]suites[/bold]")
     suites()
     console.print("\n[bold]embeddings[/bold]")
     for name in registry.embeddings():
-        console.print(f"{name}: {escape(missing(name) or 'ready')}")
+        console.print(f"{name}: {literal(missing(name) or 'ready')}")
     console.print("\n[bold]metrics[/bold]")
     for metric in registry.metrics().values():
-        console.print(f"{metric.name} {metric.version}: {escape(metric.about)}")
+        console.print(f"{metric.name} {metric.version}: {literal(metric.about)}")

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from mtbench.cli.options import (
     Embedding,
@@ -24,6 +23,7 @@ from mtbench.cli.options import (
 )
 from mtbench.cli.tables import show_result
 from mtbench.cli.terminal import fail, resumable
+from mtbench.progress import literal
 
 
 @resumable
@@ -78,5 +78,5 @@ def evaluate(
     embeddings = listed(embedding, "--embedding")
     names = listed(stems, "--stems")
     result = api.evaluate_sources(folders, reference, grid, embeddings, target, device, stage, as_option, names)
-    show_result(result, form, full, quiet, verbose, f"run folder [bold]{escape(str(target))}[/bold]")
+    show_result(result, form, full, quiet, verbose, f"run folder [bold]{literal(str(target))}[/bold]")
     fail(result.failed)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.terminal import console, guarded
+from mtbench.progress import literal
 
 
 @guarded
@@ -21,7 +21,7 @@ def models(
     if name is None:
         table = Table("model", "package", box=None, header_style="bold")
         for model, point in points.items():
-            table.add_row(escape(model), escape(point.dist.name if point.dist else point.module))
+            table.add_row(literal(model), literal(point.dist.name if point.dist else point.module))
         console.print(table)
         console.print("[dim]mtbench models NAME shows what a model can do and where its weights are[/dim]")
         return
@@ -35,7 +35,7 @@ def models(
         ("sample rate", f"{generator.sample_rate} Hz"),
         ("weights", weights_in_words(generator.provenance)),
     ):
-        table.add_row(f"[bold]{title}[/bold]", escape(text))
+        table.add_row(f"[bold]{title}[/bold]", literal(text))
     console.print(table)
 
 
@@ -46,7 +46,7 @@ def suites() -> None:
 
     table = Table("suite", "what", "where", box=None, header_style="bold")
     for row in registry.describe_suites():
-        table.add_row(*(escape(text) for text in row))
+        table.add_row(*(literal(text) for text in row))
     console.print(table)
 
 

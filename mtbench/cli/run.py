@@ -1,7 +1,5 @@
 """``mtbench run``."""
 
-from rich.markup import escape
-
 from mtbench.cli.options import (
     Config,
     Device,
@@ -30,6 +28,7 @@ from mtbench.cli.options import (
 from mtbench.cli.tables import show_result
 from mtbench.cli.terminal import fail, resumable
 from mtbench.errors import UsageError
+from mtbench.progress import literal
 
 
 @resumable
@@ -75,7 +74,7 @@ def run(
     check_format(form)
     stage = progress.hidden if quiet else progress.shown
     result = api.run_values(options, config, out, device, stage, as_option)
-    folder = escape(str(result.folder))
+    folder = literal(str(result.folder))
     where = f"run folder [bold]{folder}[/bold], page [bold]{folder}/site/index.html[/bold]"
     show_result(result, form, full, quiet, verbose, where)
     fail(result.failed)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from mtbench.cli.options import FLAG, Format, Full, Given, check_format
 from mtbench.cli.terminal import console, guarded, note
 from mtbench.errors import UsageError
+from mtbench.progress import literal
 
 RUN = "A run folder, as `mtbench run` and `mtbench eval` write it."
 
@@ -53,7 +53,7 @@ def compare(
     comparison = result.compare(first, second, full)
     if form == "text":
         print_table(comparison.rows())
-        console.print(f"[dim]{escape(DIFFERENCE_LEGEND)}[/dim]")
+        console.print(f"[dim]{literal(DIFFERENCE_LEGEND)}[/dim]")
     else:
         typer.echo(comparison.table(form), nl=False)
     for notice in comparison.notices:
@@ -86,4 +86,4 @@ def plot(
     figure.savefig(drawn, format=out.suffix[1:].lower(), dpi=200)
     with whole_file(out) as file:
         file.write(drawn.getvalue())
-    console.print(f"wrote [bold]{escape(str(out))}[/bold]")
+    console.print(f"wrote [bold]{literal(str(out))}[/bold]")

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from mtbench.cli.terminal import console, guarded
+from mtbench.progress import literal
 
 
 @guarded
@@ -24,4 +24,4 @@ def site(
     """Write the leaderboard as static pages, which work on any web server and from disk."""
     from mtbench.report import site as pages  # imports pandas
 
-    console.print(f"wrote [bold]{escape(str(pages.write(runs, out)))}[/bold]")
+    console.print(f"wrote [bold]{literal(str(pages.write(runs, out)))}[/bold]")

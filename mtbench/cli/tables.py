@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 import typer
 import yaml
-from rich.markup import escape
 from rich.table import Column, Table
 
 from mtbench.cli.terminal import console, note
-from mtbench.progress import errors
+from mtbench.progress import errors, literal
 
 if TYPE_CHECKING:
     from mtbench.report import tables
@@ -29,7 +28,7 @@ def show_result(result: "Result", form: str, full: bool, quiet: bool, verbose: b
     # Standard output is the document alone, unless a person reads it.
     (console if form == "text" else errors).print(where, soft_wrap=True)
     if form == "text" and not full:
-        console.print(f"[dim]every table: mtbench show {escape(str(result.folder))} --full[/dim]", soft_wrap=True)
+        console.print(f"[dim]every table: mtbench show {literal(str(result.folder))} --full[/dim]", soft_wrap=True)
 
 
 def show_tables(result: "Result", form: str, full: bool) -> None:
@@ -41,16 +40,16 @@ def show_tables(result: "Result", form: str, full: bool) -> None:
         return
     for table in all_tables(result.scores, result.comparisons, result.tables.provenances, full):
         print_table(table)
-    console.print(f"[dim]{escape(LEGEND)}[/dim]")
+    console.print(f"[dim]{literal(LEGEND)}[/dim]")
 
 
 def print_table(table: "tables.Table") -> None:
     """Print one table."""
-    console.print(f"[bold]{escape(table.title)}[/bold] [dim]({escape(table.note)})[/dim]", soft_wrap=True)
+    console.print(f"[bold]{literal(table.title)}[/bold] [dim]({literal(table.note)})[/dim]", soft_wrap=True)
     shown = Table(Column(table.of, overflow="fold"))
     for column in table.rows.columns:
-        shown.add_column(escape(column), justify="right")
+        shown.add_column(literal(column), justify="right")
     for name, (_, row) in zip(table.rows.index, table.rows.iterrows()):
         style = STYLES.get(str(row.get("verdict", "")))
-        shown.add_row(escape(str(name)), *(escape(str(cell)) for cell in row), style=style)
+        shown.add_row(literal(str(name)), *(literal(str(cell)) for cell in row), style=style)
     console.print(shown)

@@ -9,10 +9,9 @@ from typing import ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from mtbench.errors import MtbenchError
-from mtbench.progress import errors
+from mtbench.progress import errors, literal
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,12 +69,12 @@ def resumable(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def note(text: str) -> None:
-    errors.print(f"[yellow]note:[/yellow] {escape(text)}", soft_wrap=True)
+    errors.print(f"[yellow]note:[/yellow] {literal(text)}", soft_wrap=True)
 
 
 def say_error(error: object) -> None:
-    """Print an error on one line, even if another package's message has several."""
-    errors.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+    """Print an error on one line, even if another package's message has several or a file name contains a newline."""
+    errors.print(f"[red]error:[/red] {literal(str(error).strip())}", soft_wrap=True)
 
 
 def fail(failures: Sequence[object]) -> None:

@@ -10,6 +10,7 @@ from mtbench.analysis import Analysis
 from mtbench.results.keys import FAILURE_COLUMNS
 from mtbench.results.tables import Origin, Reference, beat_table, fad_tables, sample_table, score_table
 
+NAMED = 3  # clips that could not be scored, each with a notice of its own
 SAME_LENGTH = 0.001  # s; stems at different sample rates differ by a rounded sample
 
 
@@ -42,7 +43,9 @@ def score(
     if len(errors) == len(analyses):
         nothing = pd.DataFrame()
         return Scored(title, nothing, nothing, nothing, beat_table([]), failures, [])
-    notices = [f"{title}: clip {name} not scored: {error}" for name, error in errors.items()]
+    notices = [f"{title}: clip {name} not scored: {error}" for name, error in list(errors.items())[:NAMED]]
+    if more := len(errors) - len(notices):
+        notices.append(f"{title}: {more} more clip{'s' * (more > 1)} not scored; the table of failures lists all of them")
     samples = sample_table(analyses, windows, origin)
     scores, fad_per_clip = score_table(samples, len(analyses)), pd.DataFrame()
     if reference:
