@@ -62,7 +62,8 @@ class Request:
 class Analysis:
     """The analysis of one clip. If the clip could not be scored, `error` is the reason and the other fields are empty.
 
-    cut, padded: number of stems that were cut or zero-padded to the required length. silent: stems that the clip lacks.
+    cut, padded: number of stems that were cut or zero-padded to the required length. silent: stems that
+    the clip lacks, or without a sound.
     lengths: of the shortest and the longest stem before that, in s. saturated: {stem: share of samples beyond full
     scale}, if above SATURATED. cancelled: the stems whose channels cancel. copies: the first two stems that are equal
     and not silent, if any.
@@ -167,10 +168,11 @@ def _load(clip: Clip, analysis: Analysis, rate: int) -> _Loaded | None:
         analysis.error = str(error)
         return None
     stems = {stem: form.samples for stem, form in canonical.items()}
-    analysis.silent = tuple(stem for stem in clip.stems if stem not in stems)
-    silence = np.zeros(max(len(pcm) for pcm in stems.values()), np.int16)
-    if analysis.silent:
-        stems = {stem: stems.get(stem, silence) for stem in dict.fromkeys((*clip.stems, *stems))}
+    if lacking := set(clip.stems) - set(stems):
+        silence = np.zeros(max(len(pcm) for pcm in stems.values()), np.int16)
+        stems |= dict.fromkeys(lacking, silence)
+        stems = {stem: stems[stem] for stem in dict.fromkeys((*clip.stems, *stems))}
+    analysis.silent = tuple(stem for stem, pcm in stems.items() if not pcm.any())
     hashes = {stem: content_hash(pcm, rate) for stem, pcm in stems.items()}
     analysis.cut = sum(form.cut > 0 for form in canonical.values())
     analysis.padded = sum(form.padded > 0 for form in canonical.values())

@@ -14,7 +14,7 @@ class FolderModel:
     """The complete clips of a folder, in the order of `layouts.in_order`, at the sample rate of its files.
 
     Its stems are those of the suite if the folder has all of them, and otherwise those that it has. Raises UsageError
-    like `complete_clips`, and AudioError if the first file cannot be read.
+    like `complete_clips`, and AudioError if the first file cannot be read. notices: how the folder was read.
     """
 
     tasks = frozenset({"total"})
@@ -31,6 +31,7 @@ class FolderModel:
         of_suite = (stem for stem in suite.stems if stem in folder.stems or stem in optional)
         self.stems = tuple(dict.fromkeys((*of_suite, *folder.stems)))
         self._optional = optional
+        self.notices = [notice for notice in (folder.in_words, folder.left_out) if notice]
         self._clips, self.available = list(folder.clips.items()), len(folder.clips)
         _, first_files = self._clips[0]
         _, self.sample_rate = audio.info(next(iter(first_files.values())))

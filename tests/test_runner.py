@@ -93,6 +93,16 @@ def test_a_run_writes_a_complete_folder(suite_folder, tmp_path, monkeypatch):
     assert soundfile.info(tmp_path / "run/audio/total/fake/bass/00003.wav").subtype == "PCM_16"
 
 
+def test_samples_of_a_generator_beyond_full_scale_are_reported(suite_folder, tmp_path, monkeypatch):
+    fake = Fake()
+    fake.change = lambda waves: waves | {"bass": np.tile(np.float32([0.5, 0.5, 0.5, 2.0]), 40960)}
+    result = run(fake, suite_folder, tmp_path / "run", monkeypatch, n=2)
+    loud = "fake: 2 stems have samples beyond full scale (1.0), which are saturated (first: 00000, bass: 25%)"
+    assert loud in result.notices
+    conversions = RunFolder(tmp_path / "run").read_table("audio/total/fake/conversions.csv")
+    assert conversions.loc[conversions["stem"] == "bass", "saturated"].tolist() == [0.25, 0.25]
+
+
 def test_the_steps_of_a_slow_generator_are_shown(suite_folder, tmp_path, monkeypatch):
     shown = []
 
@@ -511,7 +521,7 @@ def test_messages_of_other_code_are_one_line():
             raise RuntimeError
 
     assert one_line(ValueError("\n\n a\tb  c\r\x07d \nsecond")) == "ValueError: a b c"
-    assert one_line(ValueError("\x1b[31mred\udce9")) == "ValueError: [31mred"
+    assert one_line(ValueError("\x1b[31mred\udce9")) == r"ValueError: \x1b[31mred\xe9"
     assert one_line(Mute()) == "Mute" and one_line(KeyError()) == "KeyError"
     assert len(one_line(ValueError(1000 * "x"))) == 300
 

@@ -167,6 +167,7 @@ class ModelFolder:
                     "cut": canonical.cut,
                     "padded": canonical.padded,
                     "not_finite": int((~np.isfinite(wave)).sum()),
+                    "saturated": canonical.saturated,
                     "made_by": self.made_by,
                 }
             )
@@ -182,10 +183,13 @@ class ModelFolder:
     def conversions(self, n: int) -> pd.DataFrame:
         """Return the conversions of the first `n` samples, which must all exist: one row per generated stem.
 
-        made_by: the version of the code that generated it; empty if it was not recorded.
+        saturated: the share of samples that were beyond full scale; made_by: the version of the code that generated it.
+        Folders of older versions do not have these two; they are then 0 and empty.
         """
         rows = [row for number in range(n) for row in self._conversion(number) or ()]
-        return pd.DataFrame([row | {"made_by": row.get("made_by", "")} for row in rows])
+        return pd.DataFrame(
+            [row | {"saturated": row.get("saturated", 0.0), "made_by": row.get("made_by", "")} for row in rows]
+        )
 
     def _given_files(self, number: int) -> dict[str, Path]:
         return self.songs.files(number) if self.songs else {}

@@ -28,6 +28,7 @@ from mtbench.runner.record import (
     write_tables,
 )
 from mtbench.runner.score import audio_notices, failure_table, length_notices, score, silence_notices
+from mtbench.stems import optional_stems
 
 __all__ = ["Arrays", "RunResult", "Source", "check_folder", "default_eval_folder", "default_folder", "evaluate", "run"]
 
@@ -56,6 +57,7 @@ def run(config: RunConfig, folder: Path, device: str, stage: Stage, cache: Cache
         keep_batch(plan.target, batch, scored, conversions)
         report.add_scores(scored)
         report.add_conversions(batch, conversions)
+        report.notices += silence_notices(batch.title, analyses, optional_stems(plan.suite))
     report.notices += reference.notices
     provenances = {row.name: plain(row.generator.provenance) for row in plan.rows}
     record = run_record(config.model_dump(mode="json"), config.embeddings, provenances, plan.commit)
@@ -104,7 +106,7 @@ def evaluate(
         report.notices += row.notices
         cut, padded = sum(clip.cut for clip in analyses), sum(clip.padded for clip in analyses)
         report.notices += length_notices(row.name, cut, padded) + audio_notices(row.name, analyses)
-        report.notices += [f"{row.name}: {notice}" for notice in silence_notices(analyses)]
+        report.notices += silence_notices(row.name, analyses, optional_stems(plan.suite))
         report.failures.append(failure_table(row.left_out, plan.origin(row)))
     if all(scored.scores.empty for scored in all_scored[: len(sources)]):
         raise MtbenchError("; ".join(report.failed))

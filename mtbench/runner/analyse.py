@@ -13,7 +13,7 @@ from mtbench.registry import open_embedding
 from mtbench.results.tables import Reference, pool
 from mtbench.runner.plan import Assignment, Batch, Plan, metrics_of_audio
 from mtbench.runner.score import silence_notices
-from mtbench.stems import MIXTURE, Songs, Suite
+from mtbench.stems import MIXTURE, Songs, Suite, optional_stems
 
 # The number of clips that share one pass of the beat networks. More clips are faster, but an interrupted run then loses
 # more work. On a GPU, a pass takes about as long for many stems as for a few.
@@ -64,7 +64,7 @@ def analyse_reference(
         (name, track): pool(analyses, name, track) for name in embeddings for track in (MIXTURE, *suite.stems, *sums)
     }
     versions = {name: open_embedding(name).version for name in embeddings}
-    notices = [f"reference of {suite.name}: {notice}" for notice in silence_notices(analyses)]
+    notices = silence_notices(f"reference of {suite.name}", analyses, optional_stems(suite))
     return Reference(f"{suite.split}:{len(songs)}:{digest[:8]}", frames, versions, tuple(notices))
 
 

@@ -18,6 +18,7 @@ from mtbench.config import Model, RunConfig, generated_stems
 from mtbench.controls import CONTROLS
 from mtbench.errors import UsageError
 from mtbench.files import check_writable, read_yaml
+from mtbench.folder import FolderModel
 from mtbench.generator import Generator
 from mtbench.results.store import ModelFolder, RunFolder
 from mtbench.results.tables import Origin
@@ -175,7 +176,13 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
         for model in config.models
         if model not in models
     ]
-    notices = (*slow_path_notices(), *reference.notices, *heldout.notices, *absent)
+    of_folders = [
+        f"{row.name}: {notice}"
+        for row in rows
+        if isinstance(row.generator, FolderModel)
+        for notice in row.generator.notices
+    ]
+    notices = (*slow_path_notices(), *reference.notices, *heldout.notices, *of_folders, *absent)
     return Plan(config, suite, reference, heldout, rows, batches, given_songs, target, cache, commit, notices)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mtbench import beats
+from mtbench.analysis import SATURATED
 from mtbench.errors import MtbenchError
 from mtbench.registry import open_embedding
 from mtbench.results.load import RunTables, with_origin
@@ -19,7 +20,7 @@ from mtbench.results.store import RunFolder
 from mtbench.results.tables import comparison_table
 from mtbench.runner.generate import Failure
 from mtbench.runner.plan import Batch, Plan
-from mtbench.runner.score import Scored, failure_table, length_notices, nothing_scored
+from mtbench.runner.score import Scored, failure_table, length_notices, nothing_scored, saturation_notices
 from mtbench.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "madmom", "soundfile")  # packages whose version may change a score
@@ -71,6 +72,8 @@ class Report:
         self.codes.setdefault(batch.row.name, Counter()).update(makers)
         counts = {column: int((conversions[column] > 0).sum()) for column in ("cut", "padded", "not_finite")}
         self.notices += length_notices(batch.title, counts["cut"], counts["padded"])
+        loud = conversions[conversions["saturated"] > SATURATED]
+        self.notices += saturation_notices(batch.title, list(zip(loud["sample"], loud["stem"], loud["saturated"])))
         if counts["not_finite"]:
             self.notices.append(
                 f"{batch.title}: {counts['not_finite']} stems contained NaN or infinite samples, which were replaced "

@@ -45,7 +45,9 @@ def score(
         return Scored(title, nothing, nothing, nothing, beat_table([]), failures, [])
     notices = [f"{title}: clip {name} not scored: {error}" for name, error in list(errors.items())[:NAMED]]
     if more := len(errors) - len(notices):
-        notices.append(f"{title}: {more} more clip{'s' * (more > 1)} not scored; the table of failures lists all of them")
+        notices.append(
+            f"{title}: {more} more clip{'s' * (more > 1)} not scored; the table of failures lists all of them"
+        )
     samples = sample_table(analyses, windows, origin)
     scores, fad_per_clip = score_table(samples, len(analyses)), pd.DataFrame()
     if reference:
@@ -77,23 +79,20 @@ def nothing_scored(scored: Scored) -> str:
     return f"{scored.title}: 0 of {len(failures)} clips could be scored; first error: {failures.iloc[0]['reason']}"
 
 
-def silence_notices(analyses: Sequence[Analysis]) -> list[str]:
-    """Return a notice for each stem that some clips lack, and that is silent in them."""
+def silence_notices(title: str, analyses: Sequence[Analysis], optional: Sequence[str]) -> list[str]:
+    """Return a notice for each stem that a clip may lack and that is silent in some clips."""
     silent = Counter(stem for clip in analyses for stem in clip.silent)
     return [
-        f"the stem {stem} is missing in {count} of {len(analyses)} clips, and is silent in them"
-        for stem, count in silent.items()
+        f"{title}: the optional stem {stem} is silent or missing in {silent[stem]} of {len(analyses)} clips"
+        for stem in optional
+        if silent[stem]
     ]
 
 
 def audio_notices(title: str, analyses: Sequence[Analysis]) -> list[str]:
     """Return notices about stems that can be scored, but are probably not what the user meant."""
-    counted = [
-        (
-            [(clip.id, f"{stem}: {share:.0%}") for clip in analyses for stem, share in clip.saturated.items()],
-            "stem has|stems have",
-            "samples beyond full scale (1.0), which are saturated",
-        ),
+    shares = [(clip.id, stem, share) for clip in analyses for stem, share in clip.saturated.items()]
+    others = [
         (
             [(clip.id, stem) for clip in analyses for stem in clip.cancelled],
             "stem is|stems are",
@@ -114,13 +113,21 @@ def audio_notices(title: str, analyses: Sequence[Analysis]) -> list[str]:
             "stems of different lengths",
         ),
     ]
-    notices = []
-    for found, verbs, what in counted:
-        if found:
-            verb = verbs.split("|")[len(found) > 1]
-            clip, detail = found[0]
-            notices.append(f"{title}: {len(found)} {verb} {what} ({'first: ' * (len(found) > 1)}{clip}, {detail})")
-    return notices
+    return saturation_notices(title, shares) + [notice for other in others for notice in _counted(title, *other)]
+
+
+def saturation_notices(title: str, shares: Sequence[tuple[str, str, float]]) -> list[str]:
+    """Return a notice about stems with samples beyond full scale. shares: (clip, stem, share of such samples)."""
+    found = [(clip, f"{stem}: {share:.0%}") for clip, stem, share in shares]
+    return _counted(title, found, "stem has|stems have", "samples beyond full scale (1.0), which are saturated")
+
+
+def _counted(title: str, found: Sequence[tuple[str, str]], verbs: str, what: str) -> list[str]:
+    """Return a notice with the number of (clip, detail) that were found, and the first of them; none for none."""
+    if not found:
+        return []
+    several = len(found) > 1
+    return [f"{title}: {len(found)} {verbs.split('|')[several]} {what} ({'first: ' * several}{', '.join(found[0])})"]
 
 
 def length_notices(title: str, cut: int, padded: int) -> list[str]:
