@@ -436,9 +436,9 @@ def test_values_that_are_not_runs_are_named(run):
 
 
 def test_arrays_beyond_full_scale_are_noted():
-    clips = {"a": dict.fromkeys(STEMS, 30000 * clicks(120, 2.0))}
-    (notice,) = mtbench.evaluate(clips, sample_rate=16000, **SETTING).notices
-    assert notice.startswith("stems: samples up to 2") and notice.endswith("are clipped to full scale, which is 1.0")
+    loud = {"a": {"bass": np.float32(8000 * [0.5, 1000, -1000, 1.0]), "drums": clicks(120, 2.0)}}
+    (notice,) = mtbench.evaluate(loud, sample_rate=16000, **SETTING).notices
+    assert notice == "stems: 1 stem has samples beyond full scale (1.0), which are saturated (a, bass: 50%)"
 
 
 def test_a_folder_keeps_the_results_of_one_kind(stems, suite_folder, tmp_path):

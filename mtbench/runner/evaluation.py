@@ -211,16 +211,12 @@ def _row_of_arrays(arrays: Arrays, wanted: _Wanted) -> EvaluatedRow:
             raise UsageError(f"two clips are named '{clip}'")
         by_name[str(clip)] = of_clip
     stems = _stems_of_arrays(by_name, wanted)
-    clips, loudest = [], 0.0
+    clips = []
     for clip in in_order(by_name):
         of_clip = _spelled(by_name[clip], wanted)
         waves = {stem: _wave(of_clip[stem], f"clip '{clip}', {stem}") for stem in stems if stem in of_clip}
         clips.append(clip_of_arrays(clip, waves, int(arrays.sample_rate), wanted.rate, wanted.length, stems))
-        loudest = max([loudest, *(float(np.abs(wave).max()) for wave in waves.values())])
-    notices = (
-        [f"{arrays.name}: samples up to {loudest:g} are clipped to full scale, which is 1.0"] if loudest > 1 else []
-    )
-    return EvaluatedRow(str(arrays.name), clips, stems, {"what": "arrays in memory"}, notices=notices)
+    return EvaluatedRow(str(arrays.name), clips, stems, {"what": "arrays in memory"})
 
 
 def _stems_of_arrays(clips: Mapping[str, Mapping[str, ArrayLike]], wanted: _Wanted) -> tuple[str, ...]:
