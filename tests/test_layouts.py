@@ -148,6 +148,9 @@ def test_songs_that_are_named_like_stems(songs):
     assert "bass/bass.wav" in message
     stems, clips = found(grid(songs, names), wanted=names, only_wanted=True)
     assert stems == tuple(names) and set(clips) == {*songs}
+    if len(songs) == 2:
+        message = refused(grid(songs, names), wanted=songs, only_wanted=True)
+        assert "two ways" in message and message.endswith("Rename some of them")
     # Other songs make clear what is a song.
     assert set(found(grid([*songs, "Hello", "World", "Again"], names))[1]) == {*songs, "Hello", "World", "Again"}
 

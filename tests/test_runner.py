@@ -362,11 +362,11 @@ def test_notices_name_clips_that_a_folder_suite_cuts_pads_or_leaves_out(tmp_path
     reference = [
         f"reference of folder:{suite}: 2 of 2 clips have stems shorter than 10.24 s, which are zero-padded",
         f"reference of folder:{suite}: 1 incomplete clip is left out: c (no piano)",
-        f"reference of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem)",
+        f"reference of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem); 2 clips, such as a",
     ]
     heldout = [
         f"heldout of folder:{suite}: 1 of 1 clips has stems longer than 10.24 s, which are cut",
-        f"heldout of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem)",
+        f"heldout of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem); 1 clip: d",
     ]
     result = run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
     assert [notice for notice in result.notices if "folder:" in notice] == reference + heldout

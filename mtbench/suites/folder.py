@@ -67,8 +67,7 @@ class StemFolder:
         else:
             file = self.clips[example][self.stems[0]].relative_to(self.path) if self.clips else example
             found = f"{_number(len(self.clips), 'mixture')} {file}"
-        several = f"; and {len(self.unused) - 5} more kinds" if len(self.unused) > 5 else ""
-        return found + (f"; not used: {'; '.join(self.unused[:5])}{several}" if self.unused else "")
+        return found + (f"; not used: {'; '.join(self.unused)}" if self.unused else "")
 
 
 def _number(count: int, what: str) -> str:

@@ -55,6 +55,7 @@ from mtbench.suites.readings import (
 
 MOST_UNKNOWN = 16
 MOST_TRACKS = 32
+MOST_KINDS = 5  # of files that are not used, in a message
 OPTION = "--stems (stem_names in Python)"
 
 
@@ -165,10 +166,11 @@ def _chosen(
     )
     if likely and likely[0][0] > 0:
         if len(likely) > 1 and likely[1][0] > likely[0][0] / 2:
-            raise LayoutError(_two_ways(likely[0][1], likely[1][1], files))
+            remedy = "Rename some of them" if only_wanted else f"Name the stems with {OPTION}, or rename some of them"
+            raise LayoutError(f"{_two_ways(likely[0][1], likely[1][1], files)}. {remedy}")
         best = likely[0][1]
         if best.words == PER_SONG and likely[0][0] < 1:
-            _refuse_songs_in(best.clips, files)
+            _refuse_songs_in(files)
         return best
     if alone:
         _refuse_likely_stems(files, wanted)
@@ -186,11 +188,12 @@ def _is_clear(reading: Reading) -> bool:
     return is_few and filled > 0.5 and not any(label.isdigit() for label in labels)
 
 
-def _refuse_songs_in(clips: Clips, files: Sequence[PurePath]) -> None:
+def _refuse_songs_in(files: Sequence[PurePath]) -> None:
     """Raise LayoutError if each folder has the stems of several songs, named ``<song>_<stem>``."""
-    folders = {
-        file.parts[0]: [each for each in files if each.parts[0] == file.parts[0]] for file in files if file.parts[1:]
-    }
+    folders: dict[str, list[PurePath]] = {}
+    for file in files:
+        if len(file.parts) > 1:
+            folders.setdefault(file.parts[0], []).append(file)
     if all(len(by_file(inside, set(), False, False)[0]) > 1 for inside in folders.values()):
         folder, inside = next(iter(folders.items()))
         raise LayoutError(
@@ -259,8 +262,9 @@ def _frequent(of_clips: Sequence[Sequence[str]], wanted: set[str]) -> list[str]:
 def numbered_stems(labels: Collection[str], wanted: Sequence[str], only_wanted: bool) -> dict[str, str]:
     """Return {``stem_0``: the first expected stem, ...} if the folder has these stems and no others, and {} otherwise.
 
-    A numbered stem that is itself expected is meant literally. If only the mixture is expected, it may have any of its
-    names.
+    If exactly these stems are scored, there may be more numbered ones, but no other names: one of these may be what the
+    user meant. A numbered stem that is itself expected is meant literally. If only the mixture is expected, it may have
+    any of its names.
     """
     if [*wanted] == [MIXTURE]:
         names = [name for name in MIXTURES if name in labels]
@@ -270,7 +274,9 @@ def numbered_stems(labels: Collection[str], wanted: Sequence[str], only_wanted: 
     numbers = {f"stem_{number}": stem for number, stem in enumerate(wanted)}
     labels = {label for label in labels if not is_sum(label)}
     resolved = {numbers.get(label, label) for label in labels}
-    if not (resolved == {*wanted} or (only_wanted and resolved >= {*wanted})):
+    others = {label for label in labels if not NUMBERED.fullmatch(label)}
+    is_complete = resolved >= {*wanted} if only_wanted else resolved == {*wanted}
+    if not is_complete or not others <= {*wanted}:
         return {}
     return {number: stem for number, stem in numbers.items() if number in labels and stem not in labels}
 
@@ -311,15 +317,20 @@ def _refuse_twice(clips: Clips, stems: Sequence[str], is_per_stem: bool) -> None
 
 
 def _unused(clips: Clips, stems: Sequence[str]) -> list[str]:
-    """Return the number of files of each label that is not a stem, with an example; those of single files together."""
+    """Return the number of files of each label that is not a stem, with an example.
+
+    Single files are counted together, and so are the files of all labels after the first MOST_KINDS.
+    """
     unused: dict[str, list[PurePath]] = {}
     for of_clip in clips.values():
         for label, files in of_clip.items():
             if label not in stems:
                 unused.setdefault(label, []).extend(files)
     groups = [sorted(files) for _, files in sorted(unused.items())]
-    single = sorted(files[0] for files in groups if len(files) == 1)
-    return [counted(files) for files in (*(files for files in groups if len(files) > 1), single) if files]
+    several = [files for files in groups if len(files) > 1]
+    others = sorted(file for files in groups if len(files) == 1 for file in files)
+    others += [file for files in several[MOST_KINDS:] for file in files]
+    return [*map(counted, several[:MOST_KINDS]), *([counted(others)] if others else [])]
 
 
 def _few(names: Sequence[str], most: int) -> str:
@@ -337,8 +348,7 @@ def _examples(files: Sequence[PurePath], spread: bool = False) -> str:
 def _two_ways(one: Reading, other: Reading, files: Sequence[PurePath]) -> str:
     ways = " or as ".join(f"{each.words} with the stems {_few(each.labels, 4)}" for each in (one, other))
     return (
-        f"this folder can be read in two ways: as {ways}. Found: {len(files)} audio files, such as "
-        f"{_examples(files)}. Name the stems with {OPTION}"
+        f"this folder can be read in two ways: as {ways}. Found: {len(files)} audio files, such as {_examples(files)}"
     )
 
 
