@@ -102,7 +102,11 @@ def describe_suites() -> list[tuple[str, str, str]]:
     rows = [row for point in _points("mtbench.suites").values() for row in _suite_family(point).describe()]
     return [
         *rows,
-        (f"{FOLDER}PATH", "your own audio: one subfolder per stem or per song, or mixtures alone", "any folder"),
+        (
+            f"{FOLDER}PATH",
+            "your own audio: one subfolder per stem or per song, or mixtures without stems",
+            "any folder",
+        ),
     ]
 
 
