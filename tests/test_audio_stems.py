@@ -268,7 +268,8 @@ def test_a_run_reports_samples_whose_channels_cancelled(tmp_path):
     folder.add(0, StemSet("a", waves, 16000, cancelled=["drums"]))
     folder.add(1, StemSet("b", waves, 16000))
     assert folder.conversions(2)["cancelled"].tolist() == [False, True, False, False]
-    report, batch = Report(), SimpleNamespace(title="mine", row=SimpleNamespace(name="mine"))
+    assignment = SimpleNamespace(made=("bass", "drums"))
+    report, batch = Report(), SimpleNamespace(title="mine", row=SimpleNamespace(name="mine"), assignment=assignment)
     report.add_conversions(batch, folder.conversions(2))
     assert report.notices == [
         "mine: 1 stem is silent because the channels of the file cancel: left is the negative of right (00000, drums)"
