@@ -45,7 +45,8 @@ RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "broken-files.md
 @dataclass(frozen=True)
 class Outcome:
     """kind: "error" (a message that names the file), "equal" or "different" (accepted; the samples of the original, or
-    others), "unnamed" (a message without the file), "traceback", "crash" or "hang". memory: MB, above that of a process
+    others), "unnamed" (a message without the file), "prints" (a library wrote to the terminal), "traceback", "crash" or
+    "hang". memory: MB, above that of a process
     that reads nothing. of_ffmpeg: MB, if ffmpeg ran. seconds: to read it."""
 
     kind: str
@@ -122,8 +123,12 @@ def read_apart(path: Path, expected: audio.Wave) -> Outcome:
         os.close(receiver)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even within a library
         signal.alarm(TIME_LIMIT)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 reports on damaged frames
-        os.write(sender, json.dumps(_read(path, expected)).encode())
+        with tempfile.TemporaryFile() as printed:
+            os.dup2(printed.fileno(), 2)
+            outcome = _read(path, expected)
+            if written := os.fstat(2).st_size and os.pread(2, 400, 0).decode(errors="replace"):
+                outcome = ("prints", written, *outcome[2:])
+        os.write(sender, json.dumps(outcome).encode())
         os._exit(0)
     os.close(sender)
     with os.fdopen(receiver, "rb") as pipe:
@@ -172,7 +177,7 @@ def corpus(folder: Path, every: int = 1) -> Iterator[tuple[str, str, Path, audio
 
 
 def table(counts: dict[str, Counter[str]], what: str) -> list[str]:
-    kinds = ("error", "equal", "different", "unnamed", "traceback", "crash", "hang")
+    kinds = ("error", "equal", "different", "unnamed", "prints", "traceback", "crash", "hang")
     heads = ("error that names the file", "accepted, equal", "accepted, different", *kinds[3:])
     lines = [f"| {what} | files | {' | '.join(heads)} |", f"|---|{'---:|' * (len(kinds) + 1)}"]
     total: Counter[str] = sum(counts.values(), Counter())
@@ -196,7 +201,7 @@ def main() -> None:
             of_way[way][outcome.kind] += 1
             most, slowest = max(most, outcome.memory), max(slowest, outcome.seconds)
             of_ffmpeg = max(of_ffmpeg, outcome.of_ffmpeg)
-            if outcome.kind in ("unnamed", "traceback", "crash", "hang"):
+            if outcome.kind in ("unnamed", "prints", "traceback", "crash", "hang"):
                 print(path.name, outcome, file=sys.stderr)
     machine = f"Python {platform.python_version()}, soundfile {soundfile.__version__}"
     machine += f", libsndfile {soundfile.__libsndfile_version__}"

@@ -268,6 +268,19 @@ def test_aiff_chunks_that_contradict_each_other_are_refused(tmp_path):
     refused(tmp_path / "a.aiff", "its header states 200 bytes of audio, the file has 88200")
 
 
+@pytest.mark.parametrize("offset", [0, 16, 2**16, 2**31 - 1])
+def test_the_offset_of_the_samples_in_aiff(tmp_path, offset):
+    data, expected = pcm("aiff")
+    content = bytearray(aiff(data))
+    at = content.index(b"SSND") + 8
+    content[at : at + 4] = struct.pack(">I", offset)
+    (tmp_path / "a.aiff").write_bytes(content)
+    if offset:
+        refused(tmp_path / "a.aiff", f"truncated .*it has {max(len(data) - offset, 0)}")
+    else:
+        np.testing.assert_array_equal(audio.read(tmp_path / "a.aiff")[0], expected)
+
+
 def chunk(form, name=b"LIST", size=100):
     if form == "w64":
         return W64["junk"] + struct.pack("<Q", 24 + size) + bytes(size)

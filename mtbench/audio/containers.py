@@ -203,10 +203,13 @@ def audio_chunk(file: BinaryIO, kind: str) -> Chunk | None:
     elif kind == "W64":
         unknown = length <= 0 or length + W64_HEADER >= 2**63 - 1
     elif kind == "AIFF":
-        unknown, length = length in (0, 0xFFFFFFFF), max(length - 8, 0)
+        file.seek(audio.start)
+        offset = 8 + int.from_bytes(file.read(4), "big")  # the samples may begin later, on the next block of a disk
+        unknown, length = length in (0, 0xFFFFFFFF), max(length - offset, 0)
+        audio = Chunk(audio.name, audio.start + offset, length)
     else:
         unknown = length < 0
-    return Chunk(b"data", audio.start + 8 * (kind == "AIFF"), None if unknown else length)
+    return Chunk(b"data", audio.start, None if unknown else length)
 
 
 def _stated_by_comm(file: BinaryIO) -> int:

@@ -195,12 +195,16 @@ def _decoder(path: Path, file: BinaryIO, complete: bool, stream: int) -> tuple[D
             return SoundFileDecoder(source, found.exact, mpeg=True), found.least
     tag = stated.tag if stated and stated.extensible and stated.plain and stated.tag != codecs.PCM else None
     try:
-        return SoundFileDecoder(containers.corrected(file, kind, tag) or file), 0
+        return SoundFileDecoder(containers.corrected(file, kind, tag) or file, mpeg=kind in ("", "MPEG")), 0
     except soundfile.LibsndfileError:
         is_plain = stated.plain if stated else kind != "OGG" or ogg.is_vorbis_or_opus(file)
         if is_plain or kind not in DEMUXERS:  # then the file is damaged, or nothing known
             raise
-    return _by_ffmpeg(path, file, kind, size), 0
+    decoder = FfmpegDecoder(path, DEMUXERS[kind])
+    packets = codecs.caf_packets(file, size) if kind == "CAF" else None
+    if packets and stated and stated.rate == decoder.header.rate:
+        return Trimmed(decoder, priming=packets[1], frames=packets[0]), 0
+    return decoder, 0
 
 
 def _flac(path: Path, file: BinaryIO) -> Decoder:
@@ -214,11 +218,3 @@ def _flac(path: Path, file: BinaryIO) -> Decoder:
     if len(streams) == 1:
         return FlacDecoder(path, streams[0])
     return Chain(path, "FLAC", [partial(FlacDecoder, path, each) for each in streams])
-
-
-def _by_ffmpeg(path: Path, file: BinaryIO, kind: str, size: int) -> Decoder:
-    """Return the decoder of a file in a format that libsndfile reads, with an encoding that it does not."""
-    decoder = FfmpegDecoder(path, DEMUXERS[kind])
-    if kind == "CAF" and (packets := codecs.caf_packets(file, size)):
-        return Trimmed(decoder, packets[1], packets[0])
-    return decoder

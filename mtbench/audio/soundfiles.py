@@ -32,8 +32,8 @@ class SoundFileDecoder:
 
     def __init__(self, file: BinaryIO | Pieces, exact: bool = True, mpeg: bool = False):
         """exact: whether the number of frames that libsndfile states is that of the file, and not an estimate. mpeg:
-        whether libmpg123 decodes the file, which must not write to the terminal."""
-        self._mpeg, self._quiet = mpeg, quiet if mpeg else nullcontext
+        whether libmpg123 may decode the file, which must not write to the terminal."""
+        self._quiet = quiet if mpeg else nullcontext
         with self._quiet():
             if isinstance(file, Pieces):
                 file.seek(0)
@@ -50,7 +50,9 @@ class SoundFileDecoder:
         return samples
 
     def skip(self, frames: int) -> None:
-        if frames == 0 and not self._mpeg:  # a seek fails in some formats, and affects the last digits of MP3
+        if (
+            frames == 0 and self.header.container != "MP3"
+        ):  # a seek fails in some formats, and affects the last digits of MP3
             return
         if soundfile.SoundFile.seekable(self._file):
             with self._quiet():

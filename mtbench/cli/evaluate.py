@@ -68,7 +68,7 @@ def evaluate(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score folders of stems: WAV, FLAC, OGG, Opus, MP3, AIFF, W64, CAF or M4A, any sample rate."""
+    """Score folders of stems: WAV, FLAC, OGG, Opus, MP3, AIFF, W64, CAF or (with ffmpeg) M4A."""
     # These import torch, which takes seconds: not for --help.
     from mtbench import api, progress, runner
 
