@@ -41,13 +41,15 @@ class Canonical:
     cancelled: bool = False
 
 
-def read(path: str | os.PathLike[str], start: int = 0, frames: int = -1) -> tuple[Wave, int]:
+def read(path: str | os.PathLike[str], start: int = 0, frames: int = -1, stream: int | None = None) -> tuple[Wave, int]:
     """Read `frames` frames of a file (-1: all), starting at frame `start`, and average the channels.
+
+    stream: which of the audio streams of an MP4 file; None is the first of any file.
 
     Returns (float32 [n], sample rate in Hz). Raises AudioError, naming the file, if it cannot be read, is shorter than
     its header states, is empty, or contains NaN or infinite samples.
     """
-    with open_audio(path) as file:
+    with open_audio(path, stream=stream) as file:
         return joined(map(_mono, file.blocks(start, frames))), file.header.rate
 
 

@@ -23,11 +23,12 @@ AU_HEADER = struct.Struct(">4s5I")  # ".snd", position of the samples, their byt
 
 
 class FfmpegDecoder:
-    """One audio file, decoded from its beginning to its end."""
+    """An audio stream of a file, decoded from its beginning to its end."""
 
-    def __init__(self, path: Path, demuxer: str):
-        """demuxer: ffmpeg's name of the format, so that it does not guess. Raises AudioError if ffmpeg is missing or
-        cannot read the file."""
+    def __init__(self, path: Path, demuxer: str, stream: int = 0):
+        """demuxer: ffmpeg's name of the format, so that it does not guess. stream: which of the audio streams. Raises
+        AudioError if ffmpeg is missing or cannot read the file.
+        """
         program = shutil.which("ffmpeg")
         if program is None:
             raise AudioError(
@@ -37,7 +38,7 @@ class FfmpegDecoder:
         self._path = path
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         command = [program, "-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file", "-f", demuxer]
-        command += ["-i", f"file:{path.absolute()}", "-map", "0:a:0", "-f", "au", "-c:a", "pcm_f32be", "-"]
+        command += ["-i", f"file:{path.absolute()}", "-map", f"0:a:{stream}", "-f", "au", "-c:a", "pcm_f32be", "-"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0)
         try:
             header = self._bytes(AU_HEADER.size)

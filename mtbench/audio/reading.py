@@ -91,8 +91,8 @@ class AudioFile:
 
 
 @contextmanager
-def open_audio(path: str | os.PathLike[str], complete: bool = True) -> Iterator[AudioFile]:
-    """Open an audio file.
+def open_audio(path: str | os.PathLike[str], complete: bool = True, stream: int | None = None) -> Iterator[AudioFile]:
+    """Open an audio file. stream: which of the audio streams of an MP4 file; None is the first of any file.
 
     Raises AudioError, naming the file, if it is not a regular file, cannot be read as audio, or has a header beyond the
     limits; also, if `complete`, if it is evidently truncated.
@@ -101,7 +101,7 @@ def open_audio(path: str | os.PathLike[str], complete: bool = True) -> Iterator[
     with ExitStack() as stack:
         with _named(path):
             file = stack.enter_context(_regular_file(path))
-            decoder, least = _decoder(path, file, complete)
+            decoder, least = _decoder(path, file, complete) if stream is None else (_mp4(path, file, stream), 0)
             stack.callback(decoder.close)
         if problem := decoder.header.problem:
             raise AudioError(f"{path}: {problem}")
@@ -162,6 +162,12 @@ def _decoder(path: Path, file: BinaryIO, complete: bool) -> tuple[Decoder, int]:
         if kind == "CAF":  # AAC, for example
             return FfmpegDecoder(path, "caf"), 0
         raise
+
+
+def _mp4(path: Path, file: BinaryIO, stream: int) -> Decoder:
+    if containers.kind(file) != "MP4":
+        raise AudioError(f"{path}: not an MP4 file")
+    return FfmpegDecoder(path, "mov", stream)
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
