@@ -122,7 +122,8 @@ def test_band_at_every_length(length, n_samples):
 
 def test_the_lengths_are_listed():
     descriptions = {name: what for name, what, _ in registry.describe_suites()}
-    assert all("/30s" in descriptions[name] and "61.44 s" in descriptions[name] for name in ("band", "slakh2100/test"))
+    names = ("band", "slakh2100/test, /train, /validation", "musdb18-hq/test, /train, /validation")
+    assert all("/30s" in descriptions[name] and "61.44 s" in descriptions[name] for name in names)
 
 
 def test_band_reference_and_heldout_share_no_song():

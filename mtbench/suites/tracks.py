@@ -181,15 +181,10 @@ def family(sets: Sequence[DataSet]) -> SuiteFamily:
     def describe() -> list[tuple[str, str, str]]:
         rows = []
         for data in sets:
-            for split in data.heldout:
-                folder = data.path / split
-                rows.append(
-                    (
-                        f"{data.name}/{split}",
-                        data.what,
-                        str(folder) if folder.is_dir() else f"missing: {folder}. {data.remedy}",
-                    )
-                )
+            names = f"{data.name}/{', /'.join(data.heldout)}"
+            splits = [split for split in data.heldout if (data.path / split).is_dir()]
+            where = f"{data.path} ({', '.join(splits)})" if splits else f"missing. {data.remedy}"
+            rows.append((names, data.what, where))
         return rows
 
     return SuiteFamily(
