@@ -16,7 +16,7 @@ import torch
 from adapterkit.training.config import LatentTraining, read_config
 from adapterkit.training.songs import training_songs
 from mtbench.registry import open_suite
-from mtbench.stems import STEMS
+from mtbench.suites.band import STEMS
 from musicldm.first_stage import load_vae
 from musicldm.griffin_lim import griffin_lim
 from musicldm.mel import log_mel

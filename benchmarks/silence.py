@@ -16,7 +16,7 @@ import torch
 from msg_ld.generator import make as msg_ld
 from msg_ld.generator import make_mt_musicldm as mt_musicldm
 from mtbench.registry import open_suite
-from mtbench.stems import STEMS
+from mtbench.suites.band import STEMS
 from musicldm import noise_schedule
 from synctrack.generator import make as synctrack
 
