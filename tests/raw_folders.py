@@ -77,3 +77,29 @@ def moises_song(folder, stems, seconds=11.0):
         listed.append({"id": stem, "stemName": stem, "tracks": tracks})
     (folder / "data.json").write_text(json.dumps({"song": "x", "artist": "y", "genre": "z", "stems": listed}))
     return folder
+
+
+def midi_piece(
+    path, bpm=120, seconds=24.0, parts=("bass", "drums", "guitar", "piano"), melody=(0, 4, 7, 5, 2), shift=0.0
+):
+    """Write a type-0 MIDI file in which every part plays a note on each beat. shift: in beats, off the beat."""
+    channels = {"bass": (0, 33, 40), "guitar": (1, 27, 60), "piano": (2, 0, 72), "drums": (9, 0, 36)}
+    events = [(0, bytes([0xFF, 0x51, 3]) + round(60_000_000 / bpm).to_bytes(3, "big"))]
+    events += [(0, bytes([0xC0 | channels[part][0], channels[part][1]])) for part in parts]
+    for beat in range(int(seconds * bpm / 60)):
+        for part in parts:
+            channel, _, key = channels[part]
+            pitch = key if part == "drums" else key + melody[beat % len(melody)]
+            begin = round((beat + shift) * 480)
+            events += [(begin, bytes([0x90 | channel, pitch, 100])), (begin + 400, bytes([0x80 | channel, pitch, 0]))]
+    track, now = b"", 0
+    for tick, message in sorted(events, key=lambda event: event[0]):
+        delta, now = tick - now, tick
+        track += (bytes([0x80 | delta >> 7, delta & 0x7F]) if delta > 127 else bytes([delta])) + message
+    track += b"\x00\xff\x2f\x00"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"MThd" + (6).to_bytes(4, "big") + bytes([0, 0, 0, 1]) + (480).to_bytes(2, "big")
+        + b"MTrk" + len(track).to_bytes(4, "big") + track
+    )  # fmt: skip
+    return path

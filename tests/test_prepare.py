@@ -11,11 +11,13 @@ import raw_folders
 from conftest import killed_at
 from mtbench import audio, registry
 from mtbench.errors import UsageError
-from mtbench.prepare import RECIPES, mixing, moisesdb, prepare, work
+from mtbench.prepare import RECIPES, midi, midi_files, mixing, moisesdb, prepare, work
+from mtbench.suites import midi as midi_suite
 from mtbench.suites.slakh2100 import DUPLICATES
 from mtbench.suites.tracks import data_folder
 from test_cli import mtbench
 
+needs_fluidsynth = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="needs FluidSynth and a sound font")
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 
 
@@ -219,3 +221,73 @@ def test_stems_of_different_lengths_are_padded_and_clipping_is_counted(tmp_path)
     assert products["bass.wav"].content[[0, 60]].tolist() == [32767, 24576] and products["bass.wav"].clipped == 0.5
     assert products["drums.wav"].content[[0, 60]].tolist() == [16384, 0]
     assert len(products["piano.wav"].content) == 100 and not products["piano.wav"].content.any()
+
+
+@needs_fluidsynth
+def test_midi_files_become_a_suite_with_true_beats(tmp_path, data):
+    raw = tmp_path / "raw"
+    raw_folders.midi_piece(raw / "a" / "one.mid", bpm=120)
+    raw_folders.midi_piece(raw / "copy.MID", bpm=120)  # the same content
+    raw_folders.midi_piece(raw / "two.mid", bpm=97, melody=(0, 3, 1, 8, 2, 5, 11))
+    raw_folders.midi_piece(raw / "bare.mid", parts=("drums", "piano"))
+    raw_folders.midi_piece(raw / "off.mid", bpm=80, melody=(1, 9, 2, 7, 3, 12, 5, 8), shift=0.4)
+    (raw / "broken.mid").write_bytes(b"MThd")
+    code, output = mtbench("prepare", "midi", raw, "--name", "mine")
+    assert code == 0 and "bare.mid left out: stems: drums, piano; at least 3" in output
+    assert "near-duplicate of" in output and "broken.mid left out" in output
+    manifest = json.loads((data / "mine" / "manifest.json").read_text())
+    assert manifest["recipe"] == "midi" and len(manifest["sound_font_sha256"]) == 64
+    assert len({record["piece"] for record in manifest["tracks"].values()}) == 3
+    code, output = mtbench("prepare", "midi", raw, "--name", "mine")
+    assert code == 0 and "0 tracks prepared" in output
+
+    known = 0
+    for name, record in manifest["tracks"].items():
+        beats = midi_suite.true_beats(data / "mine" / name)
+        assert (beats is not None) == record["has_beats"]
+        stems = {stem: soundfile.read(data / "mine" / name / f"{stem}.wav")[0] for stem in midi_suite.STEMS}
+        assert {len(wave) for wave in stems.values()} == {163840}
+        if beats is None:
+            continue
+        known += 1
+        assert beats[:, 1].max() == 4 and np.ptp(np.diff(beats[:, 0])) < 0.002
+        # The drums begin on each true beat: the level rises there.
+        envelope = np.abs(stems["drums"])
+        for time in beats[1:-1, 0]:
+            at = round(time * 16000)
+            assert envelope[at : at + 320].max() > 4 * envelope[at - 320 : at - 80].max()
+    assert known and known < len(manifest["tracks"])  # those of off.mid are unknown
+
+    splits = {name.partition("/")[0] for name in manifest["tracks"]}
+    suite = registry.open_suite(f"mine/{min(splits)}")
+    songs = suite.reference()
+    assert songs.pieces is not None and all(piece in song.id for piece, song in zip(songs.pieces, songs))
+    code, output = mtbench("suites")
+    assert "mine/test" in output
+
+
+@needs_fluidsynth
+def test_clips_that_cannot_be_used_are_remembered(tmp_path, data, monkeypatch):
+    raw_folders.midi_piece(tmp_path / "raw" / "one.mid")
+
+    def silent(*arguments):
+        raise midi.MidiError("clip at 0.0 s: silent when rendered: bass, drums")
+
+    monkeypatch.setattr(midi_files.midi, "render", silent)
+    done = prepare(midi_files.recipe(None), tmp_path / "raw", data / "midi", no_progress)
+    assert (
+        done.made == 0
+        and not done.failed
+        and set(done.dropped.values()) == {"one.mid: clip at 0.0 s: silent when rendered: bass, drums"}
+    )
+    monkeypatch.setattr(midi_files.midi, "render", lambda *arguments: pytest.fail("rendered again"))
+    assert prepare(midi_files.recipe(None), tmp_path / "raw", data / "midi", no_progress).dropped == done.dropped
+
+
+def test_options_of_midi_are_checked(tmp_path):
+    (tmp_path / "raw").mkdir()
+    for name in ("band", "slakh2100", "a/b", "", "a b", "../x"):
+        code, output = mtbench("prepare", "midi", tmp_path / "raw", "--name", name)
+        assert code == 2 and "cannot be the name of a suite" in output
+    code, output = mtbench("prepare", "slakh2100", tmp_path / "raw", "--name", "x")
+    assert code == 2 and "--name is only for midi" in output

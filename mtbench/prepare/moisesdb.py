@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import MtbenchError
+from mtbench.execute import Stage
 from mtbench.prepare.mixing import mixed
 from mtbench.prepare.recipe import Found, Recipe, Source, Track
 from mtbench.suites.moisesdb import STEMS
@@ -17,7 +18,7 @@ from mtbench.suites.moisesdb import STEMS
 MOST = 1 << 24  # bytes of a data.json that is read
 
 
-def find(raw: Path) -> Found:
+def find(raw: Path, stage: Stage) -> Found:
     """Return the songs, at any depth of up to two folders. Songs whose data.json is invalid are dropped."""
     tracks, dropped = [], {}
     for path in sorted([*raw.glob("*/data.json"), *raw.glob("*/*/data.json")]):

@@ -6,6 +6,7 @@ The 14 songs of the distributed ``train`` that the authors' package musdb takes 
 
 from pathlib import Path
 
+from mtbench.execute import Stage
 from mtbench.prepare.mixing import mixed
 from mtbench.prepare.recipe import Found, Recipe, Source, Track
 from mtbench.suites.musdb18 import STEMS, VALIDATION
@@ -14,7 +15,7 @@ SUFFIX = ".stem.mp4"
 STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}  # stream 0 is the mixture
 
 
-def find(raw: Path) -> Found:
+def find(raw: Path, stage: Stage) -> Found:
     """Return the songs of MUSDB18."""
     tracks = []
     for split in ("test", "train"):
@@ -26,7 +27,7 @@ def find(raw: Path) -> Found:
     return Found(tracks)
 
 
-def find_hq(raw: Path) -> Found:
+def find_hq(raw: Path, stage: Stage) -> Found:
     """Return the songs of MUSDB18-HQ; those without all stems are dropped."""
     tracks, dropped = [], {}
     for split in ("test", "train"):

@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.audio import Int16
+from mtbench.errors import MtbenchError
+from mtbench.execute import Stage
+
+
+class Unusable(MtbenchError):
+    """A track that is not used, although nothing is wrong with its files."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Track:
 
     split, name: of its folder. sources: {stem: the files whose sum it is}; a stem without files is silent. also: files
     that only count for the length of silent stems. piece: tracks of the same piece share it; "" is the track's name.
-    detail: what else its audio depends on, as plain values.
+    detail: what else its audio depends on, as plain values. payload: anything else that `Recipe.make` needs.
     """
 
     split: str
@@ -31,6 +37,7 @@ class Track:
     also: Sequence[Source] = ()
     piece: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    payload: Any = None
 
     @property
     def id(self) -> str:
@@ -63,12 +70,13 @@ class Recipe:
     """How to prepare a data set.
 
     expected: the layout of the raw folder, in words. find: returns its tracks; may raise UsageError. make: returns the
-    files of a track; raises MtbenchError, naming the file, for audio that cannot be read. version: changes when `make`
-    makes other audio.
+    files of a track; raises MtbenchError, naming the file, for audio that cannot be read, and Unusable. version:
+    changes when `make` makes other audio. about: what else the manifest states.
     """
 
     name: str
     expected: str
-    find: Callable[[Path], Found]
+    find: Callable[[Path, Stage], Found]
     make: Callable[[Track], Iterator[Product]]
     version: str = "1"
+    about: Mapping[str, Any] = field(default_factory=dict)

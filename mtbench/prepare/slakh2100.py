@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import MtbenchError
+from mtbench.execute import Stage
 from mtbench.files import read_yaml
 from mtbench.prepare.mixing import mixed
 from mtbench.prepare.recipe import Found, Recipe, Source, Track
@@ -19,7 +20,7 @@ DRUMS = 128  # the number of the drums, which are not a General MIDI programme
 SUFFIXES = (".flac", ".wav")
 
 
-def find(raw: Path) -> Found:
+def find(raw: Path, stage: Stage) -> Found:
     """Return the tracks of the splits. The folder ``omitted`` has duplicates and belongs to no split."""
     root = next(
         (folder for folder in (raw, *_folders(raw)) if any((folder / split).is_dir() for split in HELDOUT)), raw

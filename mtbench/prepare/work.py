@@ -1,7 +1,8 @@
 """Prepare a data set: make the tracks that are missing, in parallel, and describe all of them in a manifest.
 
 A track is made in a folder of its own, beside the finished ones, and renamed when it is complete; so an interrupted
-preparation resumes. ``track.json`` in its folder says what it was made from.
+preparation resumes. ``track.json`` in its folder says what it was made from. Tracks that turned out to be unusable are
+remembered in ``.unusable``.
 """
 
 import hashlib
@@ -17,11 +18,12 @@ from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError
 from mtbench.execute import Stage, in_processes
 from mtbench.files import check_writable, whole_file
-from mtbench.prepare.recipe import Found, Recipe, Source, Track
+from mtbench.prepare.recipe import Found, Recipe, Source, Track, Unusable
 from mtbench.suites.tracks import MANIFEST
 from mtbench.version import __version__
 
 RECORD = "track.json"
+UNUSABLE = ".unusable"  # folder with a file split/track for each track that cannot be used
 PARTIAL = ".partial-"  # prefix of the folder of a track that is being made
 
 
@@ -49,7 +51,7 @@ def prepare(recipe: Recipe, raw: Path, folder: Path, stage: Stage) -> Prepared:
     """
     if not raw.is_dir():
         raise UsageError(f"{raw}: no such folder")
-    found = recipe.find(raw)
+    found = recipe.find(raw, stage)
     if not found.tracks:
         raise UsageError(f"{raw}: {_nothing(found)}. Expected {recipe.expected}")
     check_writable(folder, "MTBENCH_DATA is the folder that contains it")
@@ -57,20 +59,36 @@ def prepare(recipe: Recipe, raw: Path, folder: Path, stage: Stage) -> Prepared:
     for left_over in folder.glob(f"*/{PARTIAL}*"):
         shutil.rmtree(left_over)
     identities = {track.id: _identity(recipe, track, raw) for track in found.tracks}
-    missing = [track for track in found.tracks if not _is_complete(folder / track.id, identities[track.id])]
+    dropped = dict(found.dropped)
+    dropped |= {
+        track.id: why for track in found.tracks if (why := _known_unusable(folder, identities[track.id], track))
+    }
+    usable = [track for track in found.tracks if track.id not in dropped]
+    missing = [track for track in usable if not _is_complete(folder / track.id, identities[track.id])]
     work = partial(_make_all, recipe=recipe, folder=folder, identities=identities)
     failed: dict[str, str] = {}
+    made = 0
     try:
         if missing:
-            for track, failure in zip(missing, in_processes(f"prepare {recipe.name}", work, missing, 1, stage)):
-                if failure:
-                    failed[track.id] = failure
+            for track, outcome in zip(missing, in_processes(f"prepare {recipe.name}", work, missing, 1, stage)):
+                made += not (outcome.failure or outcome.unusable)
+                if outcome.failure:
+                    failed[track.id] = outcome.failure
+                if outcome.unusable:
+                    dropped[track.id] = outcome.unusable
     finally:
         records = _records(folder)
-        _write_manifest(folder, recipe, raw, records, found.dropped, failed)
+        _write_manifest(folder, recipe, raw, records, dropped, failed)
     others = sorted(records.keys() - identities.keys())
-    made = len(missing) - len(failed)
-    return Prepared(folder, made, len(found.tracks) - len(missing), records, found.dropped, failed, others)
+    return Prepared(folder, made, len(usable) - len(missing), records, dropped, failed, others)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Why a track could not be made, or cannot be used; both empty if it was made."""
+
+    failure: str = ""
+    unusable: str = ""
 
 
 def _nothing(found: Found) -> str:
@@ -117,6 +135,15 @@ def _is_complete(path: Path, identity: Mapping[str, Any]) -> bool:
     )
 
 
+def _known_unusable(folder: Path, identity: Mapping[str, Any], track: Track) -> str:
+    """Return why a track cannot be used, if an earlier preparation has found that out; otherwise ""."""
+    try:
+        known = json.loads((folder / UNUSABLE / track.id).read_text(encoding="utf-8"))
+        return str(known["why"]) if known["made_from"] == json.loads(json.dumps(identity)) else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _read_record(path: Path) -> dict[str, Any]:
     """Return the record of a track; empty if there is none, or it is damaged."""
     try:
@@ -128,12 +155,11 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _make_all(
     tracks: Sequence[Track], recipe: Recipe, folder: Path, identities: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """Make tracks. Return why each of them could not be made; "" if it was."""
+) -> list[_Outcome]:
     return [_make(track, recipe, folder, identities[track.id]) for track in tracks]
 
 
-def _make(track: Track, recipe: Recipe, folder: Path, identity: Mapping[str, Any]) -> str:
+def _make(track: Track, recipe: Recipe, folder: Path, identity: Mapping[str, Any]) -> _Outcome:
     target = folder / track.id
     partial_target = target.with_name(f"{PARTIAL}{target.name}")
     partial_target.mkdir(parents=True, exist_ok=True)
@@ -156,16 +182,21 @@ def _make(track: Track, recipe: Recipe, folder: Path, identity: Mapping[str, Any
             with path.open("rb") as written:
                 digest = hashlib.file_digest(written, "sha256").hexdigest()
             files[product.name] |= {"bytes": path.stat().st_size, "sha256": digest}
+    except Unusable as error:
+        shutil.rmtree(partial_target)
+        with whole_file(folder / UNUSABLE / track.id) as file:
+            file.write(json.dumps({"made_from": identity, "why": str(error)}).encode())
+        return _Outcome(unusable=str(error))
     except MtbenchError as error:
         shutil.rmtree(partial_target)
-        return str(error)
+        return _Outcome(failure=str(error))
     record = {"made_from": identity, "piece": track.piece or track.name, "files": files}
     with whole_file(partial_target / RECORD) as file:
         file.write(json.dumps(record).encode())
     if target.exists():  # made from other files, or by an older recipe
         shutil.rmtree(target)
     partial_target.rename(target)
-    return ""
+    return _Outcome()
 
 
 def _records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -186,11 +217,17 @@ def _write_manifest(
         "recipe": recipe.name,
         "recipe_version": recipe.version,
         "mtbench": __version__,
+        **recipe.about,
         "raw_folder": str(raw.absolute()),
         "dropped": dict(dropped),
         "failed": dict(failed),
         "tracks": {
-            track: {"piece": record.get("piece", ""), "files": record["files"]} for track, record in records.items()
+            track: {
+                "piece": record.get("piece", ""),
+                **record["made_from"].get("detail", {}),
+                "files": record["files"],
+            }
+            for track, record in records.items()
         },
     }
     content = json.dumps(manifest, indent=1, ensure_ascii=False).encode(errors="surrogateescape")

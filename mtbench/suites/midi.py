@@ -4,6 +4,7 @@ Each track is one clip of 10.24 s. Several clips may be from the same piece. Bes
 true beats of a clip, if they are known.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def _is_midi(folder: Path) -> bool:
         return False
 
 
-def check_name(name: str, taken: set[str]) -> None:
+def check_name(name: str, taken: Sequence[str]) -> None:
     """Raise UsageError if a name cannot be that of a suite. taken: names of other suites."""
     if name in taken or not name or not name[0].isalnum() or any(c in "/\\:," or c.isspace() for c in name):
         raise UsageError(
