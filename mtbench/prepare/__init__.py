@@ -1,0 +1,1 @@
+"""Convert music that a user has into folders that a suite reads."""

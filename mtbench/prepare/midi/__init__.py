@@ -1,0 +1,1 @@
+"""Turn MIDI files into clips of bass, drums, guitar and piano with true beat times."""
