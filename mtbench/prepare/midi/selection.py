@@ -140,7 +140,7 @@ def _clip(piece: Piece, notes: NDArray[np.void], number: int, start: float, acti
     onsets = piece.tempo.in_beats(notes["tick"][inside])
     beats = piece.tempo.beats(start, start + SECONDS)
     true = trusted(onsets, beats, SECONDS)
-    beats[:, 0] -= start
+    beats[:, 0] = np.maximum(beats[:, 0] - start, 0)  # rounding can make the first one negative
     return Clip(number, start, active, beats if true else None, share_on_grid(onsets), piece.tempo.metre_at(start))
 
 

@@ -87,7 +87,7 @@ def _tracks(data: bytes, at: int, n_tracks: int) -> list[_Track]:
         if name == b"MTrk":
             track = _track(data, at, min(at + length, len(data)), len(tracks) + 1)
             if at + length > len(data) and not track.complete:
-                raise MidiError(f"truncated in track {len(tracks) + 1} of {n_tracks}")
+                raise MidiError(f"truncated in track {len(tracks) + 1}")
             tracks.append(track)
         at += length  # other chunks are skipped, as the standard demands
     if len(tracks) < n_tracks:

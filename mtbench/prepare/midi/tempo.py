@@ -67,15 +67,18 @@ class TempoMap:
         positions: list[NDArray[np.int64]] = []
         begins = [tick for tick, _, _ in self.metres]
         for (begin, numerator, denominator), until in zip(self.metres, [*begins[1:], np.inf]):
-            if until <= first or begin >= last:
+            if until <= first:
                 continue
+            if begin >= last or sum(map(len, ticks)) >= MOST_BEATS:
+                break
             length = beat_length(numerator, denominator) * self.division
             in_bar = round(numerator * 4 / denominator * self.division / length)
             low = max(int(np.ceil((first - begin) / length - 1e-9)), 0)
             high = int(np.ceil((min(last, until) - begin) / length - 1e-9))
             numbers = np.arange(low, min(high, low + MOST_BEATS))
-            ticks.append(begin + numbers * length)
-            positions.append(numbers % in_bar + 1)
+            if len(numbers):
+                ticks.append(begin + numbers * length)
+                positions.append(numbers % in_bar + 1)
         if not ticks:
             return np.zeros((0, 2))
         times = self.seconds(np.concatenate(ticks))
