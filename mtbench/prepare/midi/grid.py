@@ -5,6 +5,11 @@ music. A clip's beats are trusted only if at least 90% of its onset times are on
 at 120 beats/min) of a sixteenth or a triplet sixteenth. Half of all random times are on this grid, so that 16 of them
 reach 90% with a probability below 0.001. The check cannot detect beats that are twice as fast or slow as the music's,
 or bars that begin on the wrong beat.
+
+The threshold is on the safe side. Of 572 clips from 152 real files, 67% pass. In four files whose tempo map is clearly
+wrong, about half of the onset times are on the grid, and a beat tracker does not find the map's beats (F-measure 0.3).
+Most of the other clips that fail are swung or played loosely over a correct map: the tracker agrees with it as well
+(0.85 in 31 clips) as with the maps that pass (0.83 in 45). So clips that fail are kept, with unknown beats.
 """
 
 import numpy as np

@@ -3,6 +3,7 @@
 Every note goes by the programme in force on its channel when it begins. Channel 10 is drums; the other stems are
 families of General MIDI instruments. A note ends at its note-off, at the next note of the same key and channel (where a
 synthesizer restarts it), or at "all notes off". A note that has none of these ends with the last event of the file.
+System exclusive messages, which can turn other channels into drums on some synthesizers, are ignored.
 """
 
 import hashlib

@@ -72,6 +72,7 @@ def rendering_version(digest: str, synthesizer: Synthesizer) -> str:
 def _inside(wave: Wave) -> Wave:
     """Return the clip, float32 [163840] at 16 kHz, from a rendering with pre-roll at 44.1 kHz."""
     begin = round(PREROLL * SAMPLE_RATE)
+    wave = wave[: round((PREROLL + SECONDS + POSTROLL) * RATE)]
     at_16k = resample(wave, RATE, SAMPLE_RATE)[begin : begin + N_SAMPLES]
     return np.pad(at_16k, (0, N_SAMPLES - len(at_16k)))
 

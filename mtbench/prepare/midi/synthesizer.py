@@ -71,8 +71,7 @@ class Synthesizer:
         if "Failed to load SoundFont" in text or not len(samples):
             raise MtbenchError(f"{self.program} cannot render with {self.font}: {_first_line(text) or 'no audio'}")
         stereo = samples[: len(samples) // 2 * 2].reshape(-1, 2)
-        mono: Wave = stereo[LATE:].mean(axis=1, dtype=np.float32)
-        return mono
+        return ((stereo[LATE:, 0] + stereo[LATE:, 1]) / 2).astype(np.float32, copy=False)
 
 
 def find_synthesizer(font: Path | None = None, folders: Iterable[str] = FONT_FOLDERS) -> Synthesizer:
