@@ -96,15 +96,16 @@ def evaluate(
 ) -> Result:
     """Score existing stems, and return the Result, as `mtbench eval` does.
 
-    stems: a folder with one subfolder per stem or per song, or of mixtures, or a list of such folders, each of which
-    becomes one row. Or arrays, ``{clip: {stem: waveform}}``, which become one row with the given `name`. Each waveform
-    has the shape [samples] or [samples, channels] at `sample_rate` Hz; it is floating-point with full scale at 1.0, or
-    int16.
+    stems: a folder with one subfolder per stem or per song, with files named by song and stem, or with mixtures, or a
+    list of such folders, each of which becomes one row. Or arrays, ``{clip: {stem: waveform}}``, which become one row
+    with the given `name`. Each waveform has the shape [samples] or [samples, channels] at `sample_rate` Hz; it is
+    floating-point with full scale at 1.0, or int16.
     reference: a suite, ``folder:PATH``, or a Path. It adds the Fréchet audio distance (FAD) of the mixture and of the
     stems that both sides have, and the controls, which show what songs and noise score; clips are cut or zero-padded to
     the suite's length. Mixtures without stems need a reference, and get only the FAD of the mixture.
-    stem_names: the stems to score, such as ``["vocals", "drums"]``; the default is those that are found, which a notice
-    names. Also the names of ``stem_0``, ``stem_1`` ..., in their order.
+    stem_names: the stems to score, such as ``["vocals", "drums"]``, or ``"mixture"``. They are meant literally, apart
+    from the case of letters. If there are ``stem_0``, ``stem_1`` ... instead, these are the given stems in their order;
+    a notice says which is which. The default is the stems that are found, which a notice names.
     fps, transition_lambda, window, timebase: the settings of the rhythm metrics, each one value or several, as in
     `mtbench.config.Grid`. embedding: one or several embeddings for FAD; the default is ``log-mel-stats``.
     out: the folder for the tables; by default, nothing is written. device: the torch device of the beat networks.

@@ -27,9 +27,7 @@ class Heldout:
         self._songs = suite.heldout()
         if len(self._songs) < 1 + shuffled:
             row, few = ("shuffled", "fewer than two") if shuffled else ("heldout", "no")
-            raise UsageError(
-                f"suite '{suite.name}' has {few} songs outside its reference, so the control '{row}' is not possible"
-            )
+            raise UsageError(f"suite '{suite.name}' has {few} held-out songs, so the control '{row}' is not possible")
         self.sample_rate, self.stems = suite.sample_rate, suite.stems
         self.tasks = frozenset({"arrangement"} if shuffled else {"total", "arrangement"})
         self._shuffled, self._optional = shuffled, optional_stems(suite)

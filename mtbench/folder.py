@@ -22,9 +22,8 @@ class FolderModel:
     def __init__(self, path: str, suite: Suite):
         optional = optional_stems(suite)
         folder = stem_folder(path, suite.stems)
-        found = {*folder.stems, *folder.ignored}
-        if all(stem in found or stem in optional for stem in suite.stems):
-            folder = complete_clips(path, [stem for stem in suite.stems if stem in found], True, optional)
+        if all(stem in folder.found or stem in optional for stem in suite.stems):
+            folder = complete_clips(path, [stem for stem in suite.stems if stem in folder.found], True, optional)
         else:
             folder = complete_clips(path, suite.stems)
         self.name, self._suite_rate = f"{FOLDER}{path}", suite.sample_rate

@@ -102,7 +102,11 @@ def describe_suites() -> list[tuple[str, str, str]]:
     rows = [row for family in _families().values() for row in family().describe()]
     return [
         *rows,
-        (f"{FOLDER}PATH", "your own audio: one subfolder per stem or per song, or mixtures alone", "any folder"),
+        (
+            f"{FOLDER}PATH",
+            "your own audio: one subfolder per stem or per song, or mixtures without stems",
+            "any folder",
+        ),
     ]
 
 

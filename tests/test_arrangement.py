@@ -284,8 +284,7 @@ def stops(*_):
         (
             Fake(),
             {"n": 5, "subsets": ["B"]},
-            "has only 4 songs outside its reference, but 5 samples per model need 5 for the given stems; "
-            "use -n 4 or less",
+            "has only 4 held-out songs, but 5 samples per model need 5 for the given stems; use -n 4 or less",
         ),
         (
             Fake(),
@@ -306,9 +305,7 @@ def test_impossible_arrangements_are_refused_before_generating(fake, asked, said
 
 
 def test_a_suite_without_heldout_songs_cannot_be_arranged(suite_folder, tmp_path, monkeypatch):
-    with pytest.raises(
-        UsageError, match="has no songs outside its reference, so the task 'arrangement' is not possible"
-    ):
+    with pytest.raises(UsageError, match="has no held-out songs, so the task 'arrangement' is not possible"):
         run(Fake(), suite_folder / "reference", tmp_path / "run", monkeypatch, subsets=["B"])
 
 
@@ -371,7 +368,7 @@ def test_a_folder_of_audio_is_a_model(suite_folder, tmp_path, monkeypatch):
         assert ours[key] == pytest.approx(value, abs=1e-9, nan_ok=True), key
     provenance = result.provenances["mine"]
     assert (provenance["clips"], provenance["incomplete"]) == (2, 1) and len(provenance["content_sha256"]) == 64
-    assert "mine: 8 shorter stems were zero-padded" in result.notices
+    assert "mine: 8 stems shorter than the suite's clips were zero-padded" in result.notices
     run(None, suite_folder, tmp_path / "run", monkeypatch, **asked)  # resumes
     soundfile.write(mine / "bass" / "a.wav", np.zeros(9 * 44100), 44100)
     with pytest.raises(UsageError, match="different provenance"):

@@ -362,11 +362,11 @@ def test_notices_name_clips_that_a_folder_suite_cuts_pads_or_leaves_out(tmp_path
     reference = [
         f"reference of folder:{suite}: 2 of 2 clips have stems shorter than 10.24 s, which are zero-padded",
         f"reference of folder:{suite}: 1 incomplete clip is left out: c (no piano)",
-        f"reference of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem)",
+        f"reference of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem); 2 clips, such as a",
     ]
     heldout = [
         f"heldout of folder:{suite}: 1 of 1 clips has stems longer than 10.24 s, which are cut",
-        f"heldout of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem)",
+        f"heldout of folder:{suite}: stems bass, drums, guitar, piano (one folder per stem); 1 clip: d",
     ]
     result = run(Fake(), suite, tmp_path / "run", monkeypatch, n=1)
     assert [notice for notice in result.notices if "folder:" in notice] == reference + heldout
@@ -386,7 +386,7 @@ def test_samples_are_cut_or_padded_to_the_suites_length_and_counted(suite_folder
     assert any("fake: 8 stems longer" in notice for notice in long.notices)  # 2 samples of 4 stems
     assert soundfile.info(tmp_path / "long/audio/total/fake/bass/00000.wav").frames == 163840
     short = run(Fake(length=100000), suite_folder, tmp_path / "short", monkeypatch, n=2)
-    assert any("fake: 8 shorter stems were zero-padded" in notice for notice in short.notices)
+    assert any("fake: 8 stems shorter than the suite's clips were zero-padded" in notice for notice in short.notices)
 
 
 def test_nan_from_a_model_is_zeroed_and_counted(suite_folder, tmp_path, monkeypatch):
@@ -529,7 +529,7 @@ def test_messages_of_other_code_are_one_line():
 @pytest.mark.parametrize("n", [5, 1000, 100_000])
 def test_more_samples_than_heldout_songs_are_refused_before_generating(n, suite_folder, tmp_path, monkeypatch):
     fake = Fake()
-    with pytest.raises(UsageError, match=f"has only 4 songs outside its reference.*{n} samples.*-n 4 or less"):
+    with pytest.raises(UsageError, match=f"has only 4 held-out songs.*{n} samples.*-n 4 or less"):
         run(fake, suite_folder, tmp_path / "run", monkeypatch, n=n)
     assert fake.made == [] and not (tmp_path / "run").exists()
 
@@ -655,7 +655,7 @@ def test_eval_accepts_clips_of_any_length(tmp_path, suite_folder):
         soundfile.write(folder / stem / "long.wav", clicks(120, 12.0, tone=1000 + 50 * STEMS.index(stem)), 16000)
     alone = runner.evaluate([folder], None, config.Grid(**ONE_SETTING), [], tmp_path / "alone", no_progress)
     assert score(alone, metric="live", track="bass") == 0.5
-    assert alone.notices == ["mine: stems bass, drums, guitar, piano (one folder per stem)"]
+    assert alone.notices == ["mine: stems bass, drums, guitar, piano (one folder per stem); 2 clips, such as long"]
     beside = runner.evaluate(
         [folder],
         f"folder:{suite_folder}",
@@ -664,9 +664,10 @@ def test_eval_accepts_clips_of_any_length(tmp_path, suite_folder):
         tmp_path / "beside",
         no_progress,
     )
-    assert {"mine: 4 stems longer than the suite's clips were cut", "mine: 4 shorter stems were zero-padded"} <= set(
-        beside.notices
-    )
+    assert {
+        "mine: 4 stems longer than the suite's clips were cut",
+        "mine: 4 stems shorter than the suite's clips were zero-padded",
+    } <= set(beside.notices)
 
 
 def test_eval_does_not_overwrite_a_run(suite_folder, tmp_path):

@@ -22,6 +22,7 @@ from mtbench.progress import hidden
 from mtbench.runner.analyse import analyse_reference
 from mtbench.runner.evaluation import Arrays
 from mtbench.stems import Songs, StemSet, with_silence
+from mtbench.suites.folder import complete_clips, stem_folder
 
 RATE = 16000
 SETTING = {"fps": 100, "window": 0.15, "timebase": "real", "progress": False}
@@ -75,8 +76,8 @@ def test_fad_is_compared_for_the_mixture_and_the_stems_of_both_sides(songs):
     assert tracks(result, "mine", "cbs") == ["all"]
     assert tracks(result, "mine", "tuning") == ["bass", "oud"]  # not of drums
     assert (
-        f"mine: FAD is not compared for oud (only in mine) and vocals (only in folder:{songs}); its rhythm scores over "
-        "all stems are not of the same stems as those of the controls"
+        f"mine: FAD is not compared for oud (only in mine) and vocals (only in folder:{songs}); rhythm scores over "
+        "all stems are not comparable with those of the controls, which have other stems"
     ) in result.notices
     irs = next(line for line in result.table("markdown", full=True).splitlines() if line.startswith("| model | bass"))
     assert irs.startswith("| model | bass ↓ | drums ↓ | vocals ↓ | oud ↓ | all ↓ |")
@@ -134,7 +135,7 @@ def test_mixtures_are_a_reference(tmp_path, monkeypatch):
     mine = mtbench.evaluate(clips(["a", "b"], first=8), "folder:songs", sample_rate=RATE, name="mine", **SETTING)
     assert tracks(mine, "mine", "fad") == ["mixture"] and tracks(mine, "mine", "irs") == ["a", "b", "all"]
     assert tracks(mine, "heldout", "irs") == []
-    with pytest.raises(UsageError, match="cannot generate these stems of suite 'folder:songs': mixture"):
+    with pytest.raises(UsageError, match="has mixtures without stems, which model 'synctrack' cannot .* mtbench eval"):
         mtbench.run("synctrack", suite="folder:songs", n=4, **SETTING)
     with pytest.raises(UsageError, match="'arrangement' needs at least two stems .the suite has mixture"):
         mtbench.run("folder:mdl", suite="folder:songs", n=4, task="arrangement", **SETTING)
@@ -159,7 +160,7 @@ def test_a_run_has_the_stems_of_its_suite(songs, tmp_path):
     assert set(arranged.scores["given"]) == {"drums"}
     assert tracks(arranged, "noise", "fad") == ["mixture", "generated", "bass", "vocals"]
     without = write_songs(tmp_path / "without", clips(["bass", "drums"]))
-    with pytest.raises(UsageError, match=f"cannot generate these stems of suite 'folder:{songs}': vocals"):
+    with pytest.raises(UsageError, match=f"folder:{without}: the folder has no vocals .found: bass, drums., and suite"):
         mtbench.run(f"folder:{without}", out=tmp_path / "other", **options)
 
 
@@ -171,9 +172,15 @@ def test_eval_names_the_stems_and_takes_stems(tmp_path):
         return done.exit_code, " ".join((done.stdout + done.stderr).split())
 
     code, output = mtbench_eval()
-    assert code == 0 and "note: mine: stems drums, oud, vocals (one folder per song); ignored: mixture" in output
+    assert (
+        code == 0
+        and "note: mine: stems drums, oud, vocals (one folder per song); 1 clip: c0; not used: 1 file: c0/mixture.wav"
+        in output
+    )
     code, output = mtbench_eval("--stems", "vocals,oud")
-    assert code == 0 and "mine: stems vocals, oud (one folder per song); ignored: drums, mixture" in output
+    assert (
+        code == 0 and "mine: stems vocals, oud (one folder per song); 1 clip: c0; not used: 2 files, such as" in output
+    )
     result = mtbench.load(tmp_path / "run")
     assert tracks(result, "mine", "irs") == ["vocals", "oud", "all"]
     code, output = mtbench_eval("--stems", "vocals,piano")
@@ -192,18 +199,152 @@ def test_numbered_stems_are_named_in_python_and_by_the_reference(songs, tmp_path
     assert tracks(compared, "mine", "irs") == ["bass", "drums", "vocals", "all"]
 
 
+def test_names_of_stems_given_by_the_user_are_literal_and_in_lower_case(tmp_path):
+    folder = write_songs(tmp_path / "mine", clips(["stem_0", "stem_1", "Drums"], n=1))
+    with_names = mtbench.evaluate(folder, stem_names=["stem_1", "DRUMS", "stem_0"], **SETTING)
+    assert tracks(with_names, "mine", "irs") == ["stem_1", "drums", "stem_0", "all"]
+    assert tracks(with_names, "mine", "tuning") == ["stem_1", "stem_0"]  # not of drums
+    without = mtbench.evaluate(folder, stem_names=["stem_0", "stem_1"], **SETTING)
+    for stem in ("stem_0", "stem_1"):
+        assert value(with_names, "mine", "irs", stem) == value(without, "mine", "irs", stem)
+    for names in (["mixture", "drums"], ["Mix", "drums"]):
+        with pytest.raises(UsageError, match="either 'mixture' alone or without it, because it is the sum"):
+            mtbench.evaluate(folder, stem_names=names, **SETTING)
+    for names in (["bass", "BASS"], ["stem_1", "stem_01"]):
+        with pytest.raises(UsageError, match="must have different names"):
+            mtbench.evaluate(folder, stem_names=names, **SETTING)
+    with pytest.raises(UsageError, match=f"{folder}: no stem drmus .found: drums, stem_0, stem_1.. Did you mean drums"):
+        mtbench.evaluate(folder, stem_names=["drmus"], **SETTING)
+
+
+def test_a_note_says_which_numbered_stem_is_which(songs, tmp_path):
+    folder = write_songs(tmp_path / "mine", clips(["stem_0", "stem_1", "stem_2"], n=1))
+    said = "one folder per song; stem_0 = bass, stem_1 = drums, stem_2 = vocals"
+    notices = mtbench.evaluate(folder, f"folder:{songs}", **SETTING).notices
+    assert f"mine: stems bass, drums, vocals ({said}); 1 clip: c0" in notices
+    arrays = clips(["stem_0", "stem_1", "stem_2"], n=1)
+    result = mtbench.evaluate(arrays, f"folder:{songs}", sample_rate=RATE, name="mine", **SETTING)
+    assert "mine: stem_0 = bass, stem_1 = drums, stem_2 = vocals" in result.notices
+    assert tracks(result, "mine", "irs") == ["bass", "drums", "vocals", "all"]
+    named = mtbench.evaluate(arrays, sample_rate=RATE, stem_names=["oud", "ney"], **SETTING)
+    assert tracks(named, "stems", "irs") == ["oud", "ney", "all"]
+    assert "stems: stem_0 = oud, stem_1 = ney" in named.notices
+    assert "stems: stems oud, ney; not used: stem_2 of 1 clip" in named.notices
+
+
+def test_arrays_that_are_not_used_are_counted():
+    arrays = clips(["Drums", "oud", "Mix"], n=2)
+    del arrays["c1"]["Mix"]
+    result = mtbench.evaluate(arrays, sample_rate=RATE, **SETTING)
+    assert tracks(result, "stems", "irs") == ["drums", "oud", "all"]
+    assert tracks(result, "stems", "tuning") == ["oud"]
+    assert "stems: stems drums, oud; not used: mixture of 1 clip" in result.notices
+    only = mtbench.evaluate(arrays, sample_rate=RATE, stem_names="OUD", **SETTING)
+    assert tracks(only, "stems", "irs") == ["oud", "all"]
+    assert "stems: stems oud; not used: drums of 2 clips, mixture of 1 clip" in only.notices
+    with pytest.raises(UsageError, match="either 'mixture' alone or without it"):
+        mtbench.evaluate(arrays, sample_rate=RATE, stem_names=["mixture", "oud"], **SETTING)
+    del arrays["c1"]["oud"]
+    with pytest.raises(UsageError, match="clip 'c1': expected the stems drums, oud, got drums"):
+        mtbench.evaluate(arrays, sample_rate=RATE, **SETTING)
+
+
+def touched(folder: Path, *names: str) -> Path:
+    """Create empty files; only their names count where no audio is read."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_audio_that_is_not_used_is_counted(tmp_path):
+    folder = touched(
+        tmp_path / "mine",
+        *("bass/1.wav", "drums/1.wav", "mix/1.wav", "vocals/1.aac", "vocals/2.WMA", "all.mp3", "notes.txt"),
+        *("bass/old/1.wav", "bass/old/older/1.wav", ".hidden/a/b.wav", "bass/._1.wav"),
+    )
+    assert stem_folder(folder).in_words == (
+        "stems bass, drums (one folder per stem); 1 clip: 1; not used: 1 file: mix/1.wav; 1 file outside the "
+        "subfolders: all.mp3; 2 files in subfolders of subfolders, such as bass/old/1.wav; 2 files of a format that is "
+        "not read, such as vocals/1.aac"
+    )
+    slakh = touched(tmp_path / "slakh", *(f"T{i}/{name}" for i in "12" for name in ("mix.flac", "stems/S00.flac")))
+    assert stem_folder(slakh).in_words == (
+        "2 mixtures, such as T1/mix.flac; not used: 2 files in subfolders of subfolders, such as T1/stems/S00.flac"
+    )
+    many = touched(tmp_path / "many", *(f"{song}/{stem}.wav" for song in "abc" for stem in ("bass", *"klmnopq")))
+    said = stem_folder(many, ["bass"], only_wanted=True).in_words
+    assert said.endswith("3 files, such as a/o.wav; 6 files, such as a/p.wav") and said.count("3 files") == 5
+
+
+def test_folders_without_audio_that_can_be_scored(tmp_path):
+    deep = touched(tmp_path / "deep", "train/A/bass.wav", "train/A/drums.wav")
+    with pytest.raises(UsageError) as error:
+        stem_folder(deep)
+    assert "no audio files in it or in its subfolders, but deeper, such as train/A/bass.wav" in str(error.value)
+    assert str(error.value).endswith(f"name one of its subfolders, such as {deep}/train")
+    other = touched(tmp_path / "other", "bass/1.wma", "bass/2.wma", "song.stem.mp4")
+    with pytest.raises(
+        UsageError, match=r"no audio files that mtbench reads \(.wav, .*\), but 3 files of other formats"
+    ):
+        stem_folder(other)
+    unknown = touched(tmp_path / "unknown", "x/1.wav", "y/2.wav", "x/old/3.wav", "x/1.ape")
+    with pytest.raises(UsageError, match="The folder also has 1 file in subfolders of .* and 1 file of a format"):
+        stem_folder(unknown)
+
+
+def test_incomplete_clips_are_named_with_how_files_are_matched(tmp_path):
+    with pytest.raises(UsageError) as error:
+        complete_clips(touched(tmp_path / "x", "bass/Song.wav", "drums/song.wav"))
+    assert "no clip has all stems (bass, drums); files of the same clip need the same name in every" in str(error.value)
+    assert str(error.value).endswith("2 incomplete clips are left out: Song (no drums); song (no bass)")
+    found = stem_folder(touched(tmp_path / "y", "A/bass.wav", "A/drums.wav", "A/mixture.wav", "Fox/mixture.wav"))
+    assert list(found.clips) == ["A"] and found.incomplete == {"Fox": ["bass", "drums"]}
+    # A clip that has only stems that are not wanted is not one of silent optional stems.
+    optional = stem_folder(tmp_path / "y", ["bass", "drums"], True, ["bass", "drums"])
+    assert optional.incomplete == {"Fox": ["bass", "drums"]}
+
+
+def test_a_run_and_an_evaluation_use_the_same_words_for_a_folder(songs, tmp_path):
+    mine = write_songs(tmp_path / "mine", {**clips(["bass", "drums", "vocals", "mix"], n=2), "x": waves(["bass"])})
+    said = [
+        "mine: stems bass, drums, vocals (one folder per song); 2 clips, such as c0; "
+        "not used: 2 files, such as c0/mix.wav",
+        "mine: 1 incomplete clip is left out: x (no drums, vocals)",
+    ]
+    ran = mtbench.run(f"folder:{mine}", suite=f"folder:{songs}", n=2, out=tmp_path / "run", **SETTING)
+    evaluated = mtbench.evaluate(mine, f"folder:{songs}", **SETTING)
+    for result in (ran, evaluated):
+        assert {*said} <= {*result.notices}
+    reference = f"reference of folder:{songs}: stems bass, drums, vocals (one folder per song); 4 clips, such as c0"
+    assert reference in ran.notices and reference in evaluated.notices
+    none = f"suite 'folder:{mine}' has no held-out songs, so the control 'heldout' is left out"
+    assert none in mtbench.run(f"folder:{mine}", suite=f"folder:{mine}", n=2, out=tmp_path / "2", **SETTING).notices
+    assert none in mtbench.evaluate(mine, f"folder:{mine}", **SETTING).notices
+
+
+def test_folders_of_mixtures_or_without_a_mixture_cannot_run(songs, tmp_path):
+    flat = touched(tmp_path / "flat", "1.wav", "2.wav")
+    for number in "12":
+        soundfile.write(flat / f"{number}.wav", waves(["a"])["a"], RATE)
+    with pytest.raises(UsageError, match=f"folder:{flat}: the folder has mixtures without stems; use mtbench eval"):
+        mtbench.run(f"folder:{flat}", suite=f"folder:{songs}", n=2, out=tmp_path / "run", **SETTING)
+    with pytest.raises(UsageError, match="the folder has stems and no mixture; use mtbench eval"):
+        mtbench.run(f"folder:{songs}/heldout", suite=f"folder:{flat}", n=2, out=tmp_path / "run", **SETTING)
+    assert "flat: 2 mixtures, such as 1.wav" in mtbench.evaluate(flat, f"folder:{songs}", **SETTING).notices
+
+
+PAIRS = (("bass", "drums"), ("bass", "vocals"))
+
+
 def test_rows_of_different_stems_have_a_notice(tmp_path):
-    folders = [write_songs(tmp_path / name, clips(stems, n=1)) for name, stems in (("x", "ab"), ("y", "ac"))]
-    names = {"stem_names": ["a"]}
+    folders = [write_songs(tmp_path / name, clips(stems, n=1)) for name, stems in (("x", PAIRS[0]), ("y", PAIRS[1]))]
+    names = {"stem_names": ["bass"]}
     assert any("rows have different stems" in notice for notice in evaluate_pair(folders).notices)
     assert not any("rows have different stems" in notice for notice in evaluate_pair(folders, **names).notices)
 
 
 def evaluate_pair(folders, **options):
-    for folder in folders:  # two clips each, so that their layout shows
-        if not (folder / "again").exists():
-            shutil.copytree(folder / "c0", folder / "again")
-            shutil.copytree(folder / "c0", folder / "once-more")
     return mtbench.evaluate(folders, **SETTING, **options)
 
 

@@ -270,13 +270,13 @@ def test_a_folder_has_notices_of_cut_padded_and_incomplete_clips(tmp_path):
         f"reference of folder:{tmp_path}: 7 incomplete clips are left out: "
         + "; ".join(f"x{number} ({lacks})" for number in range(5))
         + "; and 2 more",
-        f"reference of folder:{tmp_path}: stems bass, drums, guitar, piano (one folder per stem)",
+        f"reference of folder:{tmp_path}: stems bass, drums, guitar, piano (one folder per stem); 5 clips, such as a",
     ]
     of_heldout = f"heldout of folder:{tmp_path}: stems bass, drums, guitar, piano (one folder per stem)"
-    assert list(suite.heldout().notices) == [of_heldout]
+    assert list(suite.heldout().notices) == [f"{of_heldout}; 2 clips, such as d"]
     (tmp_path / "heldout/drums/e.wav").unlink()
     assert Folder(tmp_path).heldout().notices == [
         f"heldout of folder:{tmp_path}: 1 incomplete clip is left out: e (no drums)",
-        of_heldout,
+        f"{of_heldout}; 1 clip: d",
     ]
     assert list(registry.open_suite("band").reference().notices) == []

@@ -31,8 +31,9 @@ def evaluate(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders with one subfolder per stem and the same file names in each, or with one subfolder per song "
-            "and one file per stem, or of mixtures without stems. One row per folder.",
+            help="Folders of stems: one subfolder per stem, with the same file names in each; one subfolder per song, "
+            "with one file per stem; or files named by song and stem in one folder. Or folders of mixtures without "
+            "stems. One row per folder.",
             metavar="FOLDER",
         ),
     ],
@@ -48,8 +49,8 @@ def evaluate(
     stems: Annotated[
         str | None,
         typer.Option(
-            help="The stems to score, e.g. vocals,drums,bass,other; also the names of stem_0, stem_1, ... in their "
-            "order.  \\[default: the stems found]",
+            help="The stems to score, e.g. vocals,drums,bass,other, or mixture. If a folder has stem_0, stem_1, ... "
+            "instead, these are the stems of LIST in their order.  \\[default: the stems found]",
             metavar="LIST",
         ),
     ] = None,

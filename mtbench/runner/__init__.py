@@ -28,7 +28,7 @@ from mtbench.runner.record import (
     write_tables,
 )
 from mtbench.runner.score import audio_notices, failure_table, length_notices, score, silence_notices
-from mtbench.stems import optional_stems
+from mtbench.stems import MIXTURE, has_stems, optional_stems
 
 __all__ = ["Arrays", "RunResult", "Source", "check_folder", "default_eval_folder", "default_folder", "evaluate", "run"]
 
@@ -105,7 +105,8 @@ def evaluate(
         report.add_scores(scored)
         report.notices += row.notices
         cut, padded = sum(clip.cut for clip in analyses), sum(clip.padded for clip in analyses)
-        report.notices += length_notices(row.name, cut, padded) + audio_notices(row.name, analyses)
+        what = "stem" if has_stems(row.stems) else MIXTURE
+        report.notices += length_notices(row.name, cut, padded, what) + audio_notices(row.name, analyses)
         report.notices += silence_notices(row.name, analyses, optional_stems(plan.suite))
         report.failures.append(failure_table(row.left_out, plan.origin(row)))
     if all(scored.scores.empty for scored in all_scored[: len(sources)]):

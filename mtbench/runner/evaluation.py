@@ -1,6 +1,7 @@
 """Plan an evaluation of existing stems, and check it before anything is computed."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,8 @@ from mtbench.runner.plan import (
 )
 from mtbench.stems import MIXTURE, SAMPLE_RATE, Songs, Suite, has_stems, optional_stems
 from mtbench.suites.folder import complete_clips
-from mtbench.suites.layouts import bad_stems, in_order
+from mtbench.suites.layouts import in_order, numbered_stems
+from mtbench.suites.names import bad_stems, plain
 
 SAMPLE_RATES = (1000, 768_000)  # Hz, of arrays; any other is taken for a mistake, such as 16 for 16 kHz
 
@@ -55,7 +57,7 @@ Source = Path | Arrays
 class EvaluatedRow:
     """One row of an evaluation.
 
-    stems: of every clip; ``("mixture",)`` for mixtures alone. left_out: {clip: why it is not scored}. notices: messages
+    stems: of every clip; ``("mixture",)`` for mixtures. left_out: {clip: why it is not scored}. notices: messages
     for the user.
     """
 
@@ -174,11 +176,16 @@ class _Wanted:
         of_suite = suite.stems if suite else ()
         if stems is None:
             return cls(rate, length, of_suite, False, optional_stems(suite))
-        folded = [stem.casefold() for stem in stems]
-        if not stems or len(set(folded)) < len(stems) or bad_stems(stems):
+        names = [plain(stem) for stem in stems]
+        if not stems or len({*names}) < len(stems) or bad_stems(names):
             raise UsageError(f"the stems to score {_must_differ(stems)}")
-        spelling = {stem.casefold(): stem for stem in of_suite}
-        named_stems = tuple(spelling.get(name, stem) for name, stem in zip(folded, stems))
+        if MIXTURE in names and len(names) > 1:
+            raise UsageError(
+                f"the stems to score are either '{MIXTURE}' alone or without it, because it is the sum of all stems "
+                f"(got {', '.join(stems)})"
+            )
+        spelling = {plain(stem): stem for stem in of_suite}
+        named_stems = tuple(spelling.get(name, name) for name in names)
         return cls(rate, length, named_stems, True, optional_stems(suite))
 
 
@@ -218,55 +225,75 @@ def _row_of_arrays(arrays: Arrays, wanted: _Wanted) -> EvaluatedRow:
         if str(clip) in by_name:
             raise UsageError(f"two clips are named '{clip}'")
         by_name[str(clip)] = of_clip
-    stems = _stems_of_arrays(by_name, wanted)
+    of_clips, renamed = _spelled(by_name, wanted)
+    stems = _stems_of_arrays(of_clips, wanted)
     clips = []
-    for clip in in_order(by_name):
-        of_clip = _spelled(by_name[clip], wanted)
-        waves = {stem: _wave(of_clip[stem], f"clip '{clip}', {stem}") for stem in stems if stem in of_clip}
+    for clip in in_order(of_clips):
+        waves = {
+            stem: _wave(of_clips[clip][stem], f"clip '{clip}', {stem}") for stem in stems if stem in of_clips[clip]
+        }
         clips.append(clip_of_arrays(clip, waves, int(arrays.sample_rate), wanted.rate, wanted.length, stems))
-    return EvaluatedRow(str(arrays.name), clips, stems, {"what": "arrays in memory"})
+    unused = Counter(stem for of_clip in of_clips.values() for stem in of_clip if stem not in stems)
+    notices = [f"{arrays.name}: {', '.join(f'{name} = {stem}' for name, stem in renamed.items())}"] if renamed else []
+    if unused:
+        counts = (f"{stem} of {count} clip{'s' if count > 1 else ''}" for stem, count in unused.items())
+        notices.append(f"{arrays.name}: stems {', '.join(stems)}; not used: {', '.join(counts)}")
+    return EvaluatedRow(str(arrays.name), clips, stems, {"what": "arrays in memory"}, notices=notices)
 
 
 def _stems_of_arrays(clips: Mapping[str, Mapping[str, ArrayLike]], wanted: _Wanted) -> tuple[str, ...]:
     """Return the stems of arrays: the expected ones if only these are scored, and otherwise those of the first clip.
 
-    Raises UsageError for a clip with other stems; it may lack optional ones.
+    A mixture next to stems is not one of them. Raises UsageError for a clip with other stems; it may lack optional
+    ones.
     """
     names: list[str] = []
-    for clip, waves in clips.items():
-        if not isinstance(waves, Mapping) or not waves or not all(isinstance(stem, str) for stem in waves):
-            got = "no stems" if isinstance(waves, Mapping) and not waves else type(waves).__name__
-            raise UsageError(f"clip '{clip}': expected a mapping of names of stems to waveforms, got {got}")
-        if len({stem.casefold() for stem in waves}) < len(waves) or bad_stems(waves):
-            raise UsageError(f"clip '{clip}': its stems {_must_differ(waves)}")
-        stems = list(_spelled(waves, wanted))
+    is_alone = not any(has_stems(of_clip) for of_clip in clips.values())
+    for clip, of_clip in clips.items():
+        stems = [stem for stem in of_clip if is_alone or wanted.only or stem != MIXTURE]
         names += [
             stem for stem in stems if stem not in names and (stem in wanted.optional or clip == next(iter(clips)))
         ]
         needed = [stem for stem in (wanted.stems if wanted.only else names) if stem not in wanted.optional]
         others = [] if wanted.only else [stem for stem in stems if stem not in names]
         if others or not {*needed} <= {*stems}:
-            raise UsageError(f"clip '{clip}': expected the stems {', '.join(needed)}, got {', '.join(stems)}")
+            raise UsageError(f"clip '{clip}': expected the stems {', '.join(needed)}, got {', '.join(of_clip)}")
     if wanted.only:
         return wanted.stems
-    if has_stems(names):
-        names = [stem for stem in names if stem != MIXTURE]
     return tuple(
         [stem for stem in wanted.stems if stem in names] + [stem for stem in names if stem not in wanted.stems]
     )
 
 
-def _spelled(waves: Mapping[str, ArrayLike], wanted: _Wanted) -> dict[str, ArrayLike]:
-    """Return the stems of a clip with the expected spelling of their names."""
-    spelling = {MIXTURE: MIXTURE} | {stem.casefold(): stem for stem in wanted.stems}
-    return {spelling.get(stem.casefold(), stem): wave for stem, wave in waves.items()}
+def _spelled(
+    clips: Mapping[str, Mapping[str, ArrayLike]], wanted: _Wanted
+) -> tuple[dict[str, dict[str, ArrayLike]], dict[str, str]]:
+    """Return the clips with the names of stems in lower case, or as they are expected, and {numbered name: stem}.
+
+    Raises UsageError for invalid names.
+    """
+    for clip, waves in clips.items():
+        if not isinstance(waves, Mapping) or not waves or not all(isinstance(stem, str) for stem in waves):
+            got = "no stems" if isinstance(waves, Mapping) and not waves else type(waves).__name__
+            raise UsageError(f"clip '{clip}': expected a mapping of names of stems to waveforms, got {got}")
+        names = [plain(stem) for stem in waves]
+        if len({*names}) < len(names) or bad_stems(names):
+            raise UsageError(f"clip '{clip}': its stems {_must_differ(waves)}")
+    expected = {plain(stem): stem for stem in wanted.stems}
+    found = dict.fromkeys(plain(stem) for waves in clips.values() for stem in waves)
+    renamed = numbered_stems(found, list(expected), wanted.only)
+    spelling = {name: expected.get(renamed.get(name, name), name) for name in found}
+    return (
+        {clip: {spelling[plain(stem)]: wave for stem, wave in waves.items()} for clip, waves in clips.items()},
+        {name: spelling[name] for name in renamed},
+    )
 
 
 def _different_stems(rows: Sequence[EvaluatedRow]) -> list[str]:
     """Return a notice if the rows do not have the same stems."""
     if len({frozenset(row.stems) for row in rows}) < 2:
         return []
-    return ["the rows have different stems, so their rhythm scores over all stems are not of the same stems"]
+    return ["the rows have different stems, so their rhythm scores over all stems are not comparable"]
 
 
 def _not_compared(rows: Sequence[EvaluatedRow], suite: Suite) -> list[str]:
@@ -282,7 +309,7 @@ def _not_compared(rows: Sequence[EvaluatedRow], suite: Suite) -> list[str]:
         ]
         if sides:
             rhythm = (
-                "; its rhythm scores over all stems are not of the same stems as those of the controls"
+                "; rhythm scores over all stems are not comparable with those of the controls, which have other stems"
                 if has_stems(row.stems) and has_stems(suite.stems)
                 else ""
             )

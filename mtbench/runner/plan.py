@@ -23,7 +23,7 @@ from mtbench.generator import Generator
 from mtbench.results.store import ModelFolder, RunFolder
 from mtbench.results.tables import Origin
 from mtbench.runner.code import SOURCE, code_of, git_commit
-from mtbench.stems import FOLDER, Songs, Suite
+from mtbench.stems import FOLDER, Songs, Suite, has_stems
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
         for row in rows
         if assignment.task in row.generator.tasks  # a control may not support a task; `_make` refuses other models
     )
-    few = "no songs" if not len(heldout) else "only one song"
+    few = "no held-out songs" if not len(heldout) else "only one held-out song"
     absent = [
-        f"suite '{suite.name}' has {few} outside its reference, so the control '{model.row}' is left out"
+        f"suite '{suite.name}' has {few}, so the control '{model.row}' is left out"
         for model in config.models
         if model not in models
     ]
@@ -277,14 +277,14 @@ def _check_songs(
 ) -> None:
     if is_arrangement and not len(heldout):
         raise UsageError(
-            f"suite '{suite.name}' has no songs outside its reference, so the task 'arrangement' is not possible; in a "
-            "folder suite, such songs are in heldout/, next to reference/"
+            f"suite '{suite.name}' has no held-out songs, so the task 'arrangement' is not possible; in a folder "
+            "suite, such songs are in heldout/, next to reference/"
         )
     if len(heldout) < config.n and (is_arrangement or any(map(_songs_needed, models))):
         use = "for the given stems" if is_arrangement else "for the control 'heldout'"
         raise UsageError(
-            f"suite '{suite.name}' has only {len(heldout)} songs outside its reference, but {config.n} samples per "
-            f"model need {config.n} {use}; use -n {len(heldout)} or less"
+            f"suite '{suite.name}' has only {len(heldout)} held-out songs, but {config.n} samples per model "
+            f"need {config.n} {use}; use -n {len(heldout)} or less"
         )
 
 
@@ -294,9 +294,7 @@ def _make(model: Model, suite: Suite, assignments: Sequence[Assignment], n: int,
     )
     needed = {stem for assignment in assignments for stem in assignment.made}
     if missing := [stem for stem in suite.stems if stem in needed and stem not in generator.stems]:
-        raise UsageError(
-            f"model '{model.row}' cannot generate these stems of suite '{suite.name}': {', '.join(missing)}"
-        )
+        raise UsageError(_cannot_generate(model, generator, suite, missing))
     lacking = {assignment.task for assignment in assignments} - set(generator.tasks)
     if lacking and model.row not in CONTROLS:
         is_arrangement = any(assignment.given for assignment in assignments)
@@ -312,6 +310,25 @@ def _make(model: Model, suite: Suite, assignments: Sequence[Assignment], n: int,
             f"model '{model.row}' has only {available} samples, but {n} were requested; use -n {available} or less"
         )
     return generator
+
+
+def _cannot_generate(model: Model, generator: Generator, suite: Suite, missing: Sequence[str]) -> str:
+    """Return why a model cannot take part in a run with the stems of a suite."""
+    if not isinstance(generator, FolderModel):
+        if not has_stems(suite.stems):
+            return (
+                f"suite '{suite.name}' has mixtures without stems, which model '{model.row}' cannot generate; score "
+                "its stems with mtbench eval, which compares their sum with the mixtures"
+            )
+        return f"model '{model.row}' cannot generate these stems of suite '{suite.name}': {', '.join(missing)}"
+    if not has_stems(generator.stems):
+        return f"{generator.name}: the folder has mixtures without stems; use mtbench eval, which computes their FAD"
+    if not has_stems(suite.stems):
+        return f"{generator.name}: the folder has stems and no mixture; use mtbench eval, which compares their sum"
+    return (
+        f"{generator.name}: the folder has no {', '.join(missing)} (found: {', '.join(generator.stems)}), and suite "
+        f"'{suite.name}' has; use mtbench eval, which compares the other stems"
+    )
 
 
 def _given_songs(target: RunFolder, suite: Suite) -> ModelFolder:

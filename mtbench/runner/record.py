@@ -21,6 +21,7 @@ from mtbench.results.tables import comparison_table
 from mtbench.runner.generate import Failure
 from mtbench.runner.plan import Batch, Plan
 from mtbench.runner.score import Scored, failure_table, length_notices, nothing_scored, saturation_notices
+from mtbench.stems import MIXTURE, has_stems
 from mtbench.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "madmom", "soundfile")  # packages whose version may change a score
@@ -71,7 +72,8 @@ class Report:
         makers = conversions.drop_duplicates("sample")["made_by"]
         self.codes.setdefault(batch.row.name, Counter()).update(makers)
         counts = {column: int((conversions[column] > 0).sum()) for column in ("cut", "padded", "not_finite")}
-        self.notices += length_notices(batch.title, counts["cut"], counts["padded"])
+        what = "stem" if has_stems(batch.assignment.made) else MIXTURE
+        self.notices += length_notices(batch.title, counts["cut"], counts["padded"], what)
         loud = conversions[conversions["saturated"] > SATURATED]
         self.notices += saturation_notices(batch.title, list(zip(loud["sample"], loud["stem"], loud["saturated"])))
         if counts["not_finite"]:

@@ -130,6 +130,12 @@ def _counted(title: str, found: Sequence[tuple[str, str]], verbs: str, what: str
     return [f"{title}: {len(found)} {verbs.split('|')[several]} {what} ({'first: ' * several}{', '.join(found[0])})"]
 
 
-def length_notices(title: str, cut: int, padded: int) -> list[str]:
-    counts = ((cut, "stems longer than the suite's clips were cut"), (padded, "shorter stems were zero-padded"))
-    return [f"{title}: {count} {what}" for count, what in counts if count]
+def length_notices(title: str, cut: int, padded: int, what: str = "stem") -> list[str]:
+    """Return notices about the numbers of stems that were cut or zero-padded. what: ``mixture`` for mixtures."""
+    counts = ((cut, "longer", "cut"), (padded, "shorter", "zero-padded"))
+    return [
+        f"{title}: {count} {what}{'s' if count > 1 else ''} {than} than the suite's clips "
+        f"{'were' if count > 1 else 'was'} {done}"
+        for count, than, done in counts
+        if count
+    ]

@@ -9,16 +9,29 @@ from pathlib import Path, PurePath
 
 from mtbench import audio
 from mtbench.errors import UsageError
-from mtbench.stems import FOLDER, N_SAMPLES, SAMPLE_RATE, Songs, StemSet
+from mtbench.stems import FOLDER, N_SAMPLES, SAMPLE_RATE, Songs, StemSet, has_stems
 from mtbench.suites.layouts import LayoutError, recognise
+from mtbench.suites.readings import PER_SONG, PER_STEM, counted
+
+# Suffixes of audio and video that mtbench does not read. Such files are counted, since they are probably stems.
+# fmt: off
+OTHER_SUFFIXES = frozenset(
+    {
+        ".3gp", ".aac", ".ac3", ".aifc", ".amr", ".ape", ".au", ".avi", ".dsf", ".m4b", ".m4v", ".mka", ".mkv", ".mov",
+        ".mp2", ".mp4", ".mpc", ".mpga", ".oga", ".rf64", ".snd", ".spx", ".tta", ".webm", ".wma", ".wv",
+    }
+)
+# fmt: on
+DEEPEST = 6  # levels of subfolders in which files that are not used are counted
 
 
 @dataclass(frozen=True)
 class StemFolder:
     """The clips of a folder, in the order of `layouts.in_order`.
 
-    layout: its name. stems: ``("mixture",)`` for mixtures alone. clips: {clip: {stem: file}} for clips with all stems
-    except optional ones. incomplete: {clip: missing stems}. ignored: what is not used, in words.
+    layout: its name. stems: ``("mixture",)`` for mixtures. clips: {clip: {stem: file}} for clips with all stems except
+    optional ones. incomplete: {clip: missing stems}. found: all names of stems, including those that are not used.
+    renamed: {name in the folder: stem} of stems with another name. unused: the files that are not used, in words.
     """
 
     path: Path
@@ -26,7 +39,9 @@ class StemFolder:
     stems: tuple[str, ...]
     clips: dict[str, dict[str, Path]]
     incomplete: dict[str, list[str]] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
+    found: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> str:
@@ -40,11 +55,23 @@ class StemFolder:
 
     @property
     def in_words(self) -> str:
-        """The stems, the layout and what is ignored: ``stems bass, drums (one folder per stem); ignored: mixture``."""
-        is_mixture = self.layout == "mixtures alone"
-        found = self.layout if is_mixture else f"stems {', '.join(self.stems)} ({self.layout})"
-        several = f" and {len(self.ignored) - 5} more" if len(self.ignored) > 5 else ""
-        return found + (f"; ignored: {', '.join(self.ignored[:5])}{several}" if self.ignored else "")
+        """The stems, the layout, the clips and what is not used.
+
+        ``stems bass, drums (one folder per stem); 9 clips, such as 0001; not used: 9 files, such as mixture/0001.wav``
+        """
+        example = min(self.clips or self.incomplete)
+        if has_stems(self.stems):
+            names = ", ".join(f"{name} = {stem}" for name, stem in self.renamed.items())
+            found = f"stems {', '.join(self.stems)} ({self.layout}{names and '; '}{names})"
+            found += f"; {_number(len(self.clips), 'clip')} {example}"
+        else:
+            file = self.clips[example][self.stems[0]].relative_to(self.path) if self.clips else example
+            found = f"{_number(len(self.clips), 'mixture')} {file}"
+        return found + (f"; not used: {'; '.join(self.unused)}" if self.unused else "")
+
+
+def _number(count: int, what: str) -> str:
+    return f"1 {what}:" if count == 1 else f"{count} {what}s, such as"
 
 
 def stem_folder(
@@ -59,15 +86,15 @@ def stem_folder(
     path = Path(path)
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder")
-    files = audio_files(path)
-    if not files:
-        raise UsageError(f"{path}: no audio files ({', '.join(audio.SUFFIXES)}) in it or in its subfolders")
+    listing = audio_files(path)
+    if not listing.files:
+        raise UsageError(f"{path}: {_nothing_in(path, listing)}")
     try:
-        layout = recognise(files, wanted, only_wanted, path.resolve().name)
+        layout = recognise(listing.files, wanted, only_wanted, path.resolve().name)
     except LayoutError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{path}: {error}{_and_more(listing)}") from None
     missing = {
-        clip: [stem for stem in layout.stems if stem not in of_clip and stem not in optional]
+        clip: [stem for stem in layout.stems if stem not in of_clip and (stem not in optional or not of_clip)]
         for clip, of_clip in layout.clips.items()
     }
     return StemFolder(
@@ -80,23 +107,66 @@ def stem_folder(
             if not missing[clip]
         },
         incomplete={clip: lacks for clip, lacks in missing.items() if lacks},
-        ignored=layout.ignored,
+        found=layout.found,
+        renamed=layout.renamed,
+        unused=(*layout.unused, *listing.unused),
     )
 
 
-def audio_files(path: Path) -> list[PurePath]:
-    """Return the audio files of a folder and of its subfolders, relative to it. Hidden ones are left out."""
+@dataclass(frozen=True)
+class Listing:
+    """The audio files of a folder, relative to it. Hidden ones are left out.
+
+    files: those that can be stems, at most one subfolder deep. deeper: those in subfolders of subfolders. other: those
+    of formats that mtbench does not read, in the folder and its subfolders.
+    """
+
+    files: Sequence[PurePath]
+    deeper: Sequence[PurePath]
+    other: Sequence[PurePath]
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The files that cannot be stems, in words."""
+        kinds = ((self.deeper, "in subfolders of subfolders"), (self.other, "of a format that is not read"))
+        return tuple(counted(files, where) for files, where in kinds if files)
+
+
+def audio_files(path: Path) -> Listing:
+    """List the audio files of a folder."""
     files: list[PurePath] = []
-    for entry in path.iterdir():
-        if entry.name.startswith("."):
-            continue
-        inside = entry.iterdir() if entry.is_dir() else [entry]
-        files += [file.relative_to(path) for file in inside if _is_audio(file)]
-    return files
+    deeper: list[PurePath] = []
+    other: list[PurePath] = []
+    for folder, below, names in os.walk(path):
+        where = Path(folder).relative_to(path)
+        below[:] = sorted(name for name in below if not name.startswith(".")) if len(where.parts) < DEEPEST else []
+        for file in (where / name for name in sorted(names) if not name.startswith(".")):
+            suffix = file.suffix.lower()
+            if suffix in audio.SUFFIXES:
+                (files if len(file.parts) <= 2 else deeper).append(PurePath(file))
+            elif suffix in OTHER_SUFFIXES and len(file.parts) <= 2:
+                other.append(PurePath(file))
+    return Listing(files, deeper, other)
 
 
-def _is_audio(file: Path) -> bool:
-    return file.suffix.lower() in audio.SUFFIXES and not file.name.startswith(".")
+def _nothing_in(path: Path, listing: Listing) -> str:
+    """Return why there are no clips in a folder without audio files that can be stems."""
+    if listing.deeper:
+        file = listing.deeper[0]
+        return (
+            f"no audio files in it or in its subfolders, but deeper, such as {file}; name one of its subfolders, such "
+            f"as {path.joinpath(*file.parts[:-2])}"
+        )
+    if listing.other:
+        return (
+            f"no audio files that mtbench reads ({', '.join(audio.SUFFIXES)}), but "
+            f"{counted(listing.other, 'of other formats')}; convert them, for example to FLAC"
+        )
+    return f"no audio files ({', '.join(audio.SUFFIXES)}) in it or in its subfolders"
+
+
+def _and_more(listing: Listing) -> str:
+    return f". The folder also has {' and '.join(listing.unused)}" if listing.unused else ""
 
 
 def complete_clips(
@@ -105,7 +175,14 @@ def complete_clips(
     """Like `stem_folder`, but raise UsageError if there is no complete clip."""
     folder = stem_folder(path, wanted, only_wanted, optional)
     if not folder.clips:
-        raise UsageError(f"{path}: no clip has all stems ({', '.join(folder.stems)}); {folder.left_out}")
+        matched = {
+            PER_STEM: "; files of the same clip need the same name in every subfolder",
+            PER_SONG: "; files of the same stem need the same name in every song",
+        }
+        raise UsageError(
+            f"{path}: no clip has all stems ({', '.join(folder.stems)}){matched.get(folder.layout, '')}. "
+            f"{folder.left_out}"
+        )
     return folder
 
 
@@ -144,7 +221,7 @@ class Folder:
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """The stems of the reference; ``("mixture",)`` for mixtures alone."""
+        """The stems of the reference; ``("mixture",)`` for mixtures."""
         return self._reference.stems
 
     @property
@@ -215,8 +292,9 @@ def _songs(named: str, folder: StemFolder) -> Songs:
     cut = sum(max(samples) > N_SAMPLES for samples in lengths)
     padded = sum(min(samples) < N_SAMPLES for samples in lengths)
     seconds, of = f"{N_SAMPLES / SAMPLE_RATE:g} s", f"of {len(lengths)} clips"
+    verbs = ("has stems", "have stems") if has_stems(folder.stems) else ("is", "are")
     notices = [
-        f"{named}: {count} {of} {'have' if count > 1 else 'has'} stems {which}"
+        f"{named}: {count} {of} {verbs[count > 1]} {which}"
         for count, which in (
             (cut, f"longer than {seconds}, which are cut"),
             (padded, f"shorter than {seconds}, which are zero-padded"),
