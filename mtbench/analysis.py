@@ -4,7 +4,7 @@ The beat network runs once per stem, and every decode uses its output. Results a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Frames = NDArray[np.float32]
 Pcm = NDArray[np.int16]
 
-SATURATED = 1e-3  # the share of samples from which on saturation is reported; decoded MP3s exceed full scale rarely
+SATURATED = audio.SATURATED
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,14 @@ def clip_of_arrays(
     rate: int,
     length: int | None,
     stems: Sequence[str] = (),
+    cancelled: Sequence[str] = (),
 ) -> Clip:
     """Return a clip of waveforms, {stem: float32 [samples] at `sample_rate` Hz}.
 
-    It is converted to `rate` Hz and, unless it is None, to `length` samples. stems: as in `Clip`.
+    It is converted to `rate` Hz and, unless it is None, to `length` samples. stems: as in `Clip`. cancelled: the stems
+    whose channels cancelled when they were averaged.
     """
-    return Clip(name, partial(_load_arrays, waves, sample_rate, rate, length), stems)
+    return Clip(name, partial(_load_arrays, waves, sample_rate, rate, length, cancelled), stems)
 
 
 def clip_of_sample(generator: Generator, number: int, stems: Sequence[str], rate: int, length: int) -> Clip:
@@ -262,9 +264,12 @@ def _load_files(files: Mapping[str, Path], rate: int, length: int | None) -> dic
 
 
 def _load_arrays(
-    stems: Mapping[str, Frames], sample_rate: int, rate: int, length: int | None
+    stems: Mapping[str, Frames], sample_rate: int, rate: int, length: int | None, cancelled: Sequence[str] = ()
 ) -> dict[str, audio.Canonical]:
-    return {stem: audio.canonical(wave, sample_rate, rate, length) for stem, wave in stems.items()}
+    return {
+        stem: replace(audio.canonical(wave, sample_rate, rate, length), cancelled=stem in cancelled)
+        for stem, wave in stems.items()
+    }
 
 
 def _load_sample(

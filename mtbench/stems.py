@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -23,11 +24,13 @@ class StemSet:
     """One sample: stems that belong together.
 
     stems: {name: float32 [samples]}, full scale at 1.0. The input of separation has the single stem ``mixture``.
+    cancelled: stems that are silent because the channels of their files cancel.
     """
 
     id: str
     stems: Mapping[str, NDArray[np.float32]]
     sample_rate: int
+    cancelled: Sequence[str] = ()
 
     @property
     def mixture(self) -> NDArray[np.float32]:
@@ -42,7 +45,8 @@ class Songs(Sequence[StemSet]):
     """Songs by number, each generated or read on access.
 
     pieces: for each song, the recording that it is cut from; songs with equal pieces share a recording. None if no two
-    songs are known to share one. notices: messages about these songs for the user.
+    songs are known to share one. notices: messages about these songs for the user. files: for each song that is read
+    from files, its name and {stem: file}; None for songs that are not.
     """
 
     def __init__(
@@ -51,8 +55,9 @@ class Songs(Sequence[StemSet]):
         load: Callable[..., StemSet],
         pieces: Sequence[Any] | None = None,
         notices: Sequence[str] = (),
+        files: Sequence[tuple[str, Mapping[str, Path]]] | None = None,
     ):
-        self._keys, self._load, self.pieces, self.notices = keys, load, pieces, notices
+        self._keys, self._load, self.pieces, self.notices, self.files = keys, load, pieces, notices, files
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -66,7 +71,8 @@ class Songs(Sequence[StemSet]):
     def __getitem__(self, index: int | slice) -> "StemSet | Songs":
         if isinstance(index, slice):
             pieces = None if self.pieces is None else self.pieces[index]
-            return Songs(self._keys[index], self._load, pieces, self.notices)
+            files = None if self.files is None else self.files[index]
+            return Songs(self._keys[index], self._load, pieces, self.notices, files)
         return self.loader(index)()
 
     def loader(self, number: int) -> Callable[[], StemSet]:
@@ -127,4 +133,4 @@ def with_silence(song: StemSet, stems: Sequence[str], optional: Sequence[str]) -
         raise MtbenchError(f"song '{song.id}' has no stem {', '.join(needed if song.stems else missing)}")
     length = max(len(wave) for wave in song.stems.values())
     silent = {stem: np.zeros(length, np.float32) for stem in missing}
-    return StemSet(song.id, {**song.stems, **silent}, song.sample_rate)
+    return StemSet(song.id, {**song.stems, **silent}, song.sample_rate, song.cancelled)

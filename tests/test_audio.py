@@ -99,7 +99,7 @@ def test_bad_files_are_named(tmp_path):
     soundfile.write(tmp_path / "inf.wav", np.array([0.0, np.inf]), 16000, subtype="FLOAT")
     for name, problem in [
         ("text", "cannot be read"),
-        ("empty", "cannot be read"),
+        ("empty", "is empty"),
         ("none", "contains no samples"),
         ("nan", "NaN or infinite"),
         ("inf", "NaN or infinite"),

@@ -3,16 +3,21 @@
 import shutil
 import subprocess
 import unicodedata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from conftest import STEMS, clicks
-from mtbench import audio, config, registry, runner
+from mtbench import analysis, audio, config, registry, runner
 from mtbench.audio import AudioError
 from mtbench.beats import read_44100, track
+from mtbench.cache import Cache
 from mtbench.errors import MtbenchError
+from mtbench.results.store import ModelFolder
+from mtbench.runner.record import Report
+from mtbench.stems import StemSet
 from mtbench.suites.folder import stem_folder
 from test_runner import ONE_SETTING, no_progress
 
@@ -161,7 +166,7 @@ def test_channels_that_cancel_are_reported(tmp_path):
     soundfile.write(folder / "bass" / "a.wav", np.stack([wave, -wave], axis=1), 44100, subtype="FLOAT")
     assert audio.read_canonical(folder / "bass" / "a.wav", 16000).cancelled
     assert notices(folder) == [
-        "mine: 1 stem is silent because the channels of the file cancel (left is the negative of right) (a, bass)"
+        "mine: 1 stem is silent because the channels of the file cancel: left is the negative of right (a, bass)"
     ]
 
 
@@ -185,6 +190,90 @@ def test_stems_at_different_sample_rates_have_the_same_length(tmp_path):
     folder = write_stems(tmp_path / "mine")
     soundfile.write(folder / "bass" / "a.wav", clicks(90, 6.0, rate=22050), 22050)
     assert notices(folder) == []
+
+
+def test_lengths_that_only_an_encoder_changed_need_no_notice(tmp_path):
+    folder = write_stems(tmp_path / "mine")
+    soundfile.write(folder / "bass" / "a.wav", clicks(90, 6.05, rate=44100), 44100)
+    assert notices(folder) == []
+    soundfile.write(folder / "bass" / "a.wav", clicks(90, 6.2, rate=44100), 44100)
+    assert notices(folder) == ["mine: 1 clip has stems of different lengths (a, 6.00 to 6.20 s)"]
+
+
+def bad_stems(folder):
+    """Write a clip with a stem of 16-bit values in a float file, one whose channels cancel, and two that are equal."""
+    write_stems(folder)
+    wave = clicks(90, 6.0, rate=44100)
+    soundfile.write(folder / "bass" / "a.wav", 32768 * wave, 44100, subtype="FLOAT")
+    soundfile.write(folder / "drums" / "a.wav", np.stack([wave, -wave], axis=1), 44100)
+    shutil.copy(folder / "guitar" / "a.wav", folder / "piano" / "a.wav")
+    return folder
+
+
+def test_the_stems_of_a_reference_are_reported_like_those_that_are_scored(tmp_path):
+    reference = f"folder:{bad_stems(tmp_path / 'reference')}"
+    texts = "\n".join(evaluate(write_stems(tmp_path / "mine"), reference).notices)
+    title = f"reference of {reference}"
+    assert f"{title}: 1 stem has samples beyond full scale (1.0), which are saturated (a, bass: " in texts
+    assert f"{title}: 1 stem is silent because the channels of the file cancel" in texts and "(a, drums)" in texts
+    assert f"{title}: 1 clip has stems that are exact copies of each other (a, guitar = piano)" in texts
+
+
+def test_reading_a_reference_from_its_files_changes_no_embedding(tmp_path):
+    write_stems(tmp_path / "reference", seconds=11.0)
+    write_stems(tmp_path / "reference", "b", seconds=4.0, rate=22050)
+    suite = registry.open_suite(f"folder:{tmp_path / 'reference'}")
+    songs = suite.reference()
+    by_file = [
+        analysis.clip_of_files(*songs.files[i], suite.sample_rate, suite.n_samples, suite.stems) for i in range(2)
+    ]
+    by_song = [analysis.clip_of_song(songs, i, suite) for i in range(2)]
+    request = analysis.Request(suite.sample_rate, embeddings=["log-mel-stats"], sums={"two": ["bass", "drums"]})
+    of_files, of_songs = (
+        analysis.analyse(clips, request, Cache(tmp_path / name)) for clips, name in ((by_file, "f"), (by_song, "s"))
+    )
+    for file, song in zip(of_files, of_songs):
+        assert file.digest == song.digest
+        assert list(file.embeddings["log-mel-stats"]) == list(song.embeddings["log-mel-stats"])
+        for name, frames in file.embeddings["log-mel-stats"].items():
+            np.testing.assert_array_equal(frames, song.embeddings["log-mel-stats"][name])
+
+
+def test_arrays_whose_channels_cancel_are_reported():
+    wave = clicks(100, 6.0)
+    stems = {"bass": np.stack([wave, -wave], axis=1), "drums": np.stack([wave, wave], axis=1)}
+    arrays = runner.Arrays("mine", {"a": stems}, 16000)
+    result = runner.evaluate([arrays], None, config.Grid(**ONE_SETTING), [], None, no_progress)
+    text = "mine: 1 stem is silent because the channels of the file cancel: left is the negative of right (a, bass)"
+    assert text in result.notices
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", ">f4", "<f8", ">f8"])
+def test_arrays_of_any_byte_order(dtype):
+    whole = dtype[1] == "i"
+    wave = np.round(clicks(100, 6.0) * 32768)
+    given = (wave if whole else wave / 32768).astype(dtype)
+    expected = (wave / 32768).astype(np.float32)
+    scores = []
+    for samples in (given, expected):
+        arrays = runner.Arrays("mine", {"a": {"bass": samples, "drums": samples[::-1]}}, 16000)
+        result = runner.evaluate([arrays], None, config.Grid(**ONE_SETTING), [], None, no_progress)
+        scores.append(result.scores)
+    assert scores[0].equals(scores[1])
+
+
+def test_a_run_reports_samples_whose_channels_cancelled(tmp_path):
+    folder = ModelFolder(tmp_path, ("bass", "drums"), 16000, 100)
+    waves = {stem: np.zeros(100, np.float32) for stem in ("bass", "drums")}
+    folder.add(0, StemSet("a", waves, 16000, cancelled=["drums"]))
+    folder.add(1, StemSet("b", waves, 16000))
+    assert folder.conversions(2)["cancelled"].tolist() == [False, True, False, False]
+    assignment = SimpleNamespace(made=("bass", "drums"))
+    report, batch = Report(), SimpleNamespace(title="mine", row=SimpleNamespace(name="mine"), assignment=assignment)
+    report.add_conversions(batch, folder.conversions(2))
+    assert report.notices == [
+        "mine: 1 stem is silent because the channels of the file cancel: left is the negative of right (00000, drums)"
+    ]
 
 
 def test_suites_read_every_suffix(tmp_path):

@@ -83,3 +83,31 @@ def test_command_writes_json_and_names_what_failed(files):
 def test_command_names_a_wrong_option(files, option, value):
     done = CliRunner().invoke(app, ["beats", str(files[0]), option, value])
     assert done.exit_code == 2 and option.strip("-") in done.stderr
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_command_warns_about_files_that_are_probably_a_mistake(tmp_path, jobs):
+    wave = clicks(120, 6)
+    soundfile.write(tmp_path / "opposite.wav", np.stack([wave, -wave], axis=1), 16000)
+    soundfile.write(tmp_path / "loud.wav", 32768 * wave, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "good.wav", np.stack([wave, wave], axis=1), 16000)
+    files = [str(tmp_path / f"{name}.wav") for name in ("opposite", "loud", "good")]
+    done = CliRunner().invoke(app, ["beats", *files, "--jobs", jobs])
+    assert done.exit_code == 0
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ") and "Numba" not in line]
+    assert len(notes) == 2
+    assert f"{files[0]}: silent when mixed to mono, because its channels cancel" in notes[0]
+    assert f"{files[1]}: " in notes[1] and "of its samples are beyond full scale (1.0)" in notes[1]
+
+
+def test_tracking_one_file_warns_as_well(tmp_path):
+    wave = clicks(120, 6)
+    soundfile.write(tmp_path / "opposite.wav", np.stack([wave, -wave], axis=1), 16000)
+    with pytest.warns(UserWarning, match="its channels cancel"):
+        assert len(beats.track(tmp_path / "opposite.wav")) == 0
+
+
+@pytest.mark.parametrize("rate", [1e300, 768_001, 999, 16])
+def test_absurd_sample_rates_of_arrays_are_refused(rate):
+    with pytest.raises(ValueError, match="sample_rate must be from 1000 to 768000 Hz"):
+        beats.track(clicks(120, 1), sample_rate=rate)

@@ -13,12 +13,14 @@ from mtbench.audio.canonical import (
     mix,
     read,
     read_canonical,
+    read_measured,
     to_float,
     to_pcm16,
     write_wav,
 )
 from mtbench.audio.error import AudioError
 from mtbench.audio.header import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS, Frames, Header
+from mtbench.audio.levels import SATURATED, Gauge, Levels
 from mtbench.audio.reading import SUFFIXES, AudioFile, open_audio
 from mtbench.audio.resampling import Wave, resample
 
@@ -26,13 +28,16 @@ __all__ = [
     "HIGHEST_RATE",
     "LOWEST_RATE",
     "MOST_CHANNELS",
+    "SATURATED",
     "SUFFIXES",
     "AudioError",
     "AudioFile",
     "Canonical",
     "Frames",
+    "Gauge",
     "Header",
     "Int16",
+    "Levels",
     "Wave",
     "canonical",
     "info",
@@ -41,6 +46,7 @@ __all__ = [
     "open_audio",
     "read",
     "read_canonical",
+    "read_measured",
     "resample",
     "to_float",
     "to_pcm16",

@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from mtbench.audio.error import AudioError
-from mtbench.audio.header import Frames
+from mtbench.audio.levels import Gauge, Levels
 from mtbench.audio.reading import open_audio
 from mtbench.audio.resampling import Wave, check_ratio, resampled
 from mtbench.files import whole_file
@@ -22,7 +22,6 @@ from mtbench.files import whole_file
 Int16 = NDArray[np.int16]
 
 GROWTH = 1 << 22  # samples by which `joined` grows; arrays of this size and more grow without being copied
-SILENT = 1e-3  # of full scale, and of the channels' peak: the mono signal is silent although the channels are not
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,21 @@ class Canonical:
 def read(path: str | os.PathLike[str], start: int = 0, frames: int = -1, stream: int | None = None) -> tuple[Wave, int]:
     """Read `frames` frames of a file (-1: all), starting at frame `start`, and average the channels.
 
-    stream: which of the audio streams of an MP4 file; None is the first of any file.
-
-    Returns (float32 [n], sample rate in Hz). Raises AudioError, naming the file, if it cannot be read, is shorter than
-    its header states, is empty, or contains NaN or infinite samples.
+    stream: which audio stream of an MP4 file (default: the first). Returns (float32 [n], sample rate in Hz). Raises
+    AudioError, naming the file, if it cannot be read, is shorter or longer than its header states, is empty, or
+    contains NaN or infinite samples.
     """
+    samples, rate, _ = read_measured(path, start, frames, stream)
+    return samples, rate
+
+
+def read_measured(
+    path: str | os.PathLike[str], start: int = 0, frames: int = -1, stream: int | None = None
+) -> tuple[Wave, int, Levels]:
+    """`read`, and the levels of what is read: whether the channels cancel, and the share beyond full scale."""
+    gauge = Gauge()
     with open_audio(path, stream=stream) as file:
-        return joined(map(_mono, file.blocks(start, frames))), file.header.rate
+        return joined(map(gauge.mono, file.blocks(start, frames))), file.header.rate, gauge.levels
 
 
 def info(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -82,9 +89,9 @@ def read_canonical(
             check_ratio(file.header.rate, to_rate)
         except AudioError as error:
             raise AudioError(f"{path}: {error}") from None
-        peaks = _Peaks()
-        form = _canonical(peaks.mono(file.blocks(start, frames)), file.header.rate, to_rate, length)
-    return replace(form, cancelled=peaks.of_mono < SILENT * peaks.of_channels and peaks.of_channels > SILENT)
+        gauge = Gauge()
+        form = _canonical(map(gauge.mono, file.blocks(start, frames)), file.header.rate, to_rate, length)
+    return replace(form, cancelled=gauge.levels.cancelled)
 
 
 def joined(blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -103,25 +110,6 @@ def joined(blocks: Iterable[NDArray[Any]]) -> NDArray[Any]:
     if length:
         array.resize(length, refcheck=False)
     return array
-
-
-class _Peaks:
-    """The largest absolute values of the channels and of their average, measured in passing."""
-
-    of_channels = of_mono = 0.0
-
-    def mono(self, blocks: Iterable[Frames]) -> Iterator[Wave]:
-        for block in blocks:
-            mono = _mono(block)
-            if block.shape[1] > 1:
-                self.of_channels = max(self.of_channels, float(block.max()), -float(block.min()))
-                self.of_mono = max(self.of_mono, float(mono.max()), -float(mono.min()))
-            yield mono
-
-
-def _mono(block: Frames) -> Wave:
-    mono: Wave = block.mean(axis=1, dtype=np.float32)
-    return mono
 
 
 def _canonical(blocks: Iterable[Wave], rate: int, to_rate: int, length: int | None) -> Canonical:

@@ -1,10 +1,11 @@
-"""Decode what libsndfile cannot (AAC in .m4a, .mp4 and .caf files) with the ffmpeg program, if it is on the PATH.
+"""Decode what libsndfile cannot (AAC, for example) with the ffmpeg program, if it is on the PATH.
 
 The program and not a library, because it decodes in a process of its own: a crash or a leak on a broken file costs that
 file only. It writes Sun AU with 32-bit float samples, whose header of 24 bytes contains sample rate and channels.
 """
 
 import os
+import re
 import select
 import shutil
 import struct
@@ -20,14 +21,16 @@ from mtbench.audio.header import Frames, Header
 
 PATIENCE = 60.0  # seconds without any output after which ffmpeg is stopped
 AU_HEADER = struct.Struct(">4s5I")  # ".snd", position of the samples, their bytes, encoding, sample rate, channels
+CONTEXT = re.compile(r"\[\S+ @ 0x[0-9a-f]+\] ?")  # the part of ffmpeg that wrote a message, and its address
 
 
 class FfmpegDecoder:
     """An audio stream of a file, decoded from its beginning to its end."""
 
     def __init__(self, path: Path, demuxer: str, stream: int = 0):
-        """demuxer: ffmpeg's name of the format, so that it does not guess. stream: which of the audio streams. Raises
-        AudioError if ffmpeg is missing or cannot read the file.
+        """demuxer: ffmpeg's name of the format, so that it does not guess. stream: number of the audio stream.
+
+        Raises AudioError if ffmpeg is missing or cannot read the file.
         """
         program = shutil.which("ffmpeg")
         if program is None:
@@ -35,9 +38,10 @@ class FfmpegDecoder:
                 f"{path}: this format needs ffmpeg, which was not found on the PATH; install it (for example "
                 "'apt-get install ffmpeg' or 'conda install ffmpeg'), or convert the file to WAV or FLAC"
             )
-        self._path = path
+        self._path, self._stream = path, stream
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         command = [program, "-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file", "-f", demuxer]
+        command += ["-flags2", "+skip_manual"] if demuxer == "caf" else []  # `Trimmed` removes the priming frames
         command += ["-i", f"file:{path.absolute()}", "-map", f"0:a:{stream}", "-f", "au", "-c:a", "pcm_f32be", "-"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0)
         try:
@@ -86,7 +90,36 @@ class FfmpegDecoder:
         return b"".join(parts)
 
     def _error(self) -> AudioError:
+        """Return the first error of ffmpeg, without what differs from one call to the next and repeats the path."""
         self._process.wait()
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return AudioError(f"{self._path}: cannot be read as audio (ffmpeg: {lines[-1] if lines else 'no output'})")
+        lines = self._errors.read().decode(errors="replace").replace(f"file:{self._path.absolute()}: ", "").splitlines()
+        if any("matches no streams" in line for line in lines):
+            which = f" {self._stream}" if self._stream else ""
+            return AudioError(f"{self._path}: contains no audio stream{which}")
+        messages = [message for line in lines if (message := CONTEXT.sub("", line).strip())]
+        return AudioError(f"{self._path}: cannot be read as audio (ffmpeg: {messages[0] if messages else 'no output'})")
+
+
+class Trimmed:
+    """The frames of a file without those that an encoder put before them (priming) and after them.
+
+    ffmpeg itself writes files that state more frames than they have, so their number is only a limit.
+    """
+
+    def __init__(self, decoder: FfmpegDecoder, priming: int, frames: int):
+        self._decoder, self._left = decoder, frames
+        self.header = decoder.header
+        decoder.skip(priming)
+
+    def read(self, frames: int) -> Frames:
+        block = self._decoder.read(min(frames, self._left))
+        self._left -= len(block)
+        return block
+
+    def skip(self, frames: int) -> None:
+        self._decoder.skip(min(frames, self._left))
+        self._left -= min(frames, self._left)
+
+    def close(self) -> None:
+        self._decoder.close()

@@ -24,9 +24,14 @@ class Header:
     @property
     def problem(self) -> str:
         """Why a file with this header is not read; "" if it is."""
-        if not LOWEST_RATE <= self.rate <= HIGHEST_RATE:
-            rates = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
-            return f"its header states a sample rate of {self.rate} Hz; only rates from {rates} are read"
-        if not 1 <= self.channels <= MOST_CHANNELS:
-            return f"its header states {self.channels} channels; at most {MOST_CHANNELS} are read"
-        return ""
+        return problem(self.rate, self.channels)
+
+
+def problem(rate: float, channels: int) -> str:
+    """Return why a file with a sample rate, in Hz, and a number of channels is not read; "" if it is."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        rates = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
+        return f"its header states a sample rate of {rate:.12g} Hz; only rates from {rates} are read"
+    if not 1 <= channels <= MOST_CHANNELS:
+        return f"its header states {channels} channels; files with 1 to {MOST_CHANNELS} are read"
+    return ""

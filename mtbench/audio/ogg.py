@@ -39,6 +39,13 @@ def links(file: BinaryIO) -> tuple[list[Range], str]:
     return list(zip(starts, [*starts[1:], size])), truncated
 
 
+def is_vorbis_or_opus(file: BinaryIO) -> bool:
+    """Return whether one of the streams at the beginning of a file is one that libsndfile decodes."""
+    file.seek(0)
+    start = file.read(4096)
+    return b"\x01vorbis" in start or b"OpusHead" in start
+
+
 def _next(file: BinaryIO, position: int) -> int | None:
     file.seek(position)
     found = file.read(JUNK).find(b"OggS")

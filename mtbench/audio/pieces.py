@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 Range = tuple[int, int]  # the first byte, and the byte after the last
 TAIL = 128
+FARTHEST = 1 << 62  # soundfile cannot pass on larger positions
 
 
 class Pieces(io.RawIOBase):
@@ -23,6 +24,10 @@ class Pieces(io.RawIOBase):
         self._size = self._starts[-1] + (gap + TAIL if gap else 0)
         self._position = 0
 
+    @property
+    def at_end(self) -> bool:
+        return self._position >= self._size
+
     def readable(self) -> bool:
         return True
 
@@ -34,7 +39,7 @@ class Pieces(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = max(base + offset, 0)
+        self._position = min(max(base + offset, 0), FARTHEST)
         return self._position
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]

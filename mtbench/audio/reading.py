@@ -1,9 +1,10 @@
 """Read audio files, block by block. All reading of audio in mtbench happens here.
 
 Time and memory are bounded by the contents of a file, not by what its header promises: a length is a number to compare
-with the frames that were decoded. libsndfile reads most formats; ffmpeg, if installed, reads the others. Files are
-opened here and passed to libsndfile as descriptors. If it knew the name, it would take ``._name.mp3``, in which macOS
-keeps a file's attributes, for the resource fork of a Sound Designer II file, and refuse ``name.mp3``.
+with the frames that were decoded. libsndfile reads most formats; ffmpeg, if installed, reads the others. Files with
+fewer or more frames than they state are refused. Files are opened here and passed to libsndfile as descriptors. If it
+knew the name, it would take ``._name.mp3``, in which macOS keeps a file's attributes, for the resource fork of a Sound
+Designer II file, and refuse ``name.mp3``.
 """
 
 import os
@@ -11,21 +12,35 @@ import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
-from mtbench.audio import containers, mpeg, ogg
+from mtbench.audio import codecs, containers, flac, mpeg, ogg, streamed
 from mtbench.audio.error import AudioError
-from mtbench.audio.ffmpeg import FfmpegDecoder
-from mtbench.audio.header import Frames, Header
+from mtbench.audio.ffmpeg import FfmpegDecoder, Trimmed
+from mtbench.audio.header import Frames, Header, problem
 from mtbench.audio.pieces import Pieces
+from mtbench.audio.soundfiles import Chain, FlacDecoder, SoundFileDecoder
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".m4a", ".w64", ".caf")
 AT_ONCE = 1 << 18  # samples of all channels in a block
-LONGEST_FRAMES = 1 << 62  # libsndfile states 2^63 - 1 frames if a file does not state their number
+DEMUXERS = {  # ffmpeg's names of the formats
+    "WAV": "wav",
+    "RIFX": "wav",
+    "W64": "w64",
+    "AIFF": "aiff",
+    "CAF": "caf",
+    "AU": "au",
+    "OGG": "ogg",
+    "MP4": "mov",
+    "WEBM": "matroska",
+    "AAC": "aac",
+}
+VAGUE = ("Internal error : SF_INFO struct incomplete", "Unspecified internal error")  # libsndfile's, of damaged files
 
 KINDS: Sequence[tuple[Callable[[int], bool], str]] = (
     (stat.S_ISDIR, "a folder"),
@@ -82,8 +97,14 @@ class AudioFile:
             )
         if decoded == 0:
             raise AudioError(f"{self.path}: contains no samples")
+        if frames < 0 <= expected and self._has_more():
+            raise AudioError(f"{self.path}: its header states {start + expected} frames, it has more; write it again")
         if frames < 0 and start + decoded < self._least:
             raise AudioError(f"{self.path}: cannot be read as audio (only {start + decoded} frames can be decoded)")
+
+    def _has_more(self) -> bool:
+        with _named(self.path):
+            return len(self._decoder.read(1)) > 0
 
     def count(self) -> int:
         """Return the number of frames; if the header does not state it, decode the file."""
@@ -92,19 +113,20 @@ class AudioFile:
 
 @contextmanager
 def open_audio(path: str | os.PathLike[str], complete: bool = True, stream: int | None = None) -> Iterator[AudioFile]:
-    """Open an audio file. stream: which of the audio streams of an MP4 file; None is the first of any file.
+    """Open an audio file.
 
-    Raises AudioError, naming the file, if it is not a regular file, cannot be read as audio, or has a header beyond the
-    limits; also, if `complete`, if it is evidently truncated.
+    stream: which audio stream of an MP4 file (default: the first). Raises AudioError, naming the file, if it is not a
+    regular file, cannot be read as audio, or has a header beyond the limits; also, if `complete`, if it is evidently
+    truncated or has more audio than its header states.
     """
     path = Path(path)
     with ExitStack() as stack:
         with _named(path):
             file = stack.enter_context(_regular_file(path))
-            decoder, least = _decoder(path, file, complete) if stream is None else (_mp4(path, file, stream), 0)
+            decoder, least = _decoder(path, file, complete, stream or 0)
             stack.callback(decoder.close)
-        if problem := decoder.header.problem:
-            raise AudioError(f"{path}: {problem}")
+        if wrong := decoder.header.problem:
+            raise AudioError(f"{path}: {wrong}")
         yield AudioFile(path, decoder, least)
 
 
@@ -114,11 +136,13 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise AudioError(f"{path}: no such file") from None
+        dangling = path.is_symlink()
+        raise AudioError(f"{path}: {'a link to a file that does not exist' if dangling else 'no such file'}") from None
     except UnicodeError:
         raise AudioError(f"{os.fsencode(path)!r}: the file name is not valid UTF-8; rename the file") from None
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: cannot be read as audio ({error.error_string.rstrip('.')})") from None
+        reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        raise AudioError(f"{path}: cannot be read as audio ({'damaged' if reason in VAGUE else reason})") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read as audio ({error.strerror or error})") from None
     except (soundfile.SoundFileError, ValueError, struct.error) as error:
@@ -135,106 +159,66 @@ def _regular_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _decoder(path: Path, file: BinaryIO, complete: bool) -> tuple[Decoder, int]:
+def _decoder(path: Path, file: BinaryIO, complete: bool, stream: int) -> tuple[Decoder, int]:
     """Return the decoder of a file, and the number of frames that it must deliver."""
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        raise AudioError(f"{path}: is empty")
     kind = containers.kind(file)
-    if kind == "MP4":
-        return FfmpegDecoder(path, "mov"), 0
-    if complete and (missing := containers.missing(file, kind)):
+    stated = codecs.stated(file, kind)
+    if stated and (wrong := problem(stated.rate, stated.channels)):
+        raise AudioError(f"{path}: {wrong}")
+    if complete and (missing := containers.missing(file, kind) or streamed.missing(file, kind)):
         raise AudioError(f"{path}: truncated ({missing})")
+    if complete and (excess := containers.excess(file, kind)):
+        raise AudioError(f"{path}: {excess}")
+    if kind in ("MP4", "WEBM", "AAC"):
+        return FfmpegDecoder(path, DEMUXERS[kind], stream), 0
+    if kind == "FLAC":
+        return _flac(path, file), 0
     if kind == "OGG":
         ranges, truncated = ogg.links(file)
         if complete and truncated:
             raise AudioError(f"{path}: truncated ({truncated})")
         if len(ranges) > 1:
-            return _Chain(path, file, ranges), 0
-    of_wav = containers.mp3_in_wav(file) if kind == "WAV" else None
-    if of_wav or kind == "MPEG" or (not kind and path.suffix.lower() == ".mp3"):
-        size = file.seek(0, os.SEEK_END)
-        stream = mpeg.stream(file, *(of_wav or (0, size)), whole=of_wav is None)
-        if stream:
-            if complete and stream.missing:
-                raise AudioError(f"{path}: truncated ({stream.missing})")
-            return _SoundFile(file if stream.source is None else stream.source, stream.exact), stream.least
+            streams = [partial(SoundFileDecoder, Pieces(file, [each])) for each in ranges]
+            return Chain(path, "Ogg", streams), 0
+    is_mp3 = stated is not None and stated.tag == codecs.MP3
+    if is_mp3 or kind == "MPEG" or (not kind and path.suffix.lower() == ".mp3"):
+        audio = containers.audio_chunk(file, kind) if is_mp3 else None
+        begin, end = (audio.start, size if audio.length is None else audio.start + audio.length) if audio else (0, size)
+        found = mpeg.stream(file, begin, min(end, size), whole=audio is None)
+        if found:
+            if complete and found.missing:
+                raise AudioError(f"{path}: truncated ({found.missing})")
+            source = file if found.source is None else found.source
+            return SoundFileDecoder(source, found.exact, mpeg=True), found.least
+    tag = stated.tag if stated and stated.extensible and stated.plain and stated.tag != codecs.PCM else None
     try:
-        return _SoundFile(containers.corrected(file, kind) or file), 0
+        return SoundFileDecoder(containers.corrected(file, kind, tag) or file), 0
     except soundfile.LibsndfileError:
-        if kind == "CAF":  # AAC, for example
-            return FfmpegDecoder(path, "caf"), 0
-        raise
+        is_plain = stated.plain if stated else kind != "OGG" or ogg.is_vorbis_or_opus(file)
+        if is_plain or kind not in DEMUXERS:  # then the file is damaged, or nothing known
+            raise
+    return _by_ffmpeg(path, file, kind, size), 0
 
 
-def _mp4(path: Path, file: BinaryIO, stream: int) -> Decoder:
-    if containers.kind(file) != "MP4":
-        raise AudioError(f"{path}: not an MP4 file")
-    return FfmpegDecoder(path, "mov", stream)
+def _flac(path: Path, file: BinaryIO) -> Decoder:
+    """Return the decoder of a FLAC file, of all its streams."""
+    streams = flac.streams(file)
+    if not streams:
+        raise AudioError(f"{path}: cannot be read as audio (it does not begin with a complete FLAC header)")
+    for each in streams:
+        if wrong := problem(each.rate, each.channels):
+            raise AudioError(f"{path}: {wrong}")
+    if len(streams) == 1:
+        return FlacDecoder(path, streams[0])
+    return Chain(path, "FLAC", [partial(FlacDecoder, path, each) for each in streams])
 
 
-class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read forwards. soundfile otherwise seeks to the present position after each read, after which an
-    MP3 decoder starts anew: slower, and with samples that differ in the last digit."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _SoundFile:
-    """A file that libsndfile decodes."""
-
-    def __init__(self, file: BinaryIO | Pieces, exact: bool = True):
-        """exact: whether the number of frames that libsndfile states is that of the file, and not an estimate."""
-        if isinstance(file, Pieces):
-            self._file = _Forward(file)
-        else:
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            self._file = _Forward(file.fileno(), closefd=False)
-        frames = self._file.frames if exact and self._file.frames < LONGEST_FRAMES else None
-        self.header = Header(self._file.samplerate, self._file.channels, frames, self._file.format, self._file.subtype)
-
-    def read(self, frames: int) -> Frames:
-        samples: Frames = self._file.read(frames, dtype="float32", always_2d=True)
-        return samples
-
-    def skip(self, frames: int) -> None:
-        self._file.seek(frames)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Chain:
-    """The chained streams of an Ogg file, one after another."""
-
-    def __init__(self, path: Path, file: BinaryIO, ranges: Sequence[tuple[int, int]]):
-        self._streams = [Pieces(file, [each]) for each in ranges]
-        headers = []
-        for stream in self._streams:
-            decoder = _SoundFile(stream)
-            headers.append(decoder.header)
-            decoder.close()
-        first, counts = headers[0], [header.frames for header in headers]
-        if any((header.rate, header.channels) != (first.rate, first.channels) for header in headers):
-            raise AudioError(f"{path}: its {len(headers)} Ogg streams differ in sample rate or number of channels")
-        frames = None if None in counts else sum(count or 0 for count in counts)
-        self.header = Header(first.rate, first.channels, frames, first.container, first.subtype)
-        self._number, self._decoder = 0, self._open(0)
-
-    def _open(self, number: int) -> _SoundFile:
-        self._streams[number].seek(0)
-        return _SoundFile(self._streams[number])
-
-    def read(self, frames: int) -> Frames:
-        blocks = [self._decoder.read(frames)]
-        while sum(map(len, blocks)) < frames and self._number + 1 < len(self._streams):
-            self._decoder.close()
-            self._number += 1
-            self._decoder = self._open(self._number)
-            blocks.append(self._decoder.read(frames - sum(map(len, blocks))))
-        return np.concatenate(blocks)
-
-    def skip(self, frames: int) -> None:
-        while frames > 0 and (count := len(self.read(min(frames, AT_ONCE)))):
-            frames -= count
-
-    def close(self) -> None:
-        self._decoder.close()
+def _by_ffmpeg(path: Path, file: BinaryIO, kind: str, size: int) -> Decoder:
+    """Return the decoder of a file in a format that libsndfile reads, with an encoding that it does not."""
+    decoder = FfmpegDecoder(path, DEMUXERS[kind])
+    if kind == "CAF" and (packets := codecs.caf_packets(file, size)):
+        return Trimmed(decoder, packets[1], packets[0])
+    return decoder

@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 from mtbench.audio import AudioError
 from mtbench.beats.decoding import check_settings, decode
 from mtbench.beats.resampling import MADMOM_RATE
-from mtbench.beats.tracking import activations, read_44100
+from mtbench.beats.tracking import activations, notices, read_44100_measured
 from mtbench.beats.viterbi import DEFAULT_METER, Meter
 from mtbench.settings import Decode
 
-Tracked = dict[Decode, tuple[NDArray[np.float64], NDArray[np.int64]]]  # beat times in s and positions in the bar
+
+class Tracked(dict[Decode, tuple[NDArray[np.float64], NDArray[np.int64]]]):
+    """{decode: (beat times in s, positions in the bar)} of a file.
+
+    notices: messages for the user about a file that is probably not what was meant.
+    """
+
+    notices: Sequence[str] = ()
 
 
 def track_files(
@@ -29,7 +36,8 @@ def track_files(
     The networks run once per file. ``jobs`` is the number of processes (default: one per core), each of which has one
     thread and one file in memory, so memory use does not grow with the number of files. ``meter``: as for `decode`.
     Yields for each file {decode: (times float64 [n] in seconds, positions int64 [n])}, or its AudioError if it cannot
-    be read. Raises ValueError for settings that `decode` does not accept.
+    be read. The attribute ``notices`` of a result has messages about a file whose channels cancel, or with samples
+    beyond full scale. Raises ValueError for settings that `decode` does not accept.
     """
     for setting in decodes:
         check_settings(*setting, meter)
@@ -41,7 +49,10 @@ def track_files(
 
 def _track(path: str | os.PathLike[str], decodes: Sequence[Decode], meter: Meter) -> Tracked | AudioError:
     try:
-        (outputs,) = activations([read_44100(path)], MADMOM_RATE)
+        signal, levels = read_44100_measured(path)
     except AudioError as error:
         return error
-    return {setting: decode(outputs, *setting, meter) for setting in decodes}
+    (outputs,) = activations([signal], MADMOM_RATE)
+    tracked = Tracked({setting: decode(outputs, *setting, meter) for setting in decodes})
+    tracked.notices = notices(path, levels)
+    return tracked

@@ -1,6 +1,7 @@
 """Compute activations and beats from audio files or arrays."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 
@@ -33,7 +34,8 @@ def track(
     Parameters: ``path_or_array``, a file of any rate and length that `mtbench.audio` can read, or samples [n] or
     [n, channels] (int16, or floating in [-1, 1]) with their ``sample_rate`` in Hz; channels are averaged. The other
     parameters are those of ``decode``. Returns the beat times in seconds, float64 [n]; empty for silence.
-    Raises ValueError for bad settings or samples, and mtbench.audio.AudioError for a file that cannot be read.
+    Raises ValueError for bad settings or samples, and mtbench.audio.AudioError for a file that cannot be read. Warns
+    (UserWarning) about a file whose channels cancel, or with samples beyond full scale.
     """
     return track_with_positions(path_or_array, fps, transition_lambda, timebase, sample_rate, meter)[0]
 
@@ -51,7 +53,9 @@ def track_with_positions(
     if isinstance(path_or_array, (str, os.PathLike)):
         if sample_rate is not None:
             raise ValueError("sample_rate is only for arrays; the sample rate of a file is read from its header")
-        signal = read_44100(path_or_array)
+        signal, levels = read_44100_measured(path_or_array)
+        for notice in notices(path_or_array, levels):
+            warnings.warn(notice, stacklevel=2)
     else:
         if sample_rate is None:
             raise ValueError("sample_rate is required for an array of samples")
@@ -109,19 +113,41 @@ def read_44100(path: str | os.PathLike[str]) -> Samples:
     Returns int16, or float32 for a WAV file at 44.1 kHz with more than 16 bits. Raises mtbench.audio.AudioError, naming
     the file, if it cannot be read.
     """
+    return read_44100_measured(path)[0]
+
+
+def read_44100_measured(path: str | os.PathLike[str]) -> tuple[Samples, audio.Levels]:
+    """`read_44100`, and the levels of the file: whether its channels cancel, and the share beyond full scale."""
+    gauge = audio.Gauge()
     with audio.open_audio(path) as file:
         header = file.header
-        blocks: Iterator[Samples] = file.blocks()
+        blocks: Iterator[Samples] = gauge.watch(file.blocks())
         if header.subtype in ("PCM_16", "PCM_S8", "PCM_U8"):
             blocks = ((32768 * block).astype(np.int16) for block in blocks)  # exactly the samples in the file
         if header.rate == MADMOM_RATE and not header.container.startswith("WAV"):
-            return audio.joined(map(mix_16_bit, blocks))
-        return audio.joined(blocks_to_44100(blocks, header.rate))
+            return audio.joined(map(mix_16_bit, blocks)), gauge.levels
+        return audio.joined(blocks_to_44100(blocks, header.rate)), gauge.levels
+
+
+def notices(path: str | os.PathLike[str], levels: audio.Levels) -> list[str]:
+    """Return messages about a file that can be tracked, but is probably not what the user meant."""
+    found = []
+    if levels.cancelled:
+        found.append(f"{path}: silent when mixed to mono, because its channels cancel: left is the negative of right")
+    if levels.saturated > audio.SATURATED:
+        found.append(
+            f"{path}: {100 * levels.saturated:.2g}% of its samples are beyond full scale (1.0); divide the samples by "
+            "32768 if they are 16-bit values in a float file"
+        )
+    return found
 
 
 def _checked_rate(sample_rate: float | None) -> int:
     if sample_rate is None or not isfinite(sample_rate) or int(sample_rate) != sample_rate or sample_rate <= 0:
         raise ValueError(f"sample_rate must be a positive whole number of Hz (got {sample_rate})")
+    if not audio.LOWEST_RATE <= sample_rate <= audio.HIGHEST_RATE:
+        limits = f"from {audio.LOWEST_RATE} to {audio.HIGHEST_RATE} Hz"
+        raise ValueError(f"sample_rate must be {limits} (got {sample_rate:g})")
     return int(sample_rate)
 
 

@@ -71,13 +71,14 @@ def beats(
         raise UsageError(str(error)) from None
     if not engine.is_compiled():
         note(engine.UNCOMPILED)
-    documents, failures = [], []
+    documents, failures, notices = [], [], list[str]()
     with shown("beats", len(files)) as advance:
         for file, tracked in zip(files, engine.track_files(files, [decode], jobs, meter)):
             advance(1)
             if isinstance(tracked, MtbenchError):
                 failures.append(tracked)
                 continue
+            notices += tracked.notices
             times, positions = tracked[decode]
             documents.append(
                 {
@@ -96,4 +97,6 @@ def beats(
                     typer.echo(f"{time:.4f}\t{position}")
     if form == "json":
         typer.echo(json.dumps(documents, indent=1))
+    for notice in notices:
+        note(notice)
     fail(failures)

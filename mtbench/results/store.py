@@ -168,6 +168,7 @@ class ModelFolder:
                     "padded": canonical.padded,
                     "not_finite": int((~np.isfinite(wave)).sum()),
                     "saturated": canonical.saturated,
+                    "cancelled": stem in sample.cancelled,
                     "made_by": self.made_by,
                 }
             )
@@ -183,12 +184,21 @@ class ModelFolder:
     def conversions(self, n: int) -> pd.DataFrame:
         """Return the conversions of the first `n` samples, which must all exist: one row per generated stem.
 
-        saturated: the share of samples that were beyond full scale; made_by: the version of the code that generated it.
-        Folders of older versions do not have these two; they are then 0 and empty.
+        saturated: the share of samples that were beyond full scale; cancelled: whether the channels of a file
+        cancelled; made_by: the version of the code that generated it. Folders of older versions do not have these; they
+        are then 0, False and empty.
         """
         rows = [row for number in range(n) for row in self._conversion(number) or ()]
         return pd.DataFrame(
-            [row | {"saturated": row.get("saturated", 0.0), "made_by": row.get("made_by", "")} for row in rows]
+            [
+                row
+                | {
+                    "saturated": row.get("saturated", 0.0),
+                    "cancelled": row.get("cancelled", False),
+                    "made_by": row.get("made_by", ""),
+                }
+                for row in rows
+            ]
         )
 
     def _given_files(self, number: int) -> dict[str, Path]:

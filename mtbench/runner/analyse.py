@@ -12,7 +12,7 @@ from mtbench.execute import Stage, in_processes
 from mtbench.registry import open_embedding
 from mtbench.results.tables import Reference, pool
 from mtbench.runner.plan import Assignment, Batch, Plan, metrics_of_audio
-from mtbench.runner.score import silence_notices
+from mtbench.runner.score import audio_notices, silence_notices
 from mtbench.stems import MIXTURE, Songs, Suite, optional_stems
 
 # The number of clips that share one pass of the beat networks. More clips are faster, but an interrupted run then loses
@@ -54,7 +54,13 @@ def analyse_reference(
 
     sums: {track: stems}. Raises MtbenchError if a song cannot be read.
     """
-    clips = [clip_of_song(songs, i, suite) for i in range(len(songs))]
+    clips = [
+        # The same audio as that of the song, and facts about the file for notices.
+        clip_of_files(*songs.files[i], suite.sample_rate, suite.n_samples, suite.stems)
+        if songs.files
+        else clip_of_song(songs, i, suite)
+        for i in range(len(songs))
+    ]
     request = Request(suite.sample_rate, embeddings=embeddings, sums=sums)
     analyses = list(analyse_clips(f"reference of {suite.name}", clips, request, cache, stage))
     if broken := [clip for clip in analyses if clip.error]:
@@ -65,6 +71,7 @@ def analyse_reference(
     }
     versions = {name: open_embedding(name).version for name in embeddings}
     notices = silence_notices(f"reference of {suite.name}", analyses, optional_stems(suite))
+    notices += audio_notices(f"reference of {suite.name}", analyses) if songs.files else []
     return Reference(f"{suite.split}:{len(songs)}:{digest[:8]}", frames, versions, tuple(notices))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtbench import registry
 from mtbench.analysis import Clip, Request, clip_of_arrays, clip_of_files, clip_of_sample
-from mtbench.audio import to_float
+from mtbench.audio import Gauge, to_float
 from mtbench.cache import Cache
 from mtbench.config import LONGEST_NAME, NAME, Grid, folder_row
 from mtbench.controls import CONTROLS
@@ -229,10 +229,11 @@ def _row_of_arrays(arrays: Arrays, wanted: _Wanted) -> EvaluatedRow:
     stems = _stems_of_arrays(of_clips, wanted)
     clips = []
     for clip in in_order(of_clips):
-        waves = {
-            stem: _wave(of_clips[clip][stem], f"clip '{clip}', {stem}") for stem in stems if stem in of_clips[clip]
-        }
-        clips.append(clip_of_arrays(clip, waves, int(arrays.sample_rate), wanted.rate, wanted.length, stems))
+        of_clip = of_clips[clip]
+        found = {stem: _wave(of_clip[stem], f"clip '{clip}', {stem}") for stem in stems if stem in of_clip}
+        waves, cancelled = {stem: wave for stem, (wave, _) in found.items()}, [stem for stem in found if found[stem][1]]
+        rate = int(arrays.sample_rate)
+        clips.append(clip_of_arrays(clip, waves, rate, wanted.rate, wanted.length, stems, cancelled))
     unused = Counter(stem for of_clip in of_clips.values() for stem in of_clip if stem not in stems)
     notices = [f"{arrays.name}: {', '.join(f'{name} = {stem}' for name, stem in renamed.items())}"] if renamed else []
     if unused:
@@ -317,8 +318,11 @@ def _not_compared(rows: Sequence[EvaluatedRow], suite: Suite) -> list[str]:
     return notices
 
 
-def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
-    """Return a waveform as float32 [samples], with its channels averaged. Raises UsageError if it is not valid."""
+def _wave(values: ArrayLike, named: str) -> tuple[NDArray[np.float32], bool]:
+    """Return a waveform as float32 [samples], with its channels averaged, and whether they cancel.
+
+    Raises UsageError if it is not valid.
+    """
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, or a tensor that NumPy cannot read
@@ -327,15 +331,17 @@ def _wave(values: ArrayLike, named: str) -> NDArray[np.float32]:
         raise UsageError(f"{named}: expected an array [samples] or [samples, channels], got shape {list(array.shape)}")
     if array.ndim == 2 and array.shape[1] > array.shape[0]:
         raise UsageError(f"{named}: shape {list(array.shape)} has more channels than samples; transpose it")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype == np.int16:
         array = to_float(array)
     elif not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"{named}: expected floating-point samples or int16, got {array.dtype}")
     with np.errstate(over="ignore"):
-        mono: NDArray[np.float32] = array.astype(np.float32)
-    if not np.isfinite(mono).all():
+        samples: NDArray[np.float32] = array.astype(np.float32)
+    if not np.isfinite(samples).all():
         raise UsageError(f"{named}: contains NaN or infinite samples")
-    return mono.mean(axis=1, dtype=np.float32) if mono.ndim == 2 else mono
+    gauge = Gauge()
+    return (samples, False) if samples.ndim == 1 else (gauge.mono(samples), gauge.levels.cancelled)
 
 
 def _control_rows(suite: Suite, n: int) -> tuple[list[EvaluatedRow], list[str]]:

@@ -20,7 +20,14 @@ from mtbench.results.store import RunFolder
 from mtbench.results.tables import comparison_table
 from mtbench.runner.generate import Failure
 from mtbench.runner.plan import Batch, Plan
-from mtbench.runner.score import Scored, failure_table, length_notices, nothing_scored, saturation_notices
+from mtbench.runner.score import (
+    Scored,
+    cancelled_notices,
+    failure_table,
+    length_notices,
+    nothing_scored,
+    saturation_notices,
+)
 from mtbench.stems import MIXTURE, has_stems
 from mtbench.version import __version__
 
@@ -76,6 +83,8 @@ class Report:
         self.notices += length_notices(batch.title, counts["cut"], counts["padded"], what)
         loud = conversions[conversions["saturated"] > SATURATED]
         self.notices += saturation_notices(batch.title, list(zip(loud["sample"], loud["stem"], loud["saturated"])))
+        silent = conversions[conversions["cancelled"]]
+        self.notices += cancelled_notices(batch.title, list(zip(silent["sample"], silent["stem"])))
         if counts["not_finite"]:
             self.notices.append(
                 f"{batch.title}: {counts['not_finite']} stems contained NaN or infinite samples, which were replaced "

@@ -10,8 +10,9 @@ from mtbench.analysis import Analysis
 from mtbench.results.keys import FAILURE_COLUMNS
 from mtbench.results.tables import Origin, Reference, beat_table, fad_tables, sample_table, score_table
 
+CANCELLED = "silent because the channels of the file cancel: left is the negative of right"
 NAMED = 3  # clips that could not be scored, each with a notice of its own
-SAME_LENGTH = 0.001  # s; stems at different sample rates differ by a rounded sample
+SAME_LENGTH = 0.1  # s; MP3 and AAC encoders add up to 50 ms to a file, and stems at other rates differ by a sample
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,8 @@ def silence_notices(title: str, analyses: Sequence[Analysis], optional: Sequence
 def audio_notices(title: str, analyses: Sequence[Analysis]) -> list[str]:
     """Return notices about stems that can be scored, but are probably not what the user meant."""
     shares = [(clip.id, stem, share) for clip in analyses for stem, share in clip.saturated.items()]
+    cancelled = [(clip.id, stem) for clip in analyses for stem in clip.cancelled]
     others = [
-        (
-            [(clip.id, stem) for clip in analyses for stem in clip.cancelled],
-            "stem is|stems are",
-            "silent because the channels of the file cancel (left is the negative of right)",
-        ),
         (
             [(clip.id, " = ".join(clip.copies)) for clip in analyses if clip.copies],
             "clip has|clips have",
@@ -113,7 +110,13 @@ def audio_notices(title: str, analyses: Sequence[Analysis]) -> list[str]:
             "stems of different lengths",
         ),
     ]
-    return saturation_notices(title, shares) + [notice for other in others for notice in _counted(title, *other)]
+    notices = saturation_notices(title, shares) + cancelled_notices(title, cancelled)
+    return notices + [notice for other in others for notice in _counted(title, *other)]
+
+
+def cancelled_notices(title: str, found: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a notice about stems whose channels cancel. found: (clip, stem)."""
+    return _counted(title, found, "stem is|stems are", CANCELLED)
 
 
 def saturation_notices(title: str, shares: Sequence[tuple[str, str, float]]) -> list[str]:

@@ -304,7 +304,8 @@ def _songs(named: str, folder: StemFolder) -> Songs:
     if folder.left_out:
         notices.append(f"{named}: {folder.left_out}")
     notices.append(f"{named}: {folder.in_words}")
-    return Songs(list(folder.clips.items()), _load, notices=notices)
+    clips = list(folder.clips.items())
+    return Songs(clips, _load, notices=notices, files=clips)
 
 
 def _length(file: Path) -> int:
