@@ -17,8 +17,8 @@ import importlib
 import inspect
 import pkgutil
 import reprlib
-from collections.abc import Mapping
-from functools import cache, lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -29,7 +29,7 @@ from mtbench.generator import FIELDS, Generator
 from mtbench.metrics import Metric
 from mtbench.metrics.embeddings import EMBEDDING_NAMES, Embedding, embedding
 from mtbench.stems import FOLDER, Suite
-from mtbench.suites import SuiteFamily
+from mtbench.suites import SuiteFamily, midi
 from mtbench.suites.folder import Folder
 
 
@@ -83,23 +83,23 @@ def open_suite(name: str) -> Suite:
     """Return the suite of this name. Raises UsageError if the name is unknown or the suite's files are missing."""
     if name.startswith(FOLDER) and name != FOLDER:
         return Folder(name.removeprefix(FOLDER))
-    points = _points("mtbench.suites")
+    families = _families()
     family_name = name.partition("/")[0]
-    if family_name in points:
-        family = _suite_family(points[family_name])
+    if family_name in families:
+        family = families[family_name]()
         if name in family.suites:
             return family.open(name)
         base, _, length = name.rpartition("/")
         if lengths := {suite: s for suite, s in family.suites.items() if suite == base or suite.startswith(f"{base}/")}:
             listed = ", ".join(f"{suite} ({seconds:g} s)" for suite, seconds in lengths.items())
             raise UsageError(f"suite '{base}' has no clips of length '{length}'. Available: {listed}.")
-    known = [suite for point in points.values() for suite in _suite_family(point).suites]
+    known = [suite for family in families.values() for suite in family().suites]
     raise unknown_name("suite", name, [*known, f"{FOLDER}PATH"])
 
 
 def describe_suites() -> list[tuple[str, str, str]]:
     """Return (name, description, where its files are or how to get them) of every suite."""
-    rows = [row for point in _points("mtbench.suites").values() for row in _suite_family(point).describe()]
+    rows = [row for family in _families().values() for row in family().describe()]
     return [
         *rows,
         (
@@ -171,6 +171,17 @@ def _call(kind: str, name: str, factory: Any, arguments: Mapping[str, Any]) -> A
         raise
     except (Exception, SystemExit) as error:
         raise MtbenchError(f"{kind} '{name}': cannot be created ({one_line(error)})") from error
+
+
+def suite_families() -> list[str]:
+    """Return the names of the installed families of suites, without those that were rendered from MIDI files."""
+    return list(_points("mtbench.suites"))
+
+
+def _families() -> dict[str, Callable[[], SuiteFamily]]:
+    """Return the families of suites by name: those of packages, and those rendered from MIDI files."""
+    families: dict[str, Callable[[], SuiteFamily]] = {name: partial(midi.prepared, name) for name in midi.names()}
+    return families | {name: partial(_suite_family, point) for name, point in _points("mtbench.suites").items()}
 
 
 def _suite_family(point: EntryPoint) -> SuiteFamily:

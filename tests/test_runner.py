@@ -20,7 +20,7 @@ from mtbench.errors import MtbenchError, UsageError, one_line
 from mtbench.results.store import RunFolder
 from mtbench.runner import plan
 from mtbench.runner.code import code_of, git_commit
-from mtbench.stems import StemSet
+from mtbench.stems import Songs, StemSet
 
 ONE_SETTING = {"fps": (100,), "window": (0.15,), "timebase": ("real",)}
 
@@ -739,3 +739,12 @@ def test_rendered_clips_get_the_golden_scores(tmp_path):
             close(mean_of_numbers(golden["cbs"][f"{window:.2f}"] for golden in clips.values()), "cbs", window=window)
             for clip, golden in clips.items():
                 close(golden["cbs"][f"{window:.2f}"], "cbs", table=samples, window=window, sample=clip)
+
+
+def test_a_suite_without_songs_is_one_line(suite_folder, tmp_path, monkeypatch):
+    suite = registry.open_suite(f"folder:{suite_folder}")
+    monkeypatch.setattr(type(suite), "reference", lambda self: Songs([], dict))
+    with pytest.raises(UsageError, match=r"suite 'folder:.*' has no songs in its reference"):
+        run(Fake(), suite_folder, tmp_path / "run", monkeypatch)
+    with pytest.raises(UsageError, match="has no songs in its reference"):
+        mtbench.evaluate(write_clips(tmp_path / "mine", ["a"], seconds=2.0), reference=f"folder:{suite_folder}")

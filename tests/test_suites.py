@@ -10,7 +10,8 @@ from mtbench import registry
 from mtbench.controls import Heldout
 from mtbench.errors import UsageError
 from mtbench.suites.folder import Folder, stem_folder
-from mtbench.suites.slakh2100 import Slakh2100, windows
+from mtbench.suites.slakh2100 import SLAKH2100
+from mtbench.suites.tracks import windows
 from parity import golden, seeded
 
 
@@ -32,7 +33,7 @@ def test_slakh_is_cut_as_published(tmp_path, monkeypatch):
     slakh_track(split, "Track00003", seconds=10.0)  # too short
     slakh_track(split, "Track00004", leave_out=["guitar"])
     slakh_track(split, "Track00005", lengths={"bass": 24.0})
-    songs = Slakh2100("test").reference()
+    songs = registry.open_suite("slakh2100/test").reference()
     assert [songs[i].id for i in range(len(songs))] == ["Track00001-000", "Track00002-000", "Track00002-001"]
     second = songs[2]
     assert {stem: wave.shape for stem, wave in second.stems.items()} == dict.fromkeys(STEMS, (163840,))
@@ -48,7 +49,7 @@ def test_slakh_is_cut_into_longer_windows_by_the_same_rule(tmp_path, monkeypatch
     slakh_track(split, "Track00002", seconds=61.5)  # 6, 2 and 1
     slakh_track(split, "Track00003", seconds=61.4)  # 5, 1 and none
     for n_samples, counts in ((163840, [6, 6, 5]), (491520, [2, 2, 1]), (983040, [1, 1, 0])):
-        tracks = [track.name for track, _ in windows(split, n_samples)]
+        tracks = [track.name for track, _ in windows(split, SLAKH2100, n_samples).windows]
         assert [tracks.count(f"Track0000{i}") for i in (1, 2, 3)] == counts
     opened = [registry.open_suite(f"slakh2100/test{length}") for length in ("", "/30s", "/60s")]
     assert [len(suite.reference()) for suite in opened] == [17, 5, 2]
@@ -67,7 +68,7 @@ def test_slakh_from_a_golden_resampling(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for stem in STEMS:
         soundfile.write(folder / f"{stem}.wav", x, 22050, subtype="FLOAT")
-    wave = Slakh2100("test").reference()[0].stems["drums"]
+    wave = registry.open_suite("slakh2100/test").reference()[0].stems["drums"]
     expected = golden("resample_22050_16000_s4201")["out__flat11"] / 2
     assert np.abs(wave[::11] - expected).max() <= 1.1 / 32768  # one PCM-16 step
 
@@ -75,9 +76,9 @@ def test_slakh_from_a_golden_resampling(tmp_path, monkeypatch):
 def test_heldout_songs_come_from_another_split(tmp_path, monkeypatch):
     monkeypatch.setenv("MTBENCH_DATA", str(tmp_path))
     slakh_track(tmp_path / "slakh2100" / "test", "Track00001")
-    assert len(Slakh2100("test").heldout()) == 0
+    assert len(registry.open_suite("slakh2100/test").heldout()) == 0
     slakh_track(tmp_path / "slakh2100" / "validation", "Track00009")
-    assert Slakh2100("test").heldout()[0].id == "Track00009-000"
+    assert registry.open_suite("slakh2100/test").heldout()[0].id == "Track00009-000"
 
 
 def test_missing_slakh_gets_a_clear_error(tmp_path, monkeypatch):
@@ -121,7 +122,8 @@ def test_band_at_every_length(length, n_samples):
 
 def test_the_lengths_are_listed():
     descriptions = {name: what for name, what, _ in registry.describe_suites()}
-    assert all("/30s" in descriptions[name] and "61.44 s" in descriptions[name] for name in ("band", "slakh2100/test"))
+    names = ("band", "slakh2100/test, /train, /validation", "musdb18-hq/test, /train, /validation")
+    assert all("/30s" in descriptions[name] and "61.44 s" in descriptions[name] for name in names)
 
 
 def test_band_reference_and_heldout_share_no_song():

@@ -25,7 +25,7 @@ CONTEXT = re.compile(r"\[\S+ @ 0x[0-9a-f]+\] ?")  # the part of ffmpeg that wrot
 
 
 class FfmpegDecoder:
-    """One audio file, decoded from its beginning to its end."""
+    """An audio stream of a file, decoded from its beginning to its end."""
 
     def __init__(self, path: Path, demuxer: str, stream: int = 0):
         """demuxer: ffmpeg's name of the format, so that it does not guess. stream: number of the audio stream.

@@ -18,6 +18,7 @@ from mtbench.cli.evaluate import evaluate
 from mtbench.cli.hints import Command
 from mtbench.cli.models import models, suites
 from mtbench.cli.options import FLAG
+from mtbench.cli.prepare import prepare
 from mtbench.cli.run import run
 from mtbench.cli.show import compare, plot, show
 from mtbench.cli.site import site
@@ -52,6 +53,10 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     ),
     "site": (site, ["mtbench site results runs/demo --out public"]),
     "beats": (beats, ["mtbench beats drums.wav", "mtbench beats *.flac --format json > beats.json"]),
+    "prepare": (
+        prepare,
+        ["mtbench prepare slakh2100 ~/slakh2100_flac_redux", "mtbench prepare musdb18-hq ~/musdb18hq"],
+    ),
     "models": (models, ["mtbench models", "mtbench models synctrack"]),
     "suites": (suites, ["mtbench suites"]),
     "doctor": (doctor, ["mtbench doctor"]),

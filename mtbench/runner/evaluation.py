@@ -20,7 +20,15 @@ from mtbench.errors import UsageError, one_line
 from mtbench.generator import is_rate
 from mtbench.results.store import RunFolder
 from mtbench.results.tables import Origin
-from mtbench.runner.plan import Assignment, check_cache, check_device, metrics_of_audio, slow_path_notices, writable
+from mtbench.runner.plan import (
+    Assignment,
+    check_cache,
+    check_device,
+    checked_reference,
+    metrics_of_audio,
+    slow_path_notices,
+    writable,
+)
 from mtbench.stems import MIXTURE, SAMPLE_RATE, Songs, Suite, has_stems, optional_stems
 from mtbench.suites.folder import complete_clips
 from mtbench.suites.layouts import in_order, numbered_stems
@@ -114,7 +122,7 @@ def plan_evaluation(
     names = [row.name for row in rows]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two of the sources are named '{repeated[0]}'; rename one of them")
-    reference_songs = suite.reference() if suite else None
+    reference_songs = checked_reference(suite) if suite else None
     notices = [*slow_path_notices(), *(reference_songs.notices if reference_songs else ())]
     if not suite and (mixtures := [row.name for row in rows if not has_stems(row.stems)]):
         raise UsageError(

@@ -154,7 +154,7 @@ def plan_run(config: RunConfig, folder: Path, device: str, cache: Cache) -> Plan
     for name in config.embeddings:
         registry.open_embedding(name)
     check_device(device)
-    reference, heldout = suite.reference(), suite.heldout()
+    reference, heldout = checked_reference(suite), suite.heldout()
     models = [model for model in config.models if len(heldout) >= _songs_needed(model)]
     is_arrangement = any(assignment.given for assignment in assignments)
     _check_songs(config, suite, heldout, models, is_arrangement)
@@ -262,6 +262,14 @@ def _songs_needed(model: Model) -> int:
     """Return the number of held-out songs that a control needs; 0 for any other model."""
     needed = (c.songs for c in CONTROLS.values() if c.model == model.name and c.options == model.options)
     return max(needed, default=0)
+
+
+def checked_reference(suite: Suite) -> Songs:
+    """Return the reference songs of a suite. Raises UsageError if there are none."""
+    songs = suite.reference()
+    if not len(songs):
+        raise UsageError(f"suite '{suite.name}' has no songs in its reference")
+    return songs
 
 
 def _check_songs(
