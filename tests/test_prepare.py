@@ -175,6 +175,14 @@ def test_musdb18_has_the_streams_of_its_mp4_files(tmp_path, data):
     assert levels(track) == {"drums": 0.0625, "bass": 0.125, "other": 0.1875, "vocals": 0.25}
 
 
+def test_a_file_that_only_has_the_name_of_an_mp4_is_refused(tmp_path, data):
+    """It has no streams, so it must not become all four stems."""
+    (tmp_path / "raw" / "test").mkdir(parents=True)
+    soundfile.write(tmp_path / "raw" / "test" / "a.stem.mp4", raw_folders.tone(0.5, 11.0), 44100, format="WAV")
+    code, output = mtbench("prepare", "musdb18", tmp_path / "raw")
+    assert code == 1 and "a.stem.mp4: not an MP4 file" in output and not any(data.rglob("*.wav"))
+
+
 def test_moisesdb_in_its_own_and_in_four_stems(tmp_path, data, monkeypatch):
     monkeypatch.setattr(moisesdb, "split_of", lambda song: "test")
     raw = tmp_path / "raw" / "moisesdb_v0.1"

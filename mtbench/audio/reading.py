@@ -123,7 +123,7 @@ def open_audio(path: str | os.PathLike[str], complete: bool = True, stream: int 
     with ExitStack() as stack:
         with _named(path):
             file = stack.enter_context(_regular_file(path))
-            decoder, least = _decoder(path, file, complete, stream or 0)
+            decoder, least = _decoder(path, file, complete, stream)
             stack.callback(decoder.close)
         if wrong := decoder.header.problem:
             raise AudioError(f"{path}: {wrong}")
@@ -159,12 +159,14 @@ def _regular_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _decoder(path: Path, file: BinaryIO, complete: bool, stream: int) -> tuple[Decoder, int]:
+def _decoder(path: Path, file: BinaryIO, complete: bool, stream: int | None) -> tuple[Decoder, int]:
     """Return the decoder of a file, and the number of frames that it must deliver."""
     size = file.seek(0, os.SEEK_END)
     if not size:
         raise AudioError(f"{path}: is empty")
     kind = containers.kind(file)
+    if stream is not None and kind != "MP4":
+        raise AudioError(f"{path}: not an MP4 file")
     stated = codecs.stated(file, kind)
     if stated and (wrong := problem(stated.rate, stated.channels)):
         raise AudioError(f"{path}: {wrong}")
@@ -173,7 +175,7 @@ def _decoder(path: Path, file: BinaryIO, complete: bool, stream: int) -> tuple[D
     if complete and (excess := containers.excess(file, kind)):
         raise AudioError(f"{path}: {excess}")
     if kind in ("MP4", "WEBM", "AAC"):
-        return FfmpegDecoder(path, DEMUXERS[kind], stream), 0
+        return FfmpegDecoder(path, DEMUXERS[kind], stream or 0), 0
     if kind == "FLAC":
         return _flac(path, file), 0
     if kind == "OGG":
