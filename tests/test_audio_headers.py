@@ -125,6 +125,18 @@ def test_without_ffmpeg_only_what_needs_it_is_said_to_need_it(tmp_path, monkeypa
 
 
 @needs_ffmpeg
+def test_compressed_samples_in_extensible_w64_are_not_taken_for_pcm(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", music(3, channels=2), RATE)
+    ffmpeg("-i", tmp_path / "a.wav", "-c:a", "ac3", tmp_path / "a.ac3")
+    ffmpeg("-i", tmp_path / "a.ac3", "-f", "f32le", "-c:a", "pcm_f32le", tmp_path / "decoded")
+    (tmp_path / "b.w64").write_bytes(w64((tmp_path / "a.ac3").read_bytes(), 0x2000, 16, 2))
+    decoded = np.fromfile(tmp_path / "decoded", np.float32).reshape(-1, 2).mean(axis=1, dtype=np.float32)
+    np.testing.assert_array_equal(audio.read(tmp_path / "b.w64")[0], decoded)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    refused(tmp_path / "b.w64", "this format needs ffmpeg")
+
+
+@needs_ffmpeg
 def test_mp3_in_w64(tmp_path):
     soundfile.write(tmp_path / "a.wav", music(3, channels=2), RATE)
     ffmpeg("-i", tmp_path / "a.wav", "-c:a", "libmp3lame", tmp_path / "b.w64")

@@ -195,13 +195,14 @@ def _decoder(path: Path, file: BinaryIO, complete: bool, stream: int | None) -> 
                 raise AudioError(f"{path}: truncated ({found.missing})")
             source = file if found.source is None else found.source
             return SoundFileDecoder(source, found.exact, mpeg=True), found.least
-    tag = stated.tag if stated and stated.extensible and stated.plain and stated.tag != codecs.PCM else None
-    try:
-        return SoundFileDecoder(containers.corrected(file, kind, tag) or file, mpeg=kind in ("", "MPEG")), 0
-    except soundfile.LibsndfileError:
-        is_plain = stated.plain if stated else kind != "OGG" or ogg.is_vorbis_or_opus(file)
-        if is_plain or kind not in DEMUXERS:  # then the file is damaged, or nothing known
-            raise
+    is_plain = stated.plain if stated else kind != "OGG" or ogg.is_vorbis_or_opus(file)
+    tag = stated.tag if stated and stated.extensible and stated.tag != codecs.PCM else None
+    if kind != "W64" or tag is None or is_plain:  # libsndfile would take it for PCM
+        try:
+            return SoundFileDecoder(containers.corrected(file, kind, tag) or file, mpeg=kind in ("", "MPEG")), 0
+        except soundfile.LibsndfileError:
+            if is_plain or kind not in DEMUXERS:  # then the file is damaged, or nothing known
+                raise
     decoder = FfmpegDecoder(path, DEMUXERS[kind])
     packets = codecs.caf_packets(file, size) if kind == "CAF" else None
     if packets and stated and stated.rate == decoder.header.rate:
