@@ -50,13 +50,12 @@ class FolderModel:
         Raises AudioError for unreadable files.
         """
         for clip, files in self._clips[start : start + n]:
-            waves = {stem: audio.read(files[stem]) for stem in stems if stem in files}
-            rates = {rate for _, rate in waves.values()}
+            read = {stem: audio.read_measured(files[stem]) for stem in stems if stem in files}
+            rates = {rate for _, rate, _ in read.values()}
             rate = rates.pop() if len(rates) == 1 else self._suite_rate  # all stems of a StemSet share one rate
-            resampled = {
-                stem: _resampled(files[stem], wave, own_rate, rate) for stem, (wave, own_rate) in waves.items()
-            }
-            yield with_silence(StemSet(clip, resampled, rate), stems, self._optional)
+            waves = {stem: _resampled(files[stem], wave, own_rate, rate) for stem, (wave, own_rate, _) in read.items()}
+            cancelled = [stem for stem, (_, _, levels) in read.items() if levels.cancelled]
+            yield with_silence(StemSet(clip, waves, rate, cancelled), stems, self._optional)
 
 
 def _resampled(file: Path, wave: audio.Wave, rate: int, to_rate: int) -> audio.Wave:

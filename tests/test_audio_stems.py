@@ -276,6 +276,15 @@ def test_a_run_reports_samples_whose_channels_cancelled(tmp_path):
     ]
 
 
+def test_a_model_folder_says_which_channels_cancelled(tmp_path):
+    folder = write_stems(tmp_path / "mine")
+    wave = clicks(90, 6.0, rate=44100)
+    soundfile.write(folder / "bass" / "a.wav", np.stack([wave, -wave], axis=1), 44100, subtype="FLOAT")
+    suite = registry.open_suite(f"folder:{write_stems(tmp_path / 'suite')}")
+    (sample,) = registry.make_model(f"folder:{folder}", suite=suite).generate(1, suite.stems)
+    assert list(sample.cancelled) == ["bass"] and not sample.stems["bass"].any()
+
+
 def test_suites_read_every_suffix(tmp_path):
     folder = write_stems(tmp_path / "suite", suffix=".aiff")
     assert len(registry.open_suite(f"folder:{folder}").reference()) == 1
