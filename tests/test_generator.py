@@ -49,7 +49,7 @@ def test_unknown_models_and_options_are_refused():
         ("test_generator:half", "has no sample_rate"),
         ("test_generator:leaves", "cannot be created .SystemExit: no weights"),
         ("builtins:dict", "does not accept these options"),
-        ("test_generator:rambles", r"cannot be created .RuntimeError: line one \[31m of a xxx+\.\.\.\)$"),
+        ("test_generator:rambles", r"cannot be created .RuntimeError: line one\\x1b\[31m of a xxx+\.\.\.\)$"),
     ],
 )
 def test_a_broken_factory_is_named(value, problem, monkeypatch):
