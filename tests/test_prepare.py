@@ -1,11 +1,14 @@
 """Preparing data sets from the layouts in which they are distributed; what suites then read."""
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
+from filelock import FileLock
 
 import raw_folders
 from conftest import killed_at
@@ -50,13 +53,13 @@ def levels(track, rate=44100):
 def test_slakh_by_the_command(tmp_path, data):
     raw = raw_folders.slakh(tmp_path / "slakh2100_flac_redux")
     code, output = mtbench("prepare", "slakh2100", raw)
-    assert code == 0 and "4 tracks prepared, 0 were there" in output
-    assert "omitted/Track00049 left out: a duplicate that Slakh2100-redux omits" in output
+    assert code == 0 and "4 tracks prepared, 0 already there" in output
+    assert "left out: omitted/Track00049: a duplicate that Slakh2100-redux omits" in output
     sums = {"bass": 0.25, "drums": 0.125, "guitar": 0.0625, "piano": 0.375}  # the trumpet is not used
     assert levels(data / "slakh2100/test/Track01876") == sums
     assert levels(data / "slakh2100/test/Track01885") == {**sums, "piano": 0.0}  # not rendered: silent
     code, output = mtbench("prepare", "slakh2100", raw)
-    assert code == 0 and "0 tracks prepared, 4 were there" in output
+    assert code == 0 and "0 tracks prepared, 4 already there" in output
     manifest = json.loads((data / "slakh2100/manifest.json").read_text())
     file = manifest["tracks"]["test/Track01876"]["files"]["bass.wav"]
     assert (file["frames"], file["rate"], file["silent"], file["clipped"]) == (926100, 44100, False, 0.0)
@@ -86,7 +89,9 @@ def test_an_empty_or_missing_split_is_one_line(tmp_path):
         registry.open_suite("slakh2100/test")
     prepared("slakh2100", raw_folders.slakh(tmp_path / "raw"))
     suite = registry.open_suite("slakh2100/train")
-    with pytest.raises(UsageError, match=r"'slakh2100/train': no clips in .*train \(1 shorter than 10.24 s\)"):
+    with pytest.raises(
+        UsageError, match=r"'slakh2100/train': no clips in .*train: skipped: 1 track \(shorter than 10.24 s\)"
+    ):
         suite.reference()
     code, output = mtbench("run", "--models", "noise", "--suite", "slakh2100/train", "-n", "1", "--out", tmp_path / "r")
     assert code == 2 and "no clips in" in output
@@ -128,13 +133,15 @@ def test_broken_tracks_are_named_and_the_others_prepared(tmp_path, data):
     (raw / "validation/Track01501/stems/S01.flac").write_bytes(b"no audio")
     code, output = mtbench("prepare", "slakh2100", raw)
     assert code == 1 and "2 tracks prepared" in output
-    assert "test/Track01876 left out" in output and "metadata.yaml, line 1: not valid YAML" in output
+    assert "error: test/Track01876:" in output and "metadata.yaml, line 1: not valid YAML" in output
     assert "error: validation/Track01501:" in output and "S01.flac: cannot be read as audio" in output
     assert not (data / "slakh2100/validation/Track01501").exists()
-    raw_folders.slakh_track(raw / "validation/Track01502", {"S00": (33, False, True, 0.5)})
+    shutil.copy(raw / "test/Track01885/metadata.yaml", raw / "test/Track01876/metadata.yaml")
+    (raw / "validation/Track01502").mkdir()  # without metadata
     shutil.copy(raw / "train/Track00001/stems/S01.flac", raw / "validation/Track01501/stems/S01.flac")
     code, output = mtbench("prepare", "slakh2100", raw)
-    assert code == 0 and "2 tracks prepared, 2 were there" in output
+    assert code == 1 and "2 tracks prepared, 2 already there" in output
+    assert "validation/Track01502/metadata.yaml: cannot be read" in output
 
 
 def test_audio_from_elsewhere_is_not_overwritten(tmp_path, data):
@@ -190,7 +197,7 @@ def test_moisesdb_in_its_own_and_in_four_stems(tmp_path, data, monkeypatch):
     raw_folders.moises_song(raw / "a-b", stems)
     raw_folders.moises_song(raw / "c-d", {"kazoo": [0.5]})
     done = prepared("moisesdb", tmp_path / "raw")
-    assert done.made == 1 and "unknown stem kazoo" in done.dropped["c-d"]
+    assert done.made == 1 and "unknown stem kazoo" in done.failed["c-d"]
     expected = {"bass": 0.25, "other_keys": 0.1875, "wind": 0.25, "drums": 0.125}
     assert levels(data / "moisesdb/test/a-b") == expected
     (song,) = registry.open_suite("moisesdb/test").reference()
@@ -241,8 +248,8 @@ def test_midi_files_become_a_suite_with_true_beats(tmp_path, data):
     raw_folders.midi_piece(raw / "off.mid", bpm=80, melody=(1, 9, 2, 7, 3, 12, 5, 8), shift=0.4)
     (raw / "broken.mid").write_bytes(b"MThd")
     code, output = mtbench("prepare", "midi", raw, "--name", "mine")
-    assert code == 0 and "bare.mid left out: stems: drums, piano; at least 3" in output
-    assert "near-duplicate of" in output and "broken.mid left out" in output
+    assert code == 0 and "left out: bare.mid: stems: drums, piano; at least 3" in output
+    assert "near-duplicate of" in output and "left out: broken.mid" in output
     manifest = json.loads((data / "mine" / "manifest.json").read_text())
     assert manifest["recipe"] == "midi" and len(manifest["sound_font_sha256"]) == 64
     assert len({record["piece"] for record in manifest["tracks"].values()}) == 3
@@ -296,6 +303,97 @@ def test_options_of_midi_are_checked(tmp_path):
     (tmp_path / "raw").mkdir()
     for name in ("band", "slakh2100", "a/b", "", "a b", "../x"):
         code, output = mtbench("prepare", "midi", tmp_path / "raw", "--name", name)
-        assert code == 2 and "cannot be the name of a suite" in output
+        said = "is the name of another suite" if name in ("band", "slakh2100") else "cannot be the name of a suite"
+        assert code == 2 and said in output
     code, output = mtbench("prepare", "slakh2100", tmp_path / "raw", "--name", "x")
     assert code == 2 and "--name is only for midi" in output
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"program_num": "33"}, "stem S00: program_num must be a whole number from 0 to 128 (got '33')"),
+        ({"program_num": None}, "(got None)"),
+        ({"program_num": True}, "(got True)"),
+        ({"is_drum": "no"}, "is_drum and audio_rendered must be true or false (got no, True)"),
+        ({"audio_rendered": "false"}, "(got False, false)"),
+    ],
+)
+def test_metadata_of_the_wrong_type_is_an_error(tmp_path, data, change, said):
+    """It would otherwise be taken for another instrument, or for silence."""
+    raw = raw_folders.slakh(tmp_path / "raw")
+    path = raw / "test/Track01876/metadata.yaml"
+    metadata = yaml.safe_load(path.read_text())
+    metadata["stems"]["S00"] |= change
+    path.write_text(yaml.safe_dump(metadata))
+    done = prepared("slakh2100", raw)
+    assert done.made == 3 and said in done.failed["test/Track01876"]
+
+
+def test_only_tracks_of_the_manifest_are_scored(tmp_path, data):
+    """A track whose raw file is damaged now is not, although it was prepared before."""
+    raw = raw_folders.slakh(tmp_path / "raw")
+    prepared("slakh2100", raw)
+    (raw / "test/Track01885/stems/S00.flac").write_bytes(b"no audio")
+    assert set(prepared("slakh2100", raw).failed) == {"test/Track01885"}
+    songs = registry.open_suite("slakh2100/test").reference()
+    assert {song.id[:10] for song in songs} == {"Track01876"}
+    assert songs.notices == [
+        "reference of slakh2100/test: skipped: 1 track (not listed in manifest.json; run mtbench prepare again)"
+    ]
+
+
+def test_a_track_that_is_stopped_while_it_is_replaced_is_made_again(tmp_path, data, monkeypatch):
+    raw = raw_folders.slakh(tmp_path / "raw")
+    prepared("slakh2100", raw)
+    soundfile.write(raw / "test/Track01876/stems/S00.flac", raw_folders.tone(0.5, 21.0), 44100)
+    with monkeypatch.context() as patch:
+        patch.setattr(work.shutil, "rmtree", killed_at(1, shutil.rmtree))
+        with pytest.raises(KeyboardInterrupt):
+            prepared("slakh2100", raw)
+    prepared("slakh2100", raw)
+    assert levels(data / "slakh2100/test/Track01876")["bass"] == 0.5 and not any(data.rglob(".partial-*"))
+
+
+def test_two_preparations_at_once(tmp_path, data):
+    raw = raw_folders.slakh(tmp_path / "raw")
+    (data / "slakh2100").mkdir(parents=True)
+    lock = FileLock(data / "slakh2100" / work.LOCK)
+    with lock, pytest.raises(UsageError, match="another mtbench prepare is at work"):
+        prepared("slakh2100", raw)
+    assert prepared("slakh2100", raw).made == 4
+
+
+def test_names_of_files_that_are_not_valid_utf_8(tmp_path, data):
+    raw = raw_folders.slakh(tmp_path / "raw")
+    (raw / "train" / os.fsdecode(b"Track\x83")).mkdir()
+    assert len(prepared("slakh2100", raw).failed) == 1
+    assert len(registry.open_suite("slakh2100/test").reference()) == 3
+
+
+def test_two_songs_of_the_same_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        raw_folders.moises_song(tmp_path / "raw" / folder / "song", {"bass": [0.5]})
+    with pytest.raises(UsageError, match="two tracks are named train/song; remove one of them"):
+        prepared("moisesdb", tmp_path / "raw")
+
+
+def test_a_damaged_record_or_manifest(tmp_path, data):
+    raw = raw_folders.slakh(tmp_path / "raw")
+    prepared("slakh2100", raw)
+    for text in ('{"made_from": 1, "files": 2}', '{"made_from": {"detail": {}}, "files": {"a": null}}', "{"):
+        (data / "slakh2100/test/Track01876/track.json").write_text(text)
+        assert prepared("slakh2100", raw).made == 1
+    (data / "slakh2100/manifest.json").write_text("{")
+    with pytest.raises(UsageError, match="manifest.json: not a manifest of mtbench prepare; run mtbench prepare again"):
+        registry.open_suite("slakh2100/test").reference()
+    assert prepared("slakh2100", raw).kept == 4
+    assert len(registry.open_suite("slakh2100/test").reference()) == 3
+
+
+def test_a_folder_that_is_one_level_too_high(tmp_path):
+    raw_folders.slakh(tmp_path / "raw" / "slakh2100_flac_redux")
+    assert prepared("slakh2100", tmp_path / "raw").made == 4
+    raw_folders.slakh(tmp_path / "raw" / "again")
+    with pytest.raises(UsageError, match="several of its folders look like the data set; name one of them"):
+        prepared("slakh2100", tmp_path / "raw")

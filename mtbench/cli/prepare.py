@@ -53,8 +53,6 @@ def prepare(
         raise unknown_name("data set", data_set, [*RECIPES, MIDI])
     if data_set != MIDI and (name is not None or sound_font):
         raise UsageError(f"{'--sound-font' if name is None else '--name'} is only for midi")
-    if not raw.is_dir():
-        raise UsageError(f"{raw}: no such folder")
     name = data_set if name is None else name
     if data_set == MIDI:
         midi.check_name(name, registry.suite_families())
@@ -63,12 +61,15 @@ def prepare(
     prepared = run(recipe, raw, folder, shown)
     console.print(_table(prepared.records))
     console.print(
-        f"{prepared.made} tracks prepared, {prepared.kept} were there; [bold]{literal(str(folder))}[/bold]",
+        f"{prepared.made} tracks prepared, {prepared.kept} already there; [bold]{literal(str(folder))}[/bold]",
         soft_wrap=True,
     )
     for reason, tracks in _by_reason(prepared.dropped).items():
-        several = f"{len(tracks)} left out, such as {tracks[0]}" if len(tracks) > 1 else f"{tracks[0]} left out"
-        note(f"{several}: {reason}")
+        note(
+            f"left out: {len(tracks)}, such as {tracks[0]}: {reason}"
+            if len(tracks) > 1
+            else f"left out: {tracks[0]}: {reason}"
+        )
     if prepared.others:
         note(f"{len(prepared.others)} tracks in {folder} are not in {raw}, such as {prepared.others[0]}; they are kept")
     failures = [f"{track}: {why}" for track, why in prepared.failed.items()]

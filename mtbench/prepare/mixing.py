@@ -12,7 +12,7 @@ from mtbench.prepare.recipe import Product, Source, Track
 def mixed(track: Track) -> Iterator[Product]:
     """Yield each stem as mono PCM-16: the sum of its files with their channels averaged, at the first file's rate.
 
-    All stems are zero-padded to the length of the longest file. Files at another sample rate are resampled. Raises
+    All stems are zero-padded to the length of the longest one. Files at another sample rate are resampled. Raises
     AudioError, naming the file.
     """
     stems: dict[str, Int16] = {}
@@ -28,10 +28,6 @@ def mixed(track: Track) -> Iterator[Product]:
         stems[stem] = audio.to_pcm16(total)
         clipped[stem] = float(np.mean(np.abs(total) > 1)) if len(total) else 0.0
         longest = max(longest, len(total))
-    for source in track.also:
-        frames, own_rate = audio.info(source.path)
-        rate = rate or own_rate
-        longest = max(longest, -(-frames * rate // own_rate))
     for stem, pcm in stems.items():
         yield Product(f"{stem}.wav", np.pad(pcm, (0, longest - len(pcm))), rate, clipped[stem])
 

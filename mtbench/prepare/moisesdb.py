@@ -12,22 +12,23 @@ from typing import Any
 from mtbench.errors import MtbenchError
 from mtbench.execute import Stage
 from mtbench.prepare.mixing import mixed
-from mtbench.prepare.recipe import Found, Recipe, Source, Track
+from mtbench.prepare.recipe import Found, Recipe, Source, Track, subfolders
 from mtbench.suites.moisesdb import STEMS
 
 MOST = 1 << 24  # bytes of a data.json that is read
 
 
 def find(raw: Path, stage: Stage) -> Found:
-    """Return the songs, at any depth of up to two folders. Songs whose data.json is invalid are dropped."""
-    tracks, dropped = [], {}
-    for path in sorted([*raw.glob("*/data.json"), *raw.glob("*/*/data.json")]):
+    """Return the songs, in the folder or one folder below. Songs whose data.json is invalid are damaged."""
+    tracks, damaged = [], {}
+    folders = [inner for folder in subfolders(raw) for inner in (folder, *subfolders(folder))]
+    for path in [folder / "data.json" for folder in folders if (folder / "data.json").is_file()]:
         song = path.parent.name
         try:
             tracks.append(Track(split_of(song), song, _sources(path)))
         except MtbenchError as error:
-            dropped[song] = str(error)
-    return Found(tracks, dropped)
+            damaged[song] = str(error)
+    return Found(tracks, damaged=damaged)
 
 
 def split_of(song: str) -> str:
@@ -48,7 +49,7 @@ def _sources(path: Path) -> dict[str, list[Source]]:
                 Source(path.parent / stem["stemName"] / f"{track['id']}.{track['extension']}")
                 for track in stem["tracks"]
             ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MtbenchError(f"{path}: not MoisesDB's description of a song ({type(error).__name__}: {error})") from None
     if unknown := sorted(sources.keys() - {*STEMS}):
         raise MtbenchError(f"{path}: unknown stem {', '.join(unknown)}")
@@ -59,7 +60,7 @@ def _sources(path: Path) -> dict[str, list[Source]]:
         raise MtbenchError(f"{missing[0]}: no such file, although data.json lists it")
     if not every:
         raise MtbenchError(f"{path}: it lists no stems")
-    return {stem: files for stem, files in sources.items() if files}
+    return {stem: list(dict.fromkeys(files)) for stem, files in sources.items() if files}
 
 
 RECIPE = Recipe(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mtbench.execute import Stage
 from mtbench.prepare.mixing import mixed
-from mtbench.prepare.recipe import Found, Recipe, Source, Track
+from mtbench.prepare.recipe import Found, Recipe, Source, Track, split_folders, subfolders
 from mtbench.suites.musdb18 import STEMS, VALIDATION
 
 SUFFIX = ".stem.mp4"
@@ -18,29 +18,27 @@ STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}  # stream 0 is the mi
 def find(raw: Path, stage: Stage) -> Found:
     """Return the songs of MUSDB18."""
     tracks = []
-    for split in ("test", "train"):
-        for file in sorted((raw / split).glob(f"*{SUFFIX}")):
-            song = file.name.removesuffix(SUFFIX)
-            if not file.name.startswith("."):
+    for split, folder in split_folders(raw, ("test", "train")).items():
+        for file in sorted(folder.iterdir()):
+            if file.name.lower().endswith(SUFFIX) and not file.name.startswith("."):
+                song = file.name[: -len(SUFFIX)]
                 sources = {stem: [Source(file, STREAMS[stem])] for stem in STEMS}
                 tracks.append(Track(_split(split, song), song, sources))
     return Found(tracks)
 
 
 def find_hq(raw: Path, stage: Stage) -> Found:
-    """Return the songs of MUSDB18-HQ; those without all stems are dropped."""
-    tracks, dropped = [], {}
-    for split in ("test", "train"):
-        for folder in sorted((raw / split).glob("*/")):
-            if folder.name.startswith("."):
-                continue
+    """Return the songs of MUSDB18-HQ. Those without all stems are damaged."""
+    tracks, damaged = [], {}
+    for split, parent in split_folders(raw, ("test", "train")).items():
+        for folder in subfolders(parent):
             files = {stem: folder / f"{stem}.wav" for stem in STEMS}
             if missing := [file.name for file in files.values() if not file.is_file()]:
-                dropped[f"{split}/{folder.name}"] = f"no {', '.join(missing)}"
+                damaged[f"{split}/{folder.name}"] = f"no {', '.join(missing)}"
             else:
                 sources = {stem: [Source(file)] for stem, file in files.items()}
                 tracks.append(Track(_split(split, folder.name), folder.name, sources))
-    return Found(tracks, dropped)
+    return Found(tracks, damaged=damaged)
 
 
 def _split(split: str, song: str) -> str:

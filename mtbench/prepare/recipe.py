@@ -1,12 +1,12 @@
 """What a data set needs to be prepared: where its tracks are, and how their stems are made."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mtbench.audio import Int16
-from mtbench.errors import MtbenchError
+from mtbench.errors import MtbenchError, UsageError
 from mtbench.execute import Stage
 
 
@@ -26,15 +26,14 @@ class Source:
 class Track:
     """A track to prepare.
 
-    split, name: of its folder. sources: {stem: the files whose sum it is}; a stem without files is silent. also: files
-    that only count for the length of silent stems. piece: tracks of the same piece share it; "" is the track's name.
-    detail: what else its audio depends on, as plain values. payload: anything else that `Recipe.make` needs.
+    split, name: of its folder. sources: {stem: the files whose sum it is}; a stem without files is silent. piece:
+    tracks of the same piece share it; "" is the track's name. detail: what else its audio depends on, as plain values.
+    payload: anything else that `Recipe.make` needs.
     """
 
     split: str
     name: str
     sources: Mapping[str, Sequence[Source]]
-    also: Sequence[Source] = ()
     piece: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     payload: Any = None
@@ -46,10 +45,35 @@ class Track:
 
 @dataclass(frozen=True)
 class Found:
-    """The tracks of a raw folder. dropped: {track or file: why it is not used}."""
+    """The tracks of a raw folder.
+
+    dropped: {track or file: why it is not used}. damaged: {track: why it cannot be read}.
+    """
 
     tracks: Sequence[Track]
     dropped: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+
+def subfolders(path: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones; none if there is no such folder."""
+    inside = path.iterdir() if path.is_dir() else ()
+    return sorted(folder for folder in inside if folder.is_dir() and not folder.name.startswith("."))
+
+
+def split_folders(raw: Path, splits: Iterable[str]) -> dict[str, Path]:
+    """Return {split: folder} of a raw folder, or of its only subfolder with splits, whatever the case of letters.
+
+    Raises UsageError if several subfolders have splits.
+    """
+    roots = [{folder.name.casefold(): folder for folder in subfolders(root)} for root in (raw, *subfolders(raw))]
+    found = [{split: root[split] for split in splits if split in root} for root in roots]
+    if found[0]:
+        return found[0]
+    if len(several := [folders for folders in found if folders]) > 1:
+        names = ", ".join(str(next(iter(folders.values())).parent) for folders in several)
+        raise UsageError(f"{raw}: several of its folders look like the data set; name one of them: {names}")
+    return several[0] if several else {}
 
 
 @dataclass(frozen=True)

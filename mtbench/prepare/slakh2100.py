@@ -12,7 +12,7 @@ from mtbench.errors import MtbenchError
 from mtbench.execute import Stage
 from mtbench.files import read_yaml
 from mtbench.prepare.mixing import mixed
-from mtbench.prepare.recipe import Found, Recipe, Source, Track
+from mtbench.prepare.recipe import Found, Recipe, Source, Track, split_folders, subfolders
 from mtbench.suites.slakh2100 import HELDOUT, STEMS
 
 FAMILIES = {"piano": range(8), "guitar": range(24, 32), "bass": range(32, 40)}
@@ -22,31 +22,25 @@ SUFFIXES = (".flac", ".wav")
 
 def find(raw: Path, stage: Stage) -> Found:
     """Return the tracks of the splits. The folder ``omitted`` has duplicates and belongs to no split."""
-    root = next(
-        (folder for folder in (raw, *_folders(raw)) if any((folder / split).is_dir() for split in HELDOUT)), raw
-    )
     tracks: list[Track] = []
     dropped: dict[str, str] = {}
-    for split in sorted(HELDOUT):
-        for folder in _folders(root / split):
+    damaged: dict[str, str] = {}
+    folders = split_folders(raw, sorted(HELDOUT))
+    for split, parent in folders.items():
+        for folder in subfolders(parent):
             try:
                 sources = _sources(folder)
             except MtbenchError as error:
-                dropped[f"{split}/{folder.name}"] = str(error)
+                damaged[f"{split}/{folder.name}"] = str(error)
                 continue
-            mix = [Source(file) for file in _existing(folder / "mix")]
-            tracks.append(Track(split, folder.name, sources, also=mix))
-    for folder in _folders(root / "omitted"):
-        dropped[f"omitted/{folder.name}"] = "a duplicate that Slakh2100-redux omits"
-    return Found(tracks, dropped)
-
-
-def _folders(path: Path) -> list[Path]:
-    return (
-        sorted(folder for folder in path.iterdir() if folder.is_dir() and folder.name[0] != ".")
-        if path.is_dir()
-        else []
-    )
+            if any(sources.values()):
+                tracks.append(Track(split, folder.name, sources))
+            else:
+                dropped[f"{split}/{folder.name}"] = "it has no bass, drums, guitar or piano"
+    for parent in {folder.parent for folder in folders.values()}:
+        for folder in subfolders(parent / "omitted"):
+            dropped[f"omitted/{folder.name}"] = "a duplicate that Slakh2100-redux omits"
+    return Found(tracks, dropped, damaged)
 
 
 def _sources(folder: Path) -> dict[str, list[Source]]:
@@ -56,16 +50,14 @@ def _sources(folder: Path) -> dict[str, list[Source]]:
     if not isinstance(listed, dict) or not all(isinstance(stem, dict) for stem in listed.values()):
         raise MtbenchError(f"{path}: it lists no stems")
     sources: dict[str, list[Source]] = {stem: [] for stem in STEMS}
-    for name, stem in sorted(listed.items()):
-        instrument = _instrument(stem)
-        if instrument is None or not stem.get("audio_rendered", True):
+    for name, stem in sorted(listed.items(), key=str):
+        instrument, is_rendered = _instrument(stem, f"{path}: stem {name}")
+        if instrument is None or not is_rendered:
             continue
         files = _existing(folder / "stems" / str(name))
         if not files:
             raise MtbenchError(f"{folder / 'stems' / str(name)}.flac: no such file, although the metadata lists it")
         sources[instrument].append(Source(files[0]))
-    if not any(sources.values()):
-        raise MtbenchError("no bass, drums, guitar or piano")
     return sources
 
 
@@ -74,11 +66,20 @@ def _existing(path: Path) -> list[Path]:
     return [file for file in files if file.is_file()][:1]
 
 
-def _instrument(stem: dict[str, Any]) -> str | None:
-    programme = stem.get("program_num")
-    if stem.get("is_drum") or programme == DRUMS:
-        return "drums"
-    return next((name for name, family in FAMILIES.items() if programme in family), None)
+def _instrument(stem: dict[str, Any], named: str) -> tuple[str | None, bool]:
+    """Return the instrument of a stem, None if it is not used, and whether it has a file.
+
+    Raises MtbenchError if the metadata has values of the wrong type, which would be taken for another instrument.
+    """
+    programme, is_drum = stem.get("program_num"), stem.get("is_drum", False)
+    is_rendered = stem.get("audio_rendered", True)
+    if not isinstance(is_drum, bool) or not isinstance(is_rendered, bool):
+        raise MtbenchError(f"{named}: is_drum and audio_rendered must be true or false (got {is_drum}, {is_rendered})")
+    if isinstance(programme, bool) or not isinstance(programme, int) or not 0 <= programme <= DRUMS:
+        raise MtbenchError(f"{named}: program_num must be a whole number from 0 to {DRUMS} (got {programme!r})")
+    if is_drum or programme == DRUMS:
+        return "drums", is_rendered
+    return next((name for name, family in FAMILIES.items() if programme in family), None), is_rendered
 
 
 RECIPE = Recipe(

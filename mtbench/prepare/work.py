@@ -5,14 +5,18 @@ preparation resumes. ``track.json`` in its folder says what it was made from. Tr
 remembered in ``.unusable``.
 """
 
+import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from mtbench import audio
 from mtbench.errors import MtbenchError, UsageError
@@ -24,6 +28,7 @@ from mtbench.version import __version__
 
 RECORD = "track.json"
 UNUSABLE = ".unusable"  # folder with a file split/track for each track that cannot be used
+LOCK = ".lock"
 PARTIAL = ".partial-"  # prefix of the folder of a track that is being made
 
 
@@ -47,15 +52,29 @@ class Prepared:
 def prepare(recipe: Recipe, raw: Path, folder: Path, stage: Stage) -> Prepared:
     """Prepare the tracks of a raw folder in `folder`. Tracks that are already there are kept.
 
-    Raises UsageError if the raw folder has no tracks, or `folder` cannot be written to or has other audio.
+    Raises UsageError if the raw folder has no tracks or two of the same name, or if `folder` cannot be written to, has
+    other audio, or is being prepared by another process.
     """
     if not raw.is_dir():
-        raise UsageError(f"{raw}: no such folder")
+        raise UsageError(f"{raw}: {'not a folder' if raw.exists() else 'no such folder'}")
+    if raw.resolve() == folder.resolve():
+        raise UsageError(f"{raw}: the folder of the original files and that of the prepared ones must differ")
     found = recipe.find(raw, stage)
     if not found.tracks:
         raise UsageError(f"{raw}: {_nothing(found)}. Expected {recipe.expected}")
+    names = Counter(track.id for track in found.tracks)
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise UsageError(f"{raw}: two tracks are named {repeated[0]}; remove one of them")
     check_writable(folder, "MTBENCH_DATA is the folder that contains it")
     _check_foreign(folder, found)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return _prepare(recipe, found, raw, folder, stage)
+    except Timeout:
+        raise UsageError(f"{folder}: another mtbench prepare is at work on it") from None
+
+
+def _prepare(recipe: Recipe, found: Found, raw: Path, folder: Path, stage: Stage) -> Prepared:
     for left_over in folder.glob(f"*/{PARTIAL}*"):
         shutil.rmtree(left_over)
     identities = {track.id: _identity(recipe, track, raw) for track in found.tracks}
@@ -66,18 +85,21 @@ def prepare(recipe: Recipe, raw: Path, folder: Path, stage: Stage) -> Prepared:
     usable = [track for track in found.tracks if track.id not in dropped]
     missing = [track for track in usable if not _is_complete(folder / track.id, identities[track.id])]
     work = partial(_make_all, recipe=recipe, folder=folder, identities=identities)
-    failed: dict[str, str] = {}
+    failed = dict(found.damaged)
     made = 0
+    # Before the work, too: what an earlier preparation has made of files that have changed is not used any more.
+    _write_manifest(folder, recipe, raw, _records(folder, {track.id for track in missing}), dropped, failed)
     try:
         if missing:
-            for track, outcome in zip(missing, in_processes(f"prepare {recipe.name}", work, missing, 1, stage)):
+            outcomes = in_processes(f"prepare {recipe.name}", work, missing, 1, stage)
+            for outcome, track in zip(outcomes, missing):
                 made += not (outcome.failure or outcome.unusable)
                 if outcome.failure:
                     failed[track.id] = outcome.failure
                 if outcome.unusable:
                     dropped[track.id] = outcome.unusable
     finally:
-        records = _records(folder)
+        records = _records(folder, {*dropped, *failed})
         _write_manifest(folder, recipe, raw, records, dropped, failed)
     others = sorted(records.keys() - identities.keys())
     return Prepared(folder, made, len(usable) - len(missing), records, dropped, failed, others)
@@ -92,10 +114,12 @@ class _Outcome:
 
 
 def _nothing(found: Found) -> str:
-    if not found.dropped:
+    unused = {**found.damaged, **found.dropped}
+    if not unused:
         return "no tracks found"
-    track, why = next(iter(found.dropped.items()))
-    return f"none of its {len(found.dropped)} tracks can be used (first: {track}: {why})"
+    track, why = next(iter(unused.items()))
+    several = f"none of its {len(unused)} tracks can be used, such as" if len(unused) > 1 else "its only track is"
+    return f"{several} {track}: {why}"
 
 
 def _check_foreign(folder: Path, found: Found) -> None:
@@ -147,9 +171,13 @@ def _known_unusable(folder: Path, identity: Mapping[str, Any], track: Track) -> 
 def _read_record(path: Path) -> dict[str, Any]:
     """Return the record of a track; empty if there is none, or it is damaged."""
     try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        return record if {"made_from", "files"} <= record.keys() else {}
-    except (OSError, ValueError, AttributeError):
+        record: dict[str, Any] = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        files = record["files"].values()
+        is_valid = isinstance(record["made_from"].get("detail"), dict) and all(
+            isinstance(file["bytes"], int) and isinstance(file["sha256"], str) for file in files
+        )
+        return record if is_valid else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -162,9 +190,9 @@ def _make_all(
 def _make(track: Track, recipe: Recipe, folder: Path, identity: Mapping[str, Any]) -> _Outcome:
     target = folder / track.id
     partial_target = target.with_name(f"{PARTIAL}{target.name}")
-    partial_target.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
     try:
+        partial_target.mkdir(parents=True, exist_ok=True)
         for product in recipe.make(track):
             path = partial_target / product.name
             if isinstance(product.content, bytes):
@@ -190,19 +218,28 @@ def _make(track: Track, recipe: Recipe, folder: Path, identity: Mapping[str, Any
     except MtbenchError as error:
         shutil.rmtree(partial_target)
         return _Outcome(failure=str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL):  # of this track alone
+            raise
+        return _Outcome(failure=f"its folder cannot be made ({error.strerror}); rename the track")
     record = {"made_from": identity, "piece": track.piece or track.name, "files": files}
     with whole_file(partial_target / RECORD) as file:
         file.write(json.dumps(record).encode())
     if target.exists():  # made from other files, or by an older recipe
-        shutil.rmtree(target)
-    partial_target.rename(target)
+        older = target.with_name(f"{PARTIAL}old-{target.name}")
+        target.rename(older)
+        partial_target.rename(target)
+        shutil.rmtree(older)
+    else:
+        partial_target.rename(target)
     return _Outcome()
 
 
-def _records(folder: Path) -> dict[str, dict[str, Any]]:
+def _records(folder: Path, without: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return {split/track: its record} of the tracks in a folder, except some."""
     paths = sorted(path.parent for path in folder.glob(f"*/*/{RECORD}") if not path.parent.name.startswith("."))
     records = {f"{path.parent.name}/{path.name}": _read_record(path) for path in paths}
-    return {track: record for track, record in records.items() if record}
+    return {track: record for track, record in records.items() if record and track not in without}
 
 
 def _write_manifest(
@@ -224,13 +261,13 @@ def _write_manifest(
         "tracks": {
             track: {
                 "piece": record.get("piece", ""),
-                **record["made_from"].get("detail", {}),
+                **record["made_from"]["detail"],
                 "files": record["files"],
             }
             for track, record in records.items()
         },
     }
-    content = json.dumps(manifest, indent=1, ensure_ascii=False).encode(errors="surrogateescape")
+    content = json.dumps(manifest, indent=1).encode()  # ASCII, since names of files may not be valid UTF-8
     path = folder / MANIFEST
     if not (path.is_file() and path.read_bytes() == content):
         with whole_file(path) as file:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import UsageError
-from mtbench.stems import FOLDER
 from mtbench.suites import SuiteFamily
 from mtbench.suites.tracks import MANIFEST, DataSet, data_folder, family, read_manifest
 
@@ -49,17 +48,16 @@ def prepared(name: str) -> SuiteFamily:
 def _is_midi(folder: Path) -> bool:
     try:
         return read_manifest(folder).get("recipe") == NAME
-    except UsageError:  # that suite says so when it is opened
-        return False
+    except UsageError:  # the suite says so when it is opened
+        return True
 
 
 def check_name(name: str, taken: Sequence[str]) -> None:
     """Raise UsageError if a name cannot be that of a suite. taken: names of other suites."""
-    if name in taken or not name or not name[0].isalnum() or any(c in "/\\:," or c.isspace() for c in name):
-        raise UsageError(
-            f"--name {name!r} cannot be the name of a suite: use letters, digits, '.', '_' and '-', and not the name "
-            f"of another suite or {FOLDER}"
-        )
+    if name in taken:
+        raise UsageError(f"--name {name!r} cannot be used: it is the name of another suite")
+    if not name or not name[0].isalnum() or any(c in "/\\:," or c.isspace() for c in name):
+        raise UsageError(f"--name {name!r} cannot be the name of a suite: use letters, digits, '.', '_' and '-'")
 
 
 def true_beats(track: Path) -> NDArray[np.float64] | None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,9 @@ class Tracks:
         found = self._windows(self.split)
         if not found.windows:
             folder = self._data.path / self.split
-            why = "; ".join(f"{count} {reason}" for reason, count in found.skipped.items()) or "it has no tracks"
-            raise UsageError(f"suite '{self.name}': no clips in {folder} ({why}). {self._data.remedy}")
+            why = "; ".join(_tracks(count, reason) for reason, count in found.skipped.items())
+            why = f"skipped: {why}" if why else f"it has no tracks. {self._data.remedy}"
+            raise UsageError(f"suite '{self.name}': no clips in {folder}: {why}")
         return self._songs(found, f"reference of {self.name}")
 
     def heldout(self) -> Songs:
@@ -116,13 +118,10 @@ class Tracks:
 
     def _windows(self, split: str) -> "Windows":
         folder = self._data.path / split
-        return windows(folder, self._data, self.n_samples) if folder.is_dir() else Windows([], Counter())
+        return windows(folder, self._data, self.n_samples, self._records) if folder.is_dir() else Windows([], Counter())
 
     def _songs(self, found: "Windows", named: str) -> Songs:
-        notices = [
-            f"{named}: {count} {'track' if count == 1 else 'tracks'} skipped: {reason}"
-            for reason, count in found.skipped.items()
-        ]
+        notices = [f"{named}: skipped: {_tracks(count, reason)}" for reason, count in found.skipped.items()]
         load = partial(_load, stems=self._data.stems, n_samples=self.n_samples)
         return Songs(found.windows, load, [self._piece(window) for window in found.windows], notices)
 
@@ -196,14 +195,27 @@ def family(sets: Sequence[DataSet]) -> SuiteFamily:
     )
 
 
-def windows(split_folder: Path, data: DataSet, n_samples: int) -> Windows:
-    """Return the windows of a split. n_samples: length of a window at 16 kHz, whatever the files' sample rate is."""
+def _tracks(count: int, reason: str) -> str:
+    return f"{count} {'track' if count == 1 else 'tracks'} ({reason})"
+
+
+def windows(
+    split_folder: Path, data: DataSet, n_samples: int, records: Mapping[str, Any] = MappingProxyType({})
+) -> Windows:
+    """Return the windows of a split.
+
+    n_samples: length of a window at 16 kHz, whatever the files' sample rate is. records: of the manifest; if there are
+    any, other tracks are skipped.
+    """
     clips: list[Window] = []
     skipped: Counter[str] = Counter()
     seconds = n_samples / SAMPLE_RATE
     for track in sorted(path for path in split_folder.iterdir() if path.is_dir() and path.name[0] != "."):
         if track.name in data.left_out:
-            skipped["left out"] += 1
+            skipped["a duplicate of another track"] += 1
+            continue
+        if records and f"{split_folder.name}/{track.name}" not in records:
+            skipped["not listed in manifest.json; run mtbench prepare again"] += 1
             continue
         files = {
             stem: [file for file in (_file(track, part) for part in parts) if file]
