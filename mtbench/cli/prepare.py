@@ -65,11 +65,8 @@ def prepare(
         soft_wrap=True,
     )
     for reason, tracks in _by_reason(prepared.dropped).items():
-        note(
-            f"left out: {len(tracks)}, such as {tracks[0]}: {reason}"
-            if len(tracks) > 1
-            else f"left out: {tracks[0]}: {reason}"
-        )
+        several = f"{len(tracks)}, such as " if len(tracks) > 1 else ""
+        note(f"left out: {several}{tracks[0]}: {reason}")
     if prepared.others:
         note(f"{len(prepared.others)} tracks in {folder} are not in {raw}, such as {prepared.others[0]}; they are kept")
     failures = [f"{track}: {why}" for track, why in prepared.failed.items()]
