@@ -26,8 +26,6 @@ Floats = NDArray[np.float64]
 Frames = NDArray[np.float32]
 Pcm = NDArray[np.int16]
 
-SATURATED = audio.SATURATED
-
 
 @dataclass(frozen=True)
 class Clip:
@@ -62,15 +60,13 @@ class Request:
 class Analysis:
     """The analysis of one clip. If the clip could not be scored, `error` is the reason and the other fields are empty.
 
-    cut, padded: number of stems that were cut or zero-padded to the required length. silent: stems that
-    the clip lacks, or without a sound.
-    lengths: of the shortest and the longest stem before that, in s. saturated: {stem: share of samples beyond full
-    scale}, if above SATURATED. cancelled: the stems whose channels cancel. copies: the first two stems that are equal
-    and not silent, if any.
-    duration: of the longest stem, in s. beats: {decode: {stem: float64 [n, 2]}}, the time of each beat in s and its
-    position in the bar. embeddings: {embedding: {track: float32 [frames, dimension]}} for the stems, ``mixture`` and
-    the requested sums. of_audio: {metric: {track: value}} for metrics computed directly from audio. digest: SHA-256 of
-    each stem. A mixture without stems has embeddings only.
+    cut, padded: number of stems that were cut or zero-padded to the required length. lengths: of the shortest and the
+    longest stem before that, in s. silent: stems that the clip lacks, or without a sound. saturated: {stem: share of
+    samples beyond full scale}, if above `audio.SATURATED`. cancelled: the stems whose channels cancel. copies: the
+    first two stems that are equal and not silent, if any. duration: of the longest stem, in s. beats: {decode: {stem:
+    float64 [n, 2]}}, the time of each beat in s and its position in the bar. embeddings: {embedding: {track: float32
+    [frames, dimension]}} for the stems, ``mixture`` and the requested sums. of_audio: {metric: {track: value}} for
+    metrics computed directly from audio. digest: SHA-256 of each stem. A mixture without stems has embeddings only.
     """
 
     id: str
@@ -180,7 +176,7 @@ def _load(clip: Clip, analysis: Analysis, rate: int) -> _Loaded | None:
     analysis.padded = sum(form.padded > 0 for form in canonical.values())
     lengths = [len(form.samples) + form.cut - form.padded for form in canonical.values()]
     analysis.lengths = (min(lengths) / rate, max(lengths) / rate)
-    analysis.saturated = {stem: form.saturated for stem, form in canonical.items() if form.saturated > SATURATED}
+    analysis.saturated = {stem: form.saturated for stem, form in canonical.items() if form.saturated > audio.SATURATED}
     analysis.cancelled = tuple(stem for stem, form in canonical.items() if form.cancelled)
     sounding = [stem for stem, pcm in stems.items() if pcm.any()]
     twins = (pair for pair in combinations(sounding, 2) if hashes[pair[0]] == hashes[pair[1]])

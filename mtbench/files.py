@@ -1,4 +1,4 @@
-"""Write files atomically, read YAML safely, and check that folders are writable."""
+"""Write files atomically, read YAML safely, list folders, and check that they are writable."""
 
 import io
 import os
@@ -64,6 +64,12 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         with whole_file(target) as file:
             file.write(source.read_bytes())
+
+
+def subfolders(path: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, without hidden ones; none if there is no such folder."""
+    inside = path.iterdir() if path.is_dir() else ()
+    return sorted(folder for folder in inside if folder.is_dir() and not folder.name.startswith("."))
 
 
 def check_writable(folder: Path, remedy: str) -> None:

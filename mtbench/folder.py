@@ -2,12 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mtbench import audio
 from mtbench.stems import FOLDER, StemSet, Suite, optional_stems, with_silence
-from mtbench.suites.folder import clip_hashes, complete_clips, stem_folder
+from mtbench.suites.folder import clip_hashes, complete_clips, stem_folder, with_clips
 
 
 class FolderModel:
@@ -25,7 +24,7 @@ class FolderModel:
         if all(stem in folder.found or stem in optional for stem in suite.stems):
             folder = complete_clips(path, [stem for stem in suite.stems if stem in folder.found], True, optional)
         else:
-            folder = complete_clips(path, suite.stems)
+            folder = with_clips(folder)
         self.name, self._suite_rate = f"{FOLDER}{path}", suite.sample_rate
         of_suite = (stem for stem in suite.stems if stem in folder.stems or stem in optional)
         self.stems = tuple(dict.fromkeys((*of_suite, *folder.stems)))
@@ -53,13 +52,9 @@ class FolderModel:
             read = {stem: audio.read_measured(files[stem]) for stem in stems if stem in files}
             rates = {rate for _, rate, _ in read.values()}
             rate = rates.pop() if len(rates) == 1 else self._suite_rate  # all stems of a StemSet share one rate
-            waves = {stem: _resampled(files[stem], wave, own_rate, rate) for stem, (wave, own_rate, _) in read.items()}
+            waves = {}
+            for stem, (wave, own_rate, _) in read.items():
+                with audio.of_file(files[stem]):
+                    waves[stem] = audio.resample(wave, own_rate, rate)
             cancelled = [stem for stem, (_, _, levels) in read.items() if levels.cancelled]
             yield with_silence(StemSet(clip, waves, rate, cancelled), stems, self._optional)
-
-
-def _resampled(file: Path, wave: audio.Wave, rate: int, to_rate: int) -> audio.Wave:
-    try:
-        return audio.resample(wave, rate, to_rate)
-    except audio.AudioError as error:
-        raise audio.AudioError(f"{file}: {error}") from None

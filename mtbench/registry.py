@@ -17,8 +17,8 @@ import importlib
 import inspect
 import pkgutil
 import reprlib
-from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, partial
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -83,23 +83,24 @@ def open_suite(name: str) -> Suite:
     """Return the suite of this name. Raises UsageError if the name is unknown or the suite's files are missing."""
     if name.startswith(FOLDER) and name != FOLDER:
         return Folder(name.removeprefix(FOLDER))
-    families = _families()
+    points = _points("mtbench.suites")
     family_name = name.partition("/")[0]
-    if family_name in families:
-        family = families[family_name]()
+    # A suite of MIDI files is only looked up under its own name, since a manifest can be large.
+    if family_name in points or midi.is_prepared(family_name):
+        family = _suite_family(points[family_name]) if family_name in points else midi.suites(family_name)
         if name in family.suites:
             return family.open(name)
         base, _, length = name.rpartition("/")
         if lengths := {suite: s for suite, s in family.suites.items() if suite == base or suite.startswith(f"{base}/")}:
             listed = ", ".join(f"{suite} ({seconds:g} s)" for suite, seconds in lengths.items())
             raise UsageError(f"suite '{base}' has no clips of length '{length}'. Available: {listed}.")
-    known = [suite for family in families.values() for suite in family().suites]
+    known = [suite for family in _families() for suite in family.suites]
     raise unknown_name("suite", name, [*known, f"{FOLDER}PATH"])
 
 
 def describe_suites() -> list[tuple[str, str, str]]:
     """Return (name, description, where its files are or how to get them) of every suite."""
-    rows = [row for family in _families().values() for row in family().describe()]
+    rows = [row for family in _families() for row in family.describe()]
     return [
         *rows,
         (
@@ -178,10 +179,11 @@ def suite_families() -> list[str]:
     return list(_points("mtbench.suites"))
 
 
-def _families() -> dict[str, Callable[[], SuiteFamily]]:
-    """Return the families of suites by name: those of packages, and those rendered from MIDI files."""
-    families: dict[str, Callable[[], SuiteFamily]] = {name: partial(midi.prepared, name) for name in midi.names()}
-    return families | {name: partial(_suite_family, point) for name, point in _points("mtbench.suites").items()}
+def _families() -> list[SuiteFamily]:
+    """Return all families of suites: those rendered from MIDI files, and those of packages."""
+    points = _points("mtbench.suites")
+    rendered = [midi.suites(name) for name in midi.names() if name not in points]
+    return rendered + [_suite_family(point) for point in points.values()]
 
 
 def _suite_family(point: EntryPoint) -> SuiteFamily:

@@ -18,7 +18,7 @@ from mtbench.audio.canonical import (
     to_pcm16,
     write_wav,
 )
-from mtbench.audio.error import AudioError
+from mtbench.audio.error import AudioError, of_file
 from mtbench.audio.header import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS, Frames, Header
 from mtbench.audio.levels import SATURATED, Gauge, Levels
 from mtbench.audio.reading import SUFFIXES, AudioFile, open_audio
@@ -43,6 +43,7 @@ __all__ = [
     "info",
     "joined",
     "mix",
+    "of_file",
     "open_audio",
     "read",
     "read_canonical",

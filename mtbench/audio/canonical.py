@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import ArrayLike, NDArray
 
-from mtbench.audio.error import AudioError
+from mtbench.audio.error import of_file
 from mtbench.audio.levels import Gauge, Levels
 from mtbench.audio.reading import open_audio
 from mtbench.audio.resampling import Wave, check_ratio, resampled
@@ -85,10 +85,8 @@ def read_canonical(
     Reads and converts block by block. Raises AudioError, naming the file, like `read` and `resample`.
     """
     with open_audio(path) as file:
-        try:
+        with of_file(path):
             check_ratio(file.header.rate, to_rate)
-        except AudioError as error:
-            raise AudioError(f"{path}: {error}") from None
         gauge = Gauge()
         form = _canonical(map(gauge.mono, file.blocks(start, frames)), file.header.rate, to_rate, length)
     return replace(form, cancelled=gauge.levels.cancelled)

@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 
+from mtbench.audio.decoder import discard
 from mtbench.audio.error import AudioError
 from mtbench.audio.header import Frames, Header
 
@@ -64,8 +65,7 @@ class FfmpegDecoder:
         return values.astype(np.float32).reshape(-1, self.header.channels)
 
     def skip(self, frames: int) -> None:
-        while frames > 0 and (count := len(self.read(min(frames, 1 << 16)))):
-            frames -= count
+        discard(self, frames)
 
     def close(self) -> None:
         if self._process.poll() is None:

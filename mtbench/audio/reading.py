@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
 from mtbench.audio import codecs, containers, flac, mpeg, ogg, streamed
+from mtbench.audio.decoder import Decoder
 from mtbench.audio.error import AudioError
 from mtbench.audio.ffmpeg import FfmpegDecoder, Trimmed
-from mtbench.audio.header import Frames, Header, problem
+from mtbench.audio.header import Frames, problem
 from mtbench.audio.pieces import Pieces
 from mtbench.audio.soundfiles import Chain, FlacDecoder, SoundFileDecoder
 
@@ -49,18 +50,6 @@ KINDS: Sequence[tuple[Callable[[int], bool], str]] = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-
-
-class Decoder(Protocol):
-    """A file from which frames are read one after another. `read` returns fewer than requested only at the end."""
-
-    header: Header
-
-    def read(self, frames: int) -> Frames: ...
-
-    def skip(self, frames: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class AudioFile:

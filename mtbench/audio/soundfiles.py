@@ -9,19 +9,19 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from mtbench.audio.decoder import discard
 from mtbench.audio.error import AudioError
 from mtbench.audio.flac import FlacStream
 from mtbench.audio.header import Frames, Header
 from mtbench.audio.pieces import Pieces
 from mtbench.audio.quiet import quiet
 
-AT_ONCE = 1 << 16  # frames in memory, of those that are skipped
 LONGEST_FRAMES = 1 << 62  # libsndfile states 2^63 - 1 frames if a file does not state their number
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read forwards. soundfile otherwise seeks to the present position after each read, after which an
-    MP3 decoder starts anew: slower, and with samples that differ in the last digit."""
+    """A file that is read forwards. Otherwise, soundfile seeks to the current position after each read. The MP3 decoder
+    then starts again, which is slower and changes the last digit of some samples."""
 
     def seekable(self) -> bool:
         return False
@@ -50,9 +50,8 @@ class SoundFileDecoder:
         return samples
 
     def skip(self, frames: int) -> None:
-        if (
-            frames == 0 and self.header.container != "MP3"
-        ):  # a seek fails in some formats, and affects the last digits of MP3
+        # Some formats do not allow a seek. In MP3, even one to the beginning affects the last digits of the samples.
+        if frames == 0 and self.header.container != "MP3":
             return
         if soundfile.SoundFile.seekable(self._file):
             with self._quiet():
@@ -139,9 +138,3 @@ class Chain:
 
     def close(self) -> None:
         self._decoder.close()
-
-
-def discard(decoder: SoundFileDecoder | Chain, frames: int) -> None:
-    """Read frames, and forget them."""
-    while frames > 0 and (count := len(decoder.read(min(frames, AT_ONCE)))):
-        frames -= count

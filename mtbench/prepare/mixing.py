@@ -23,7 +23,6 @@ def mixed(track: Track) -> Iterator[Product]:
         for source in sources:
             wave, rate = _read(source, rate)
             shorter, total = sorted((wave, total), key=len)
-            total = total.copy() if total is wave else total
             total[: len(shorter)] += shorter
         stems[stem] = audio.to_pcm16(total)
         clipped[stem] = float(np.mean(np.abs(total) > 1)) if len(total) else 0.0
@@ -37,7 +36,5 @@ def _read(source: Source, rate: int) -> tuple[Wave, int]:
     wave, own_rate = audio.read(source.path, stream=source.stream)
     if rate in (0, own_rate):
         return wave, own_rate
-    try:
+    with audio.of_file(source.path):
         return audio.resample(wave, own_rate, rate), rate
-    except audio.AudioError as error:
-        raise audio.AudioError(f"{source.path}: {error}") from None

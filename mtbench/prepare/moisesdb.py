@@ -11,8 +11,9 @@ from typing import Any
 
 from mtbench.errors import MtbenchError
 from mtbench.execute import Stage
+from mtbench.files import subfolders
 from mtbench.prepare.mixing import mixed
-from mtbench.prepare.recipe import Found, Recipe, Source, Track, subfolders
+from mtbench.prepare.recipe import Found, Recipe, Source, Track
 from mtbench.suites.moisesdb import STEMS
 
 MOST = 1 << 24  # bytes of a data.json that is read

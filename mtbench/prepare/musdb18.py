@@ -7,8 +7,9 @@ The 14 songs of the distributed ``train`` that the authors' package musdb takes 
 from pathlib import Path
 
 from mtbench.execute import Stage
+from mtbench.files import subfolders
 from mtbench.prepare.mixing import mixed
-from mtbench.prepare.recipe import Found, Recipe, Source, Track, split_folders, subfolders
+from mtbench.prepare.recipe import Found, Recipe, Source, Track, split_folders
 from mtbench.suites.musdb18 import STEMS, VALIDATION
 
 SUFFIX = ".stem.mp4"

@@ -8,6 +8,7 @@ from typing import Any
 from mtbench.audio import Int16
 from mtbench.errors import MtbenchError, UsageError
 from mtbench.execute import Stage
+from mtbench.files import subfolders
 
 
 class Unusable(MtbenchError):
@@ -53,12 +54,6 @@ class Found:
     tracks: Sequence[Track]
     dropped: Mapping[str, str] = field(default_factory=dict)
     damaged: Mapping[str, str] = field(default_factory=dict)
-
-
-def subfolders(path: Path) -> list[Path]:
-    """Return the folders in a folder, sorted, without hidden ones; none if there is no such folder."""
-    inside = path.iterdir() if path.is_dir() else ()
-    return sorted(folder for folder in inside if folder.is_dir() and not folder.name.startswith("."))
 
 
 def split_folders(raw: Path, splits: Iterable[str]) -> dict[str, Path]:

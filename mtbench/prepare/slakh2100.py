@@ -10,12 +10,13 @@ from typing import Any
 
 from mtbench.errors import MtbenchError
 from mtbench.execute import Stage
-from mtbench.files import read_yaml
+from mtbench.files import read_yaml, subfolders
+from mtbench.prepare.instruments import PROGRAMMES
 from mtbench.prepare.mixing import mixed
-from mtbench.prepare.recipe import Found, Recipe, Source, Track, split_folders, subfolders
-from mtbench.suites.slakh2100 import HELDOUT, STEMS
+from mtbench.prepare.recipe import Found, Recipe, Source, Track, split_folders
+from mtbench.suites.slakh2100 import STEMS
+from mtbench.suites.tracks import HELDOUT
 
-FAMILIES = {"piano": range(8), "guitar": range(24, 32), "bass": range(32, 40)}
 DRUMS = 128  # the number of the drums, which are not a General MIDI programme
 SUFFIXES = (".flac", ".wav")
 
@@ -79,7 +80,7 @@ def _instrument(stem: dict[str, Any], named: str) -> tuple[str | None, bool]:
         raise MtbenchError(f"{named}: program_num must be a whole number from 0 to {DRUMS} (got {programme!r})")
     if is_drum or programme == DRUMS:
         return "drums", is_rendered
-    return next((name for name, family in FAMILIES.items() if programme in family), None), is_rendered
+    return next((name for name, family in PROGRAMMES.items() if programme in family), None), is_rendered
 
 
 RECIPE = Recipe(

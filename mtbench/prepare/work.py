@@ -83,14 +83,18 @@ def _prepare(recipe: Recipe, found: Found, raw: Path, folder: Path, stage: Stage
         track.id: why for track in found.tracks if (why := _known_unusable(folder, identities[track.id], track))
     }
     usable = [track for track in found.tracks if track.id not in dropped]
-    missing = [track for track in usable if not _is_complete(folder / track.id, identities[track.id])]
+    records = _records(folder)
+    missing = [
+        track for track in usable if not _is_complete(folder / track.id, records.get(track.id), identities[track.id])
+    ]
     work = partial(_make_all, recipe=recipe, folder=folder, identities=identities)
     failed = dict(found.damaged)
     made = 0
     # Before the work, too: what an earlier preparation has made of files that have changed is not used any more.
-    _write_manifest(folder, recipe, raw, _records(folder, {track.id for track in missing}), dropped, failed)
-    try:
-        if missing:
+    records = _without(records, {*dropped, *failed, *(track.id for track in missing)})
+    _write_manifest(folder, recipe, raw, records, dropped, failed)
+    if missing:
+        try:
             outcomes = in_processes(f"prepare {recipe.name}", work, missing, 1, stage)
             for outcome, track in zip(outcomes, missing):
                 made += not (outcome.failure or outcome.unusable)
@@ -98,9 +102,9 @@ def _prepare(recipe: Recipe, found: Found, raw: Path, folder: Path, stage: Stage
                     failed[track.id] = outcome.failure
                 if outcome.unusable:
                     dropped[track.id] = outcome.unusable
-    finally:
-        records = _records(folder, {*dropped, *failed})
-        _write_manifest(folder, recipe, raw, records, dropped, failed)
+        finally:
+            records = _without(_records(folder), {*dropped, *failed})
+            _write_manifest(folder, recipe, raw, records, dropped, failed)
     others = sorted(records.keys() - identities.keys())
     return Prepared(folder, made, len(usable) - len(missing), records, dropped, failed, others)
 
@@ -147,10 +151,9 @@ def _identity(recipe: Recipe, track: Track, raw: Path) -> dict[str, Any]:
     }
 
 
-def _is_complete(path: Path, identity: Mapping[str, Any]) -> bool:
-    record = _read_record(path)
+def _is_complete(path: Path, record: Mapping[str, Any] | None, identity: Mapping[str, Any]) -> bool:
     return (
-        bool(record)
+        record is not None
         and record["made_from"] == json.loads(json.dumps(identity))
         and all(
             (path / name).is_file() and (path / name).stat().st_size == file["bytes"]
@@ -235,11 +238,15 @@ def _make(track: Track, recipe: Recipe, folder: Path, identity: Mapping[str, Any
     return _Outcome()
 
 
-def _records(folder: Path, without: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return {split/track: its record} of the tracks in a folder, except some."""
+def _records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return {split/track: its record} of the tracks in a folder."""
     paths = sorted(path.parent for path in folder.glob(f"*/*/{RECORD}") if not path.parent.name.startswith("."))
     records = {f"{path.parent.name}/{path.name}": _read_record(path) for path in paths}
-    return {track: record for track, record in records.items() if record and track not in without}
+    return {track: record for track, record in records.items() if record}
+
+
+def _without(records: Mapping[str, dict[str, Any]], tracks: Collection[str]) -> dict[str, dict[str, Any]]:
+    return {track: record for track, record in records.items() if track not in tracks}
 
 
 def _write_manifest(

@@ -29,31 +29,9 @@ KEY = [
 COLUMN = [column for column in KEY if column != "model"]  # common to all scores in one column of a table
 SCORE_COLUMNS = [*KEY, "value", "se", "ci_low", "ci_high", "n", "n_scored"]
 SAMPLE_COLUMNS = [*KEY, "sample", "value"]
-COMPARISON_COLUMNS = [
-    *COLUMN,
-    "model_a",
-    "model_b",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "p",
-    "p_adjusted",
-    "paired",
-]
-DIFFERENCE_COLUMNS = [
-    *COLUMN,
-    "model_a",
-    "model_b",
-    "value_a",
-    "value_b",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "p",
-    "p_adjusted",
-    "paired",
-    "verdict",
-]
+TESTED = ["difference", "ci_low", "ci_high", "p", "p_adjusted", "paired"]  # a difference, and whether it is chance
+COMPARISON_COLUMNS = [*COLUMN, "model_a", "model_b", *TESTED]
+DIFFERENCE_COLUMNS = [*COLUMN, "model_a", "model_b", "value_a", "value_b", *TESTED, "verdict"]
 FAILURE_COLUMNS = ["task", "given", "model", "suite", "sample", "reason"]
 BEAT_COLUMNS = ["sample", "track", "fps", "transition_lambda", "timebase", "time", "position"]
 

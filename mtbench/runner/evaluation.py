@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mtbench import registry
 from mtbench.analysis import Clip, Request, clip_of_arrays, clip_of_files, clip_of_sample
-from mtbench.audio import Gauge, to_float
+from mtbench.audio import HIGHEST_RATE, LOWEST_RATE, Gauge, to_float
 from mtbench.cache import Cache
 from mtbench.config import LONGEST_NAME, NAME, Grid, folder_row
 from mtbench.controls import CONTROLS
@@ -33,8 +33,6 @@ from mtbench.stems import MIXTURE, SAMPLE_RATE, Songs, Suite, has_stems, optiona
 from mtbench.suites.folder import complete_clips
 from mtbench.suites.layouts import in_order, numbered_stems
 from mtbench.suites.names import bad_stems, plain
-
-SAMPLE_RATES = (1000, 768_000)  # Hz, of arrays; any other is taken for a mistake, such as 16 for 16 kHz
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ def _row_of_folder(path: Path, wanted: _Wanted) -> EvaluatedRow:
 
 
 def _row_of_arrays(arrays: Arrays, wanted: _Wanted) -> EvaluatedRow:
-    low, high = SAMPLE_RATES
+    low, high = LOWEST_RATE, HIGHEST_RATE  # any other is taken for a mistake, such as 16 for 16 kHz
     if isinstance(arrays.sample_rate, bool) or not is_rate(arrays.sample_rate):
         raise UsageError(f"sample_rate must be a positive whole number of Hz (got {arrays.sample_rate!r})")
     if not low <= arrays.sample_rate <= high:

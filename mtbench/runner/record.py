@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mtbench import beats
-from mtbench.analysis import SATURATED
+from mtbench.audio import SATURATED
 from mtbench.errors import MtbenchError
 from mtbench.registry import open_embedding
 from mtbench.results.load import RunTables, with_origin

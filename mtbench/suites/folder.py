@@ -173,14 +173,18 @@ def complete_clips(
     path: str | Path, wanted: Sequence[str] = (), only_wanted: bool = False, optional: Sequence[str] = ()
 ) -> StemFolder:
     """Like `stem_folder`, but raise UsageError if there is no complete clip."""
-    folder = stem_folder(path, wanted, only_wanted, optional)
+    return with_clips(stem_folder(path, wanted, only_wanted, optional))
+
+
+def with_clips(folder: StemFolder) -> StemFolder:
+    """Return the folder. Raises UsageError if it has no complete clip."""
     if not folder.clips:
         matched = {
             PER_STEM: "; files of the same clip need the same name in every subfolder",
             PER_SONG: "; files of the same stem need the same name in every song",
         }
         raise UsageError(
-            f"{path}: no clip has all stems ({', '.join(folder.stems)}){matched.get(folder.layout, '')}. "
+            f"{folder.path}: no clip has all stems ({', '.join(folder.stems)}){matched.get(folder.layout, '')}. "
             f"{folder.left_out}"
         )
     return folder

@@ -15,7 +15,6 @@ from mtbench.suites import SuiteFamily
 from mtbench.suites.tracks import MANIFEST, DataSet, data_folder, family, read_manifest
 
 STEMS = ("bass", "drums", "guitar", "piano")
-HELDOUT = {"test": "validation", "train": "test", "validation": "test"}
 NAME = "midi"
 BEATS = "beats.csv"
 
@@ -27,7 +26,6 @@ def data_set(name: str) -> DataSet:
         name,
         name,
         {stem: [stem] for stem in STEMS},
-        HELDOUT,
         what="your MIDI files, rendered by FluidSynth: bass, drums, guitar and piano, 10.24 s at 16 kHz",
         remedy=f"Render a folder of MIDI files with 'mtbench prepare midi FOLDER{option}'",
         version="1",
@@ -41,7 +39,13 @@ def names() -> list[str]:
     return sorted({NAME} | {folder.name for folder in folders if _is_midi(folder)})
 
 
-def prepared(name: str) -> SuiteFamily:
+def is_prepared(name: str) -> bool:
+    """Return whether there is such a suite; ``midi`` counts even if it is not there."""
+    return name == NAME or _is_midi(data_folder() / name)
+
+
+def suites(name: str) -> SuiteFamily:
+    """Return the suites that were prepared under a name."""
     return family([data_set(name)])
 
 

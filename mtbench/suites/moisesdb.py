@@ -15,14 +15,12 @@ STEMS = (
     "bass", "bowed_strings", "drums", "guitar", "other", "other_keys", "other_plucked", "percussion", "piano", "vocals",
     "wind",
 )  # fmt: skip
-HELDOUT = {"test": "validation", "train": "test", "validation": "test"}
 ALONE = ("bass", "drums", "vocals")  # of the four stems, those that are not a sum
 
 ALL = DataSet(
     "moisesdb",
     "moisesdb",
     {stem: [stem] for stem in STEMS},
-    HELDOUT,
     what=f"MoisesDB: eleven stems, {CLIPS_IN_WORDS}",
     remedy="Prepare it with 'mtbench prepare moisesdb FOLDER'. MTBENCH_DATA is the folder that contains moisesdb/",
     version="1",

@@ -9,7 +9,6 @@ from mtbench.stems import CLIPS_IN_WORDS
 from mtbench.suites.tracks import DataSet, family
 
 STEMS = ("bass", "drums", "other", "vocals")
-HELDOUT = {"test": "validation", "train": "test", "validation": "test"}
 # validation_tracks in musdb/configs/mus.yaml of https://github.com/sigsep/sigsep-mus-db.
 VALIDATION = frozenset(
     {
@@ -36,7 +35,6 @@ def _data(name: str, what: str) -> DataSet:
         name,
         name,
         {stem: [stem] for stem in STEMS},
-        HELDOUT,
         what=f"{what}: bass, drums, other and vocals, {CLIPS_IN_WORDS}",
         remedy=f"Prepare it with 'mtbench prepare {name} FOLDER'. MTBENCH_DATA is the folder that contains {name}/",
         version="1",

@@ -14,7 +14,6 @@ from mtbench.stems import CLIPS_IN_WORDS
 from mtbench.suites.tracks import DataSet, family
 
 STEMS = ("bass", "drums", "guitar", "piano")
-HELDOUT = {"test": "validation", "train": "test", "validation": "test"}
 REMEDY = (
     "Prepare Slakh2100 with 'mtbench prepare slakh2100 FOLDER', or according to MSDM's data instructions. MTBENCH_DATA "
     "is the folder that contains slakh2100/"
@@ -49,7 +48,6 @@ SLAKH2100 = DataSet(
     "slakh2100",
     "slakh2100",
     {stem: [stem] for stem in STEMS},
-    HELDOUT,
     what=f"Slakh2100: bass, drums, guitar and piano, {CLIPS_IN_WORDS}",
     remedy=REMEDY,
     version="3",

@@ -27,27 +27,27 @@ from numpy.typing import NDArray
 
 from mtbench import audio
 from mtbench.errors import UsageError
+from mtbench.files import subfolders
 from mtbench.stems import LENGTHS, N_SAMPLES, SAMPLE_RATE, Songs, StemSet
 from mtbench.suites import SuiteFamily
 
 MANIFEST = "manifest.json"
 SUFFIXES = (".wav", ".flac")
+HELDOUT = {"test": "validation", "train": "test", "validation": "test"}  # {split: the split of its held-out songs}
 
 
 @dataclass(frozen=True)
 class DataSet:
     """How a data set becomes a suite.
 
-    folder: its name in the data folder. stems: {stem: the files whose sum it is, without suffix}. heldout: {split: the
-    split of its held-out songs}; its keys are the splits. what: a description. remedy: how to get it. version: of these
-    rules. optional: stems that a track may lack. longest: tracks of this many seconds or more are skipped. left_out:
-    names of tracks that are not used.
+    folder: its name in the data folder. stems: {stem: the files whose sum it is, without suffix}. what: a description.
+    remedy: how to get it. version: of these rules. optional: stems that a track may lack. longest: tracks of this many
+    seconds or more are skipped. left_out: names of tracks that are not used. lengths: of its clips, as in LENGTHS.
     """
 
     name: str
     folder: str
     stems: Mapping[str, Sequence[str]]
-    heldout: Mapping[str, str]
     what: str
     remedy: str
     version: str
@@ -80,11 +80,10 @@ class Tracks:
     @cached_property
     def version(self) -> str:
         """The version of the rules, followed by a hash of the checksums of this and the held-out split, if known."""
-        manifest = read_manifest(self._data.path)
-        splits = {self.split, self._data.heldout[self.split]}
+        splits = {self.split, HELDOUT[self.split]}
         lines = [
             f"{track} {file} {entry['sha256']}\n"
-            for track, record in sorted(manifest.get("tracks", {}).items())
+            for track, record in sorted(self._records.items())
             if track.partition("/")[0] in splits
             for file, entry in sorted(record["files"].items())
         ]
@@ -106,7 +105,7 @@ class Tracks:
 
         Windows of one track belong to the same song, and the first n held-out windows should be from n songs.
         """
-        found = self._windows(self._data.heldout[self.split])
+        found = self._windows(HELDOUT[self.split])
         turns: Counter[str] = Counter()
         turn = {}
         for window in found.windows:
@@ -173,15 +172,15 @@ def family(sets: Sequence[DataSet]) -> SuiteFamily:
     by_name = {
         f"{data.name}/{split}{length}": (data, split, length)
         for data in sets
-        for split in data.heldout
+        for split in HELDOUT
         for length in data.lengths
     }
 
     def describe() -> list[tuple[str, str, str]]:
         rows = []
         for data in sets:
-            names = f"{data.name}/{', /'.join(data.heldout)}"
-            splits = [split for split in data.heldout if (data.path / split).is_dir()]
+            names = f"{data.name}/{', /'.join(HELDOUT)}"
+            splits = [split for split in HELDOUT if (data.path / split).is_dir()]
             where = f"{data.path} ({', '.join(splits)})" if splits else f"missing. {data.remedy}"
             rows.append((names, data.what, where))
         return rows
@@ -210,17 +209,14 @@ def windows(
     clips: list[Window] = []
     skipped: Counter[str] = Counter()
     seconds = n_samples / SAMPLE_RATE
-    for track in sorted(path for path in split_folder.iterdir() if path.is_dir() and path.name[0] != "."):
+    for track in subfolders(split_folder):
         if track.name in data.left_out:
             skipped["a duplicate of another track"] += 1
             continue
         if records and f"{split_folder.name}/{track.name}" not in records:
             skipped["not listed in manifest.json; run mtbench prepare again"] += 1
             continue
-        files = {
-            stem: [file for file in (_file(track, part) for part in parts) if file]
-            for stem, parts in data.stems.items()
-        }
+        files = _files(track, data.stems)
         if missing := [stem for stem, found in files.items() if not found and stem not in data.optional]:
             skipped[f"no {', '.join(missing)}"] += 1
             continue
@@ -239,19 +235,23 @@ def windows(
     return Windows(clips, skipped)
 
 
-def _file(track: Path, part: str) -> Path | None:
-    return next((file for suffix in SUFFIXES if (file := track / f"{part}{suffix}").is_file()), None)
+def _files(track: Path, stems: Mapping[str, Sequence[str]]) -> dict[str, list[Path]]:
+    """Return {stem: the files whose sum it is} of those that exist."""
+
+    def file(part: str) -> list[Path]:
+        return [path for suffix in SUFFIXES if (path := track / f"{part}{suffix}").is_file()][:1]
+
+    return {stem: [path for part in parts for path in file(part)] for stem, parts in stems.items()}
 
 
 def _load(window: Window, stems: Mapping[str, Sequence[str]], n_samples: int) -> StemSet:
     (track, number), seconds = window, n_samples / SAMPLE_RATE
+    files = _files(track, stems)
+    _, rate = audio.info(next(file for found in files.values() for file in found))  # `windows` skips unequal stems
+    start, frames = int(number * seconds * rate), round(seconds * rate)
     waves: dict[str, NDArray[np.float32]] = {}
-    for stem, parts in stems.items():
-        for file in (_file(track, part) for part in parts):
-            if file is None:
-                continue
-            _, rate = audio.info(file)  # equal for all stems, since `windows` skips other tracks
-            start, frames = int(number * seconds * rate), round(seconds * rate)
+    for stem, found in files.items():
+        for file in found:
             wave = audio.to_float(audio.read_canonical(file, SAMPLE_RATE, n_samples, start, frames).samples)
             waves[stem] = waves[stem] + wave if stem in waves else wave
     return StemSet(f"{track.name}-{number:03d}", waves, SAMPLE_RATE)

@@ -15,11 +15,12 @@ finds its notes and stems, `tempo` its beats, and `grid` decides whether they ca
 `duplicates` finds near-duplicates, `rendering` writes a small MIDI file per stem, and `synthesizer` runs FluidSynth.
 """
 
-from mtbench.prepare.midi.reading import STEMS, Piece, read
+from mtbench.prepare.midi.reading import Piece, read
 from mtbench.prepare.midi.rendering import VERSION, Rendered, render, rendering_version
 from mtbench.prepare.midi.selection import SPLITS, Clip, Dropped, Examined, examine, without_duplicates
 from mtbench.prepare.midi.smf import MidiError
 from mtbench.prepare.midi.synthesizer import Synthesizer, find_synthesizer
+from mtbench.suites.midi import STEMS
 
 __all__ = [
     "SPLITS",

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench.prepare.instruments import PROGRAMMES
 from mtbench.prepare.midi import smf
 from mtbench.prepare.midi.smf import MidiError
 from mtbench.prepare.midi.tempo import TempoMap, tempo_map
+from mtbench.suites.midi import STEMS
 
-STEMS = ("bass", "drums", "guitar", "piano")
-PROGRAMMES = {"bass": range(32, 40), "guitar": range(24, 32), "piano": range(8)}
 OTHER = len(STEMS)  # the stem of notes that belong to none
 DRUM_CHANNEL = 9  # channel 10 to musicians
 ALL_OFF = (120, 123, 124, 125, 126, 127)  # controllers that end all notes of a channel

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from mtbench.audio import Int16, Wave, resample, to_pcm16
 from mtbench.prepare.midi import smf
-from mtbench.prepare.midi.reading import CONTROL, DRUM_CHANNEL, STEMS, Piece
+from mtbench.prepare.midi.reading import CONTROL, DRUM_CHANNEL, Piece
 from mtbench.prepare.midi.selection import FEWEST_STEMS, SECONDS, Clip
 from mtbench.prepare.midi.smf import MidiError
 from mtbench.prepare.midi.synthesizer import RATE, Synthesizer
 from mtbench.stems import N_SAMPLES, SAMPLE_RATE
+from mtbench.suites.midi import STEMS
 
 VERSION = "1"  # changes whenever the same file gives other clips, beats or audio
 

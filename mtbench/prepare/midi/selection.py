@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from mtbench.prepare.midi.duplicates import Fingerprint, Leaders, fingerprint
 from mtbench.prepare.midi.grid import share_on_grid, trusted
-from mtbench.prepare.midi.reading import OTHER, STEMS, Piece, read
+from mtbench.prepare.midi.reading import OTHER, Piece, read
 from mtbench.prepare.midi.smf import MOST_BYTES, MidiError
 from mtbench.stems import N_SAMPLES, SAMPLE_RATE
+from mtbench.suites.midi import STEMS
 
 SECONDS = N_SAMPLES / SAMPLE_RATE  # length of a clip
 MOST_CLIPS = 4  # per piece: more clips of one piece add little to a set of many pieces
